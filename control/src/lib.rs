@@ -1,1 +1,8 @@
-//! x
+//! Slipway's self-hosted control service: the public CodeDeploy API for operators, the commands
+//! protocol for agents, and an embedded S3 for bundles, over one data directory.
+//!
+//! Modules import only from those above them in this list.
+
+pub mod caller;
+pub mod error;
+pub mod envelope;
