@@ -1,1 +1,17 @@
-//! x
+//! Slipway's deployment agent: downloads revisions, installs them as a transaction, runs lifecycle
+//! hooks, reports and rolls back.
+//!
+//! Modules stand on floors; each imports only from those above it in this list.
+
+// pure
+pub mod ids;
+pub mod lifecycle;
+pub mod deployment;
+pub mod appspec;
+pub mod outcome;
+// effects
+pub mod disk;
+// state
+pub mod layout;
+// stages
+pub mod revision;

@@ -1,0 +1,231 @@
+//! The deployment specification, parsed into types that cannot be wrong.
+
+pub mod revision;
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use slipway_protocol::specification as wire;
+use zeroize::Zeroizing;
+
+pub use revision::{BundleType, RevisionSource};
+
+use crate::ids::{DeploymentId, EventName, GroupId, IdError};
+use crate::lifecycle::Situation;
+
+/// What to deploy, from where, and how.
+#[derive(Clone, Debug)]
+pub struct DeploymentSpec {
+    /// This deployment.
+    pub deployment_id: DeploymentId,
+    /// Its group; owns files on the host.
+    pub group_id: GroupId,
+    /// The group's name, for hooks and people.
+    pub group_name: String,
+    /// The application's name, for hooks and people.
+    pub application_name: String,
+    /// Whose scripts run depends on it.
+    pub situation: Situation,
+    /// Where in the revision the AppSpec is looked for first.
+    pub appspec_filename: RelativePath,
+    /// What to do about files that exist already, where the service says so.
+    pub file_exists_behavior: Option<FileExistsBehavior>,
+    /// All events of this deployment, where the service says so.
+    pub all_possible_lifecycle_events: Option<Vec<EventName>>,
+    /// A deployment on this host whose unpacked revision is to be used again.
+    pub reuse_archive_from: Option<DeploymentId>,
+    /// Where the revision is.
+    pub source: RevisionSource,
+    /// Token for a GitHub revision.
+    pub github_token: Option<Secret>,
+}
+
+/// A text that must not be seen: wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, where it is put to use.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(secret)")
+    }
+}
+
+/// What Install does with a path that exists and that the group's last revision does not own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum FileExistsBehavior {
+    /// Fail, before anything changes.
+    Disallow,
+    /// Replace it.
+    Overwrite,
+    /// Leave it.
+    Retain,
+}
+
+impl FileExistsBehavior {
+    /// Parses the name in any case.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_uppercase().as_str() {
+            "DISALLOW" => Some(Self::Disallow),
+            "OVERWRITE" => Some(Self::Overwrite),
+            "RETAIN" => Some(Self::Retain),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FileExistsBehavior {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Disallow => "DISALLOW",
+            Self::Overwrite => "OVERWRITE",
+            Self::Retain => "RETAIN",
+        })
+    }
+}
+
+/// A path below a revision's root: ordinary names only. Empty means the root itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelativePath(PathBuf);
+
+impl RelativePath {
+    /// Parses a path that must stay inside its root; leading slashes and `.` are dropped.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut path = PathBuf::new();
+        if text.contains('\0') {
+            return Err(format!("{text:?} holds a NUL character"));
+        }
+        for component in Path::new(text.trim_start_matches('/')).components() {
+            match component {
+                Component::Normal(name) => path.push(name),
+                Component::CurDir => {}
+                _ => return Err(format!("{text:?} leaves the revision")),
+            }
+        }
+        Ok(Self(path))
+    }
+
+    /// As a path.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether it is the root itself.
+    pub fn is_root(&self) -> bool {
+        self.0.as_os_str().is_empty()
+    }
+}
+
+impl fmt::Display for RelativePath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() { out.write_str("/") } else { self.0.display().fmt(out) }
+    }
+}
+
+/// Why a specification is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// It is not JSON, or a member has another JSON type.
+    #[error("the deployment specification is not readable: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A required member is missing or empty.
+    #[error("the deployment specification lacks {0}")]
+    Missing(&'static str),
+    /// An id is not safe to use as a path.
+    #[error("the deployment specification is refused: {0}")]
+    Id(#[from] IdError),
+    /// A member has a value that it cannot have.
+    #[error("the deployment specification is refused: {member} is {found:?}, expected {expected}")]
+    Value {
+        /// The member's name.
+        member: &'static str,
+        /// Its value.
+        found: String,
+        /// What it can be.
+        expected: &'static str,
+    },
+}
+
+/// Where a specification came from, which decides the sources that it may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From a service: no local sources.
+    Service,
+    /// Made by this process for a local deploy.
+    Local,
+}
+
+impl DeploymentSpec {
+    /// Parses the signed content.
+    pub fn from_json(text: &[u8], origin: Origin) -> Result<Self, SpecError> {
+        Self::from_wire(serde_json::from_slice(text)?, origin)
+    }
+
+    /// Turns the wire form into the domain's.
+    pub fn from_wire(spec: wire::DeploymentSpecification, origin: Origin) -> Result<Self, SpecError> {
+        let rollback = spec.deployment_creator.as_deref() == Some("codeDeployRollback");
+        let blue_green = match spec.deployment_type.as_deref() {
+            None | Some("" | "IN_PLACE") => false,
+            Some("BLUE_GREEN") => true,
+            Some(other) => return Err(value("DeploymentType", other, "IN_PLACE or BLUE_GREEN")),
+        };
+        let behavior = spec
+            .agent_action_overrides
+            .and_then(|actions| actions.agent_overrides)
+            .and_then(|overrides| overrides.file_exists_behavior)
+            .filter(|name| !name.is_empty());
+        let filename = spec.app_spec_filename.filter(|name| !name.is_empty()).unwrap_or_else(|| "appspec.yml".into());
+        let events = spec
+            .all_possible_lifecycle_events
+            .map(|names| names.iter().map(|name| EventName::parse(name)).collect::<Result<Vec<_>, _>>())
+            .transpose()?;
+        Ok(Self {
+            deployment_id: DeploymentId::parse(&required(spec.deployment_id, "DeploymentId")?)?,
+            group_id: GroupId::parse(&required(spec.deployment_group_id, "DeploymentGroupId")?)?,
+            group_name: required(spec.deployment_group_name, "DeploymentGroupName")?,
+            application_name: required(spec.application_name, "ApplicationName")?,
+            situation: if rollback && blue_green { Situation::BlueGreenRollback } else { Situation::Ordinary },
+            appspec_filename: RelativePath::parse(&filename)
+                .ok()
+                .filter(|path| !path.is_root())
+                .ok_or_else(|| value("AppSpecFilename", &filename, "a file inside the revision"))?,
+            file_exists_behavior: behavior
+                .map(|name| {
+                    FileExistsBehavior::parse(&name)
+                        .ok_or_else(|| value("FileExistsBehavior", &name, "DISALLOW, OVERWRITE or RETAIN"))
+                })
+                .transpose()?,
+            all_possible_lifecycle_events: events,
+            reuse_archive_from: spec
+                .reuse_archive_from_deployment_id
+                .filter(|id| !id.is_empty())
+                .map(|id| DeploymentId::parse(&id))
+                .transpose()?,
+            source: RevisionSource::from_wire(spec.revision.unwrap_or_default(), origin)?,
+            github_token: spec.github_access_token.map(Secret::new),
+        })
+    }
+}
+
+fn required(member: Option<String>, name: &'static str) -> Result<String, SpecError> {
+    member.filter(|text| !text.is_empty()).ok_or(SpecError::Missing(name))
+}
+
+fn value(member: &'static str, found: &str, expected: &'static str) -> SpecError {
+    SpecError::Value { member, found: found.chars().take(200).collect(), expected }
+}
+
+#[cfg(test)]
+mod tests;

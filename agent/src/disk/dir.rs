@@ -1,0 +1,401 @@
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Error, Result, fault};
+
+/// An open directory. Every path given to its methods is relative to it, must consist of ordinary
+/// names, and is walked without following a symlink.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// What kind of thing a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Self {
+        match file_type {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its name, without any directory.
+    pub name: OsString,
+    /// Its own kind; a symlink is not followed.
+    pub kind: Kind,
+}
+
+/// Metadata of an entry; a symlink's own, never its target's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its kind.
+    pub kind: Kind,
+    /// Permission bits, set-id and sticky included.
+    pub mode: u32,
+    /// Owning user.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Number of hard links.
+    pub links: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device of the file system; changes across boots.
+    pub device: u64,
+    /// Modification time: seconds and nanoseconds since the epoch.
+    pub modified: (i64, u32),
+}
+
+impl Dir {
+    /// Opens a directory by a path that is trusted: links in it are followed.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let fd = sys::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::new("open directory", path, errno))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Opens a directory by a trusted path, making it and its ancestors with `mode` where missing.
+    /// Each directory made is synced into its parent.
+    pub fn open_or_create(path: impl AsRef<Path>, mode: u32) -> Result<Self> {
+        let path = path.as_ref();
+        match Self::open(path) {
+            Err(error) if error.is_not_found() => {}
+            other => return other,
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Self::open(path);
+        };
+        let parent = Self::open_or_create(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }, mode)?;
+        match parent.make_dir(name, mode) {
+            Ok(()) => parent.sync()?,
+            Err(error) if error.is_already_exists() => {}
+            Err(error) => return Err(error),
+        }
+        Self::open(path)
+    }
+
+    /// The path by which it was opened, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a directory below this one.
+    pub fn open_dir(&self, relative: impl AsRef<Path>) -> Result<Self> {
+        let relative = relative.as_ref();
+        let fd = self.open_beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY, "open directory")?;
+        Ok(Self { fd, path: self.path.join(relative) })
+    }
+
+    /// Opens a directory below this one, making what is missing with `mode`.
+    pub fn open_or_create_dir(&self, relative: impl AsRef<Path>, mode: u32) -> Result<Self> {
+        let relative = relative.as_ref();
+        match self.open_dir(relative) {
+            Err(error) if error.is_not_found() => {}
+            other => return other,
+        }
+        let mut here = self.try_clone()?;
+        for name in relative.components() {
+            match here.make_dir(name.as_os_str(), mode) {
+                Ok(()) => {}
+                Err(error) if error.is_already_exists() => {}
+                Err(error) => return Err(error),
+            }
+            here = here.open_dir(name.as_os_str())?;
+        }
+        Ok(here)
+    }
+
+    /// Another descriptor for the same directory.
+    pub fn try_clone(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(|source| Error::new("duplicate descriptor of", &self.path, source))?;
+        Ok(Self { fd, path: self.path.clone() })
+    }
+
+    /// Opens a file below this directory for reading. A pipe or device is not waited for.
+    pub fn open_file(&self, relative: impl AsRef<Path>) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(self.open_beneath(relative.as_ref(), flags, "open")?))
+    }
+
+    /// Creates a file that must not exist yet, and opens it for reading and writing.
+    pub fn create_file(&self, relative: impl AsRef<Path>, mode: u32) -> Result<File> {
+        let relative = relative.as_ref();
+        let (parent, name) = self.parent_of(relative, "create")?;
+        self.before("create", relative)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = sys::openat(parent.fd(), name, flags, Mode::from_raw_mode(mode))
+            .map_err(|errno| self.error("create", relative, errno))?;
+        Ok(File::from(fd))
+    }
+
+    /// Makes a directory that must not exist yet. `mode` is exact: the umask does not count.
+    pub fn make_dir(&self, relative: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let relative = relative.as_ref();
+        let (parent, name) = self.parent_of(relative, "make directory")?;
+        self.before("make directory", relative)?;
+        sys::mkdirat(parent.fd(), &name, Mode::from_raw_mode(mode & 0o700))
+            .map_err(|errno| self.error("make directory", relative, errno))?;
+        let made = sys::openat(
+            parent.fd(),
+            &name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| self.error("open directory", relative, errno))?;
+        sys::fchmod(&made, Mode::from_raw_mode(mode)).map_err(|errno| self.error("set the mode of", relative, errno))
+    }
+
+    /// Makes a symlink that must not exist yet.
+    pub fn symlink(&self, target: impl AsRef<Path>, relative: impl AsRef<Path>) -> Result<()> {
+        let relative = relative.as_ref();
+        let (parent, name) = self.parent_of(relative, "make symlink")?;
+        self.before("make symlink", relative)?;
+        sys::symlinkat(target.as_ref(), parent.fd(), name)
+            .map_err(|errno| self.error("make symlink", relative, errno))
+    }
+
+    /// Makes `to` another name of the file `from`; neither is followed as a symlink.
+    pub fn hard_link(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let (from_parent, from_name) = self.parent_of(from, "link")?;
+        let (to_parent, to_name) = self.parent_of(to, "link")?;
+        self.before("link", to)?;
+        sys::linkat(from_parent.fd(), from_name, to_parent.fd(), to_name, AtFlags::empty())
+            .map_err(|errno| self.error("link", to, errno))
+    }
+
+    /// Where a symlink points.
+    pub fn read_link(&self, relative: impl AsRef<Path>) -> Result<PathBuf> {
+        let relative = relative.as_ref();
+        let (parent, name) = self.parent_of(relative, "read symlink")?;
+        let target = sys::readlinkat(parent.fd(), name, Vec::new())
+            .map_err(|errno| self.error("read symlink", relative, errno))?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Metadata of an entry below this directory.
+    pub fn stat(&self, relative: impl AsRef<Path>) -> Result<Stat> {
+        let relative = relative.as_ref();
+        let (parent, name) = self.parent_of(relative, "examine")?;
+        let stat = sys::statat(parent.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| self.error("examine", relative, errno))?;
+        Ok(Stat::from(stat))
+    }
+
+    /// Metadata of an entry, or nothing where there is none.
+    pub fn stat_if_exists(&self, relative: impl AsRef<Path>) -> Result<Option<Stat>> {
+        match self.stat(relative) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Metadata of this directory itself.
+    pub fn stat_self(&self) -> Result<Stat> {
+        sys::fstat(&self.fd).map(Stat::from).map_err(|errno| Error::new("examine", &self.path, errno))
+    }
+
+    /// The entries of this directory, sorted by name.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let fail = |errno| Error::new("list", &self.path, errno);
+        let mut entries = Vec::new();
+        for entry in sys::Dir::read_from(&self.fd).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.stat(name)?.kind,
+                known => Kind::from(known),
+            };
+            entries.push(Entry { name: name.to_owned(), kind });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// Renames; what is at `to` is replaced.
+    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::empty(), "rename")
+    }
+
+    /// Renames; fails if there is anything at `to`.
+    pub fn rename_noreplace(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::NOREPLACE, "rename")
+    }
+
+    /// Swaps two entries in one step.
+    pub fn exchange(&self, one: impl AsRef<Path>, other: impl AsRef<Path>) -> Result<()> {
+        self.rename_with(one.as_ref(), other.as_ref(), RenameFlags::EXCHANGE, "exchange")
+    }
+
+    /// Removes a file or symlink.
+    pub fn unlink(&self, relative: impl AsRef<Path>) -> Result<()> {
+        self.remove(relative.as_ref(), AtFlags::empty())
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, relative: impl AsRef<Path>) -> Result<()> {
+        self.remove(relative.as_ref(), AtFlags::REMOVEDIR)
+    }
+
+    /// Removes an entry with all below it; nothing if it does not exist. Symlinks are removed, never
+    /// followed.
+    pub fn remove_tree(&self, relative: impl AsRef<Path>) -> Result<()> {
+        let relative = relative.as_ref();
+        match self.stat_if_exists(relative)? {
+            None => Ok(()),
+            Some(stat) if stat.kind == Kind::Directory => {
+                let dir = self.open_dir(relative)?;
+                for entry in dir.entries()? {
+                    dir.remove_tree(&entry.name)?;
+                }
+                self.remove_dir(relative)
+            }
+            Some(_) => self.unlink(relative),
+        }
+    }
+
+    /// Makes the directory's entries durable.
+    pub fn sync(&self) -> Result<()> {
+        fault::point("sync directory").map_err(|source| Error::new("sync", &self.path, source))?;
+        sys::fsync(&self.fd).map_err(|errno| Error::new("sync", &self.path, errno))
+    }
+
+    /// Makes the whole file system durable.
+    pub fn sync_filesystem(&self) -> Result<()> {
+        fault::point("sync file system").map_err(|source| Error::new("sync file system of", &self.path, source))?;
+        sys::syncfs(&self.fd).map_err(|errno| Error::new("sync file system of", &self.path, errno))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags, action: &'static str) -> Result<()> {
+        let (from_parent, from_name) = self.parent_of(from, action)?;
+        let (to_parent, to_name) = self.parent_of(to, action)?;
+        self.before(action, to)?;
+        let result = if flags.is_empty() {
+            sys::renameat(from_parent.fd(), from_name, to_parent.fd(), to_name)
+        } else {
+            sys::renameat_with(from_parent.fd(), from_name, to_parent.fd(), to_name, flags)
+        };
+        result.map_err(|errno| self.error(action, to, errno))
+    }
+
+    fn remove(&self, relative: &Path, flags: AtFlags) -> Result<()> {
+        let (parent, name) = self.parent_of(relative, "remove")?;
+        self.before("remove", relative)?;
+        sys::unlinkat(parent.fd(), name, flags).map_err(|errno| self.error("remove", relative, errno))
+    }
+
+    fn before(&self, action: &'static str, relative: &Path) -> Result<()> {
+        fault::point(action).map_err(|source| Error::new(action, self.path.join(relative), source))
+    }
+
+    fn error(&self, action: &'static str, relative: &Path, errno: Errno) -> Error {
+        Error::new(action, self.path.join(relative), errno)
+    }
+
+    fn parent_of(&self, relative: &Path, action: &'static str) -> Result<(Self, OsString)> {
+        let Some(Component::Normal(name)) = relative.components().next_back() else {
+            return Err(self.error(action, relative, Errno::INVAL));
+        };
+        let parent = match relative.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.open_dir(parent)?,
+            _ => self.try_clone()?,
+        };
+        Ok((parent, name.to_owned()))
+    }
+
+    fn open_beneath(&self, relative: &Path, flags: OFlags, action: &'static str) -> Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match sys::openat2(&self.fd, relative, flags, Mode::empty(), resolve) {
+            Ok(fd) => Ok(fd),
+            Err(Errno::NOSYS | Errno::PERM) => self.walk_beneath(relative, flags, action),
+            Err(errno) => Err(self.error(action, relative, errno)),
+        }
+    }
+
+    /// What `openat2` does in one call, for kernels before 5.6 and sandboxes that forbid it.
+    fn walk_beneath(&self, relative: &Path, flags: OFlags, action: &'static str) -> Result<OwnedFd> {
+        let mut names = Vec::new();
+        for component in relative.components() {
+            match component {
+                Component::Normal(name) => names.push(name),
+                Component::CurDir => {}
+                _ => return Err(self.error(action, relative, Errno::XDEV)),
+            }
+        }
+        let last = names.pop().unwrap_or(OsStr::new("."));
+        let mut here = self.try_clone()?.fd;
+        let step = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for name in names {
+            here = sys::openat(&here, name, step, Mode::empty())
+                .map_err(|errno| self.error(action, relative, errno))?;
+        }
+        sys::openat(&here, last, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|errno| self.error(action, relative, errno))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<sys::Stat> for Stat {
+    fn from(stat: sys::Stat) -> Self {
+        Self {
+            kind: Kind::from(FileType::from_raw_mode(stat.st_mode)),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            links: stat.st_nlink,
+            inode: stat.st_ino,
+            device: stat.st_dev,
+            modified: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}

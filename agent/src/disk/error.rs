@@ -1,0 +1,39 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What was tried on which path, and the system's answer.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} {}: {source}", path.display())]
+pub struct Error {
+    /// What was tried, as a verb: `create`, `rename`, `sync`…
+    pub action: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// Result of an operation on the file system.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Joins an action and a path to the system's answer.
+    pub fn new(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+        Self { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+
+    /// Whether the path, or a directory on the way to it, does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether the path exists already.
+    pub fn is_already_exists(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// Whether the file system or the user's quota is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}

@@ -1,0 +1,70 @@
+//! Failures on demand, for tests: count the mutations of a clean run, then fail each in turn.
+//!
+//! In a build without tests and without the `fault` feature this is an empty inlined function.
+
+/// Called before every mutation with its name (`rename`, `create`, `sync`…).
+#[cfg(not(any(test, feature = "fault")))]
+#[inline(always)]
+pub(super) fn point(_mutation: &'static str) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(any(test, feature = "fault"))]
+pub use scripted::{Seen, run};
+#[cfg(any(test, feature = "fault"))]
+pub(super) use scripted::point;
+
+#[cfg(any(test, feature = "fault"))]
+mod scripted {
+    use std::cell::RefCell;
+    use std::io;
+
+    struct Script {
+        fail_at: Option<(usize, i32)>,
+        keep_failing: Option<i32>,
+        seen: Vec<&'static str>,
+    }
+
+    thread_local! {
+        static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
+    }
+
+    /// The mutations that a scripted run made or tried, in order.
+    pub type Seen = Vec<&'static str>;
+
+    /// Runs `work` on this thread. Mutation number `fail_at.0` (from 0) answers errno `fail_at.1`,
+    /// and with `then_dead` every later one too, as if the process had ended there.
+    pub fn run<T>(fail_at: Option<(usize, i32)>, then_dead: bool, work: impl FnOnce() -> T) -> (T, Seen) {
+        SCRIPT.with(|slot| {
+            *slot.borrow_mut() = Some(Script { fail_at, keep_failing: None, seen: Vec::new() });
+        });
+        THEN_DEAD.with(|slot| *slot.borrow_mut() = then_dead);
+        let result = work();
+        let seen = SCRIPT.with(|slot| slot.borrow_mut().take()).map(|script| script.seen).unwrap_or_default();
+        (result, seen)
+    }
+
+    thread_local! {
+        static THEN_DEAD: RefCell<bool> = const { RefCell::new(false) };
+    }
+
+    pub(in crate::disk) fn point(mutation: &'static str) -> io::Result<()> {
+        SCRIPT.with(|slot| {
+            let mut slot = slot.borrow_mut();
+            let Some(script) = slot.as_mut() else { return Ok(()) };
+            if let Some(errno) = script.keep_failing {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            script.seen.push(mutation);
+            match script.fail_at {
+                Some((at, errno)) if at + 1 == script.seen.len() => {
+                    if THEN_DEAD.with(|dead| *dead.borrow()) {
+                        script.keep_failing = Some(errno);
+                    }
+                    Err(io::Error::from_raw_os_error(errno))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}

@@ -1,0 +1,74 @@
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::{Dir, Error, Result, fault};
+
+/// Replaces a file's content so that a reader, or a machine that lost power, sees the old content or
+/// the new one, and makes it durable: a temporary sibling, sync, rename, sync of the directory.
+pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new("write", path, std::io::ErrorKind::InvalidInput));
+    };
+    let parent = Dir::open(parent)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    parent.remove_tree(&temporary)?;
+    let written = write_new(&parent, Path::new(&temporary), content, mode)
+        .and_then(|()| parent.rename(&temporary, name))
+        .and_then(|()| parent.sync());
+    if written.is_err() {
+        // The first error is the one that tells; a leftover is removed by the next write.
+        let _ = parent.unlink(&temporary);
+    }
+    written
+}
+
+fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mut file = parent.create_file(name, mode)?;
+    let path = || parent.path().join(name);
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
+        .map_err(|errno| Error::new("set the mode of", path(), errno))?;
+    fault::point("write").and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", path(), e))?;
+    fault::point("sync").and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", path(), e))
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is an error.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let fail = |source| Error::new("read", path, source);
+    let file = std::fs::File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_dir() {
+        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content).map_err(fail)?;
+    if content.len() as u64 > limit {
+        let message = format!("it is longer than the {limit} bytes that are allowed");
+        return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
+    }
+    Ok(content)
+}
+
+/// As [`read_bounded`], but a file that does not exist is nothing.
+pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match read_bounded(path, limit) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file and makes that durable; one that does not exist is fine.
+pub fn remove_if_exists(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new("remove", path, std::io::ErrorKind::InvalidInput));
+    };
+    let removed = Dir::open(parent).and_then(|parent| {
+        parent.unlink(name)?;
+        parent.sync()
+    });
+    match removed {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
