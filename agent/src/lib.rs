@@ -13,5 +13,6 @@ pub mod outcome;
 pub mod disk;
 // state
 pub mod layout;
+pub mod store;
 // stages
 pub mod revision;
