@@ -11,7 +11,12 @@ pub mod appspec;
 pub mod outcome;
 // effects
 pub mod disk;
+// network
+pub mod http;
+pub mod identity;
 // state
 pub mod layout;
 // stages
+pub mod bundle;
+pub mod unpack;
 pub mod revision;
