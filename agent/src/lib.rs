@@ -11,8 +11,13 @@ pub mod appspec;
 pub mod outcome;
 // effects
 pub mod disk;
+// network
+pub mod http;
+pub mod identity;
 // state
 pub mod layout;
 pub mod store;
 // stages
+pub mod bundle;
+pub mod unpack;
 pub mod revision;
