@@ -14,5 +14,6 @@ pub mod disk;
 pub mod process;
 // state
 pub mod layout;
+pub mod store;
 // stages
 pub mod revision;
