@@ -11,6 +11,7 @@ pub mod appspec;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod process;
 // network
 pub mod http;
 pub mod identity;
