@@ -22,3 +22,5 @@ pub mod store;
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+// edges
+pub mod service;
