@@ -15,5 +15,6 @@ pub mod process;
 // state
 pub mod layout;
 pub mod store;
+pub mod ledger;
 // stages
 pub mod revision;
