@@ -18,6 +18,7 @@ pub mod identity;
 // state
 pub mod layout;
 pub mod store;
+pub mod ledger;
 // stages
 pub mod bundle;
 pub mod unpack;
