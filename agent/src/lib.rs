@@ -7,6 +7,7 @@
 pub mod ids;
 pub mod lifecycle;
 pub mod deployment;
+pub mod yaml;
 pub mod appspec;
 pub mod outcome;
 // effects
