@@ -5,4 +5,6 @@
 
 pub mod caller;
 pub mod error;
+pub mod data_dir;
 pub mod envelope;
+pub mod pki;
