@@ -15,6 +15,10 @@ struct Signing<'a> {
     time: SystemTime,
 }
 
+async fn authenticate(pool: &SqlitePool, request: &Parts, body: &[u8], service: &str) -> Result<Caller, ApiError> {
+    examine(pool, request, service).await?.verify(body)
+}
+
 /// A request as an independent implementation signs it.
 fn signed(signing: &Signing<'_>, body: &[u8]) -> Parts {
     let headers = [
