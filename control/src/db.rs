@@ -28,7 +28,11 @@ const CONNECTIONS: u32 = 8;
 
 /// The schema's steps, oldest first. A step that was released is never edited: a correction is a
 /// new step.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "core", include_str!("../migrations/0001_core.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "core", include_str!("../migrations/0001_core.sql")),
+    (2, "keys", include_str!("../migrations/0002_keys.sql")),
+    (3, "objects", include_str!("../migrations/0003_objects.sql")),
+];
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -5,5 +5,9 @@
 
 pub mod caller;
 pub mod error;
+pub mod data_dir;
 pub mod envelope;
+pub mod pki;
 pub mod db;
+pub mod keys;
+pub mod sigv4;
