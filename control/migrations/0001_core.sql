@@ -91,6 +91,8 @@ CREATE TABLE deployments (
     messages               TEXT NOT NULL,
     created_ms             INTEGER NOT NULL,
     started_ms             INTEGER,
+    -- When it counts as taking too long.
+    deadline_ms            INTEGER NOT NULL,
     completed_ms           INTEGER,
     error_code             TEXT,
     error_message          TEXT,

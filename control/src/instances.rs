@@ -274,6 +274,19 @@ pub async fn by_identity(db: &mut SqliteConnection, arn: &str) -> sqlx::Result<O
         .await
 }
 
+/// Stores when an agent was heard.
+///
+/// # Errors
+/// Those of the database.
+pub async fn store_seen(db: &mut SqliteConnection, identity_arn: &str, seen: Moment) -> sqlx::Result<()> {
+    sqlx::query("UPDATE instances SET last_seen_ms = ? WHERE identity_arn = ? AND deregistered_ms IS NULL")
+        .bind(seen)
+        .bind(identity_arn)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// All instances, by name, with their tags.
 ///
 /// # Errors
