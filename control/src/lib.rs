@@ -11,12 +11,31 @@ pub mod pki;
 pub mod db;
 pub mod keys;
 pub mod sigv4;
-pub mod deployments {
-    //! Placeholder until the core is merged.
-    use sqlx::SqlitePool;
-    /// Whether a host may read an object.
-    pub async fn host_may_read(_pool: &SqlitePool, _host: &str, _bucket: &str, _key: &str) -> Result<bool, sqlx::Error> {
-        Ok(false)
+pub mod text;
+pub mod clock;
+pub mod ids;
+pub mod page;
+pub mod tags;
+pub mod revisions;
+pub mod health;
+pub mod instances;
+pub mod service;
+pub mod apps;
+pub mod deployments;
+pub mod commands;
+pub mod timekeeper;
+/// Placeholder until the API is merged.
+pub mod api {
+    use crate::{caller::Caller, error::ApiError, service::Service};
+    #[allow(missing_docs)]
+    pub async fn handle(_: &Service, _: &Caller, operation: &str, _: &[u8]) -> Result<serde_json::Value, ApiError> {
+        match operation {
+            "ListApplications" => Ok(serde_json::json!({"applications": []})),
+            _ => Err(ApiError::client("OperationNotSupportedException", "not yet")),
+        }
     }
 }
 pub mod s3;
+pub mod server;
+pub mod host_config;
+pub mod cli;

@@ -116,8 +116,7 @@ impl<'a> Authorization<'a> {
             }
         }
         let credential = credential.ok_or_else(|| incomplete("Credential is missing"))?;
-        let (access_key_id, scope) =
-            credential.split_once('/').ok_or_else(|| incomplete("Credential has no scope"))?;
+        let (access_key_id, scope) = credential.split_once('/').ok_or_else(|| incomplete("Credential has no scope"))?;
         let parts: Vec<&str> = scope.split('/').collect();
         let [date, region, service, "aws4_request"] = parts[..] else {
             return Err(incomplete("the scope is not <date>/<region>/<service>/aws4_request"));

@@ -60,9 +60,10 @@ impl S3Access for KeyAccess {
                     "{host_arn} may not read {bucket}/{key}: it is not the bundle of one of its deployments"
                 ))
             }
-            (Some(Caller::Host { host_arn, .. }), ..) => {
-                Err(s3_error!(AccessDenied, "{host_arn} is a host: it may read its own bundles, and not call {operation}"))
-            }
+            (Some(Caller::Host { host_arn, .. }), ..) => Err(s3_error!(
+                AccessDenied,
+                "{host_arn} is a host: it may read its own bundles, and not call {operation}"
+            )),
         }
     }
 }

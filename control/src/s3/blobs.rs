@@ -78,7 +78,11 @@ impl Blobs {
     }
 
     /// Receives a content to its end.
-    pub async fn receive(&self, body: Option<StreamingBlob>, algorithm: Option<Algorithm>) -> Result<Staged, BlobError> {
+    pub async fn receive(
+        &self,
+        body: Option<StreamingBlob>,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Staged, BlobError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let blobs = self.clone();
         let writer = tokio::task::spawn_blocking(move || {
@@ -139,10 +143,9 @@ impl Blobs {
     /// Reads a part of a content, piece by piece.
     pub async fn read(&self, blob: &BlobId, range: Range<u64>) -> Result<BlobStream, BlobError> {
         let path = self.path(blob);
-        let file = tokio::task::spawn_blocking(move || {
-            File::open(&path).map_err(|source| failed("open", &path, source))
-        })
-        .await??;
+        let file =
+            tokio::task::spawn_blocking(move || File::open(&path).map_err(|source| failed("open", &path, source)))
+                .await??;
         Ok(BlobStream { file: Arc::new(file), offset: range.start, end: range.end, reading: None })
     }
 
@@ -286,7 +289,9 @@ impl Writing {
     fn take_all(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), BlobError> {
         loop {
             match pieces.blocking_recv() {
-                Some(Piece::Data(data)) if self.size + data.len() as u64 > MAX_PIECE => return Err(BlobError::TooLarge),
+                Some(Piece::Data(data)) if self.size + data.len() as u64 > MAX_PIECE => {
+                    return Err(BlobError::TooLarge);
+                }
                 Some(Piece::Data(data)) => self.write(&data)?,
                 Some(Piece::End) => return Ok(()),
                 None => return Err(BlobError::Client("it ended early".into())),

@@ -183,7 +183,8 @@ impl Claims {
     pub fn verify(&self, computed: &Digests) -> S3Result<()> {
         if let Some(claimed) = &self.md5 {
             let decoded = STANDARD.decode(claimed).ok().filter(|digest| digest.len() == 16);
-            let decoded = decoded.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not the base64 of 16 bytes"))?;
+            let decoded =
+                decoded.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not the base64 of 16 bytes"))?;
             if decoded != computed.md5 {
                 return Err(mismatch("Content-MD5", claimed, &STANDARD.encode(computed.md5)));
             }
@@ -195,7 +196,9 @@ impl Claims {
                 let value = trailers
                     .read(|headers| headers.get(algorithm.header())?.to_str().ok().map(str::to_owned))
                     .flatten()
-                    .ok_or_else(|| s3_error!(InvalidRequest, "the trailer {} was announced and did not come", algorithm.header()))?;
+                    .ok_or_else(|| {
+                        s3_error!(InvalidRequest, "the trailer {} was announced and did not come", algorithm.header())
+                    })?;
                 Checksum { algorithm: *algorithm, value }
             }
         };
@@ -273,9 +276,8 @@ mod tests {
         let computed = digests(Algorithm::Crc32);
         let claims = |md5: Option<&str>, value: Option<&str>| Claims {
             md5: md5.map(str::to_owned),
-            checksum: value.map(|value| {
-                ChecksumClaim::Given(Checksum { algorithm: Algorithm::Crc32, value: value.to_owned() })
-            }),
+            checksum: value
+                .map(|value| ChecksumClaim::Given(Checksum { algorithm: Algorithm::Crc32, value: value.to_owned() })),
         };
         claims(None, None).verify(&computed).unwrap();
         claims(Some("JfnnlDI7RTiF9RgfG2JNCw=="), Some("y/Q5Jg==")).verify(&computed).unwrap();

@@ -18,8 +18,7 @@ use super::{Answer, ObjectStore, timestamp};
 pub async fn get_object(store: &ObjectStore, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let input = &request.input;
     refuse_part(input.part_number)?;
-    let (version, content) =
-        find(store, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
+    let (version, content) = find(store, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
     Conditions {
         if_match: input.if_match.as_ref(),
         if_none_match: input.if_none_match.as_ref(),
@@ -59,8 +58,7 @@ pub async fn get_object(store: &ObjectStore, request: S3Request<GetObjectInput>)
 pub async fn head_object(store: &ObjectStore, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let input = &request.input;
     refuse_part(input.part_number)?;
-    let (version, content) =
-        find(store, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
+    let (version, content) = find(store, (&input.bucket, &input.key), input.version_id.as_deref()).await?;
     Conditions {
         if_match: input.if_match.as_ref(),
         if_none_match: input.if_none_match.as_ref(),
@@ -178,7 +176,9 @@ fn requested_part(
     if let Some(if_range) = headers.get("if-range") {
         let same = if_range.to_str().is_ok_and(|value| match value.strip_prefix('"') {
             Some(tag) => tag.strip_suffix('"') == Some(content.etag.as_str()),
-            None => Timestamp::parse(TimestampFormat::HttpDate, value).is_ok_and(|date| date == seconds(version.created_at)),
+            None => {
+                Timestamp::parse(TimestampFormat::HttpDate, value).is_ok_and(|date| date == seconds(version.created_at))
+            }
         });
         if !same {
             return Ok(None);
@@ -187,8 +187,12 @@ fn requested_part(
     match range.check(content.size) {
         Ok(part) if !part.is_empty() => Ok(Some(part)),
         _ => {
-            let mut error =
-                s3_error!(InvalidRange, "the range {} lies outside of {} bytes", range.to_header_string(), content.size);
+            let mut error = s3_error!(
+                InvalidRange,
+                "the range {} lies outside of {} bytes",
+                range.to_header_string(),
+                content.size
+            );
             let mut headers = HeaderMap::new();
             add_header(&mut headers, "content-range", &format!("bytes */{}", content.size));
             error.set_headers(headers);

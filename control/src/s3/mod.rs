@@ -68,11 +68,21 @@ pub async fn create_bucket(pool: &SqlitePool, name: &str) -> Result<bool, Create
     Ok(store::create_bucket(pool, name).await?)
 }
 
+/// The names of all buckets.
+///
+/// # Errors
+/// Those of the database.
+pub async fn bucket_names(pool: &SqlitePool) -> Result<Vec<String>, sqlx::Error> {
+    Ok(store::buckets(pool).await?.into_iter().map(|(name, _)| name).collect())
+}
+
 /// Why a bucket was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateBucketError {
     /// Not a bucket's name.
-    #[error("{0:?} cannot be a bucket's name: it takes 3 to 63 of a-z 0-9 . - and begins and ends with a letter or digit")]
+    #[error(
+        "{0:?} cannot be a bucket's name: it takes 3 to 63 of a-z 0-9 . - and begins and ends with a letter or digit"
+    )]
     Name(String),
     /// The database failed.
     #[error("the bucket could not be recorded: {0}")]
@@ -264,9 +274,13 @@ impl From<BlobError> for S3Error {
             // The protocol library's own errors: a signature or a chunk that does not hold.
             BlobError::Client(cause) => match cause.downcast::<S3Error>() {
                 Ok(error) => *error,
-                Err(cause) => s3_error!(IncompleteBody, "the content could not be read to its end: {cause}; nothing was stored"),
+                Err(cause) => {
+                    s3_error!(IncompleteBody, "the content could not be read to its end: {cause}; nothing was stored")
+                }
             },
-            BlobError::Io { ref source, .. } if source.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+            BlobError::Io { ref source, .. }
+                if source.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) =>
+            {
                 tracing::error!(%error, "the disk is full");
                 let mut full = S3Error::with_message(
                     S3ErrorCode::Custom("InsufficientStorage".into()),

@@ -63,8 +63,7 @@ pub async fn create(
     let algorithm = input.checksum_algorithm.as_ref().map(|name| Algorithm::parse(name.as_str())).transpose()?;
     let checksum = algorithm.map(|algorithm| (algorithm, Scope::wanted(algorithm, input.checksum_type.as_ref())));
     let headers = object_headers!(input)?;
-    let upload =
-        Upload { id: store::fresh_version_id(), bucket: input.bucket, key: input.key, checksum, headers };
+    let upload = Upload { id: store::fresh_version_id(), bucket: input.bucket, key: input.key, checksum, headers };
     upload.insert(&store.pool).await?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
         checksum_algorithm: upload.checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),
@@ -93,7 +92,12 @@ pub async fn upload_part(store: &ObjectStore, request: S3Request<UploadPartInput
     match (upload.checksum, claims.algorithm()) {
         (Some((wanted, _)), None) => claims.checksum = Some(ChecksumClaim::Compute(wanted)),
         (Some((wanted, _)), Some(given)) if given != wanted => {
-            return Err(s3_error!(InvalidRequest, "the upload was begun with {}, the part has {}", wanted.name(), given.name()));
+            return Err(s3_error!(
+                InvalidRequest,
+                "the upload was begun with {}, the part has {}",
+                wanted.name(),
+                given.name()
+            ));
         }
         _ => {}
     }
@@ -140,11 +144,20 @@ pub async fn complete(
     let checksum = composite.or_else(|| staged.digests.checksum.clone());
     let claimed = Checksum::among(checksum_members!(input))?;
     if let Some(claimed) = claimed.filter(|claimed| Some(claimed) != checksum.as_ref()) {
-        let computed = checksum.map_or_else(|| "none was asked for when it was begun".to_owned(), |checksum| checksum.value);
-        return Err(s3_error!(BadDigest, "the checksum of the whole is said to be {}; here: {computed}", claimed.value));
+        let computed =
+            checksum.map_or_else(|| "none was asked for when it was begun".to_owned(), |checksum| checksum.value);
+        return Err(s3_error!(
+            BadDigest,
+            "the checksum of the whole is said to be {}; here: {computed}",
+            claimed.value
+        ));
     }
     if input.mpu_object_size.is_some_and(|size| u64::try_from(size) != Ok(staged.size)) {
-        return Err(s3_error!(InvalidRequest, "the parts have {} bytes together, not as many as x-amz-mp-object-size says", staged.size));
+        return Err(s3_error!(
+            InvalidRequest,
+            "the parts have {} bytes together, not as many as x-amz-mp-object-size says",
+            staged.size
+        ));
     }
     let etag = parts_etag(&chosen)?;
     let target = (upload.bucket.clone(), upload.key.clone());
@@ -209,10 +222,7 @@ pub async fn list_parts(store: &ObjectStore, input: ListPartsInput) -> Answer<Li
     }))
 }
 
-pub async fn list_uploads(
-    store: &ObjectStore,
-    input: ListMultipartUploadsInput,
-) -> Answer<ListMultipartUploadsOutput> {
+pub async fn list_uploads(store: &ObjectStore, input: ListMultipartUploadsInput) -> Answer<ListMultipartUploadsOutput> {
     store::require_bucket(&store.pool, &input.bucket).await?;
     if input.delimiter.is_some() {
         return Err(s3_error!(NotImplemented, "a delimiter is not supported in the list of uploads; leave it out"));
@@ -265,7 +275,10 @@ pub async fn expire(store: &ObjectStore) -> Result<(), OpenError> {
         .execute(&store.pool)
         .await?;
     if expired.rows_affected() > 0 {
-        tracing::info!(uploads = expired.rows_affected(), "removed uploads that were begun over a week ago and never completed");
+        tracing::info!(
+            uploads = expired.rows_affected(),
+            "removed uploads that were begun over a week ago and never completed"
+        );
     }
     Ok(())
 }
@@ -302,7 +315,10 @@ impl Upload {
         .await
         .map_err(failed(doing))?;
         let row = row.ok_or_else(|| {
-            s3_error!(NoSuchUpload, "there is no upload {id:?} to {bucket}/{key}: it was completed, aborted or never begun")
+            s3_error!(
+                NoSuchUpload,
+                "there is no upload {id:?} to {bucket}/{key}: it was completed, aborted or never begun"
+            )
         })?;
         let algorithm: Option<String> = row.try_get("checksum_algorithm").map_err(failed(doing))?;
         let scope: Option<String> = row.try_get("checksum_type").map_err(failed(doing))?;
@@ -323,7 +339,8 @@ impl Upload {
         let Some((algorithm, Scope::Parts)) = self.checksum else { return Ok(None) };
         let checksums: Option<Vec<Checksum>> = parts.iter().map(|part| part.checksum.clone()).collect();
         let value = checksums.and_then(|checksums| algorithm.composite(&checksums));
-        let value = value.ok_or_else(|| failed("compute the checksum over the parts")("a part's checksum is missing"))?;
+        let value =
+            value.ok_or_else(|| failed("compute the checksum over the parts")("a part's checksum is missing"))?;
         Ok(Some(Checksum { algorithm, value }))
     }
 
@@ -433,7 +450,10 @@ fn choose<'a>(named: &[CompletedPart], stored: &'a [StoredPart]) -> S3Result<Vec
     for part in named {
         let number = part.part_number.unwrap_or(0);
         if chosen.last().is_some_and(|before| before.number >= number) {
-            return Err(s3_error!(InvalidPartOrder, "part {number} is named after a part of the same or a higher number"));
+            return Err(s3_error!(
+                InvalidPartOrder,
+                "part {number} is named after a part of the same or a higher number"
+            ));
         }
         let found = stored.iter().find(|stored| stored.number == number);
         let same_etag = |stored: &&StoredPart| part.e_tag.as_ref().is_none_or(|etag| etag.value() == stored.etag);
@@ -450,7 +470,12 @@ fn choose<'a>(named: &[CompletedPart], stored: &'a [StoredPart]) -> S3Result<Vec
         return Err(s3_error!(MalformedXML, "no parts are named; an upload has at least one"));
     };
     if let Some(small) = all_but_last.iter().find(|part| part.size < MIN_PART) {
-        return Err(s3_error!(EntityTooSmall, "part {} has {} bytes; every part but the last has at least {MIN_PART}", small.number, small.size));
+        return Err(s3_error!(
+            EntityTooSmall,
+            "part {} has {} bytes; every part but the last has at least {MIN_PART}",
+            small.number,
+            small.size
+        ));
     }
     Ok(chosen)
 }

@@ -55,7 +55,10 @@ pub async fn copy_object(store: &ObjectStore, request: S3Request<CopyObjectInput
     let input = request.input;
     check_key(&input.key)?;
     let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
-        return Err(s3_error!(NotImplemented, "a copy's source is given as <bucket>/<key>, access points are not supported"));
+        return Err(s3_error!(
+            NotImplemented,
+            "a copy's source is given as <bucket>/<key>, access points are not supported"
+        ));
     };
     let conditional = input.copy_source_if_match.is_some()
         || input.copy_source_if_none_match.is_some()
@@ -139,11 +142,7 @@ struct Deleted {
 }
 
 /// Without a version the object is only marked as deleted. Deleting what is not there is no error.
-async fn delete(
-    store: &ObjectStore,
-    (bucket, key): (String, String),
-    version_id: Option<String>,
-) -> S3Result<Deleted> {
+async fn delete(store: &ObjectStore, (bucket, key): (String, String), version_id: Option<String>) -> S3Result<Deleted> {
     store::require_bucket(&store.pool, &bucket).await?;
     let Some(version_id) = version_id else {
         check_key(&key)?;
@@ -179,14 +178,8 @@ pub async fn new_version(
     staged: Staged,
 ) -> S3Result<Version> {
     let (size, digests) = (staged.size, staged.digests.clone());
-    let content = Content {
-        blob: staged.keep().await?,
-        size,
-        etag,
-        sha256: digests.sha256,
-        checksum: digests.checksum,
-        headers,
-    };
+    let content =
+        Content { blob: staged.keep().await?, size, etag, sha256: digests.sha256, checksum: digests.checksum, headers };
     Ok(Version {
         bucket,
         key,
@@ -262,7 +255,10 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
     }
     let acl = headers.get("x-amz-acl").map(|value| value.as_bytes());
     if acl.is_some_and(|acl| !matches!(acl, b"private" | b"bucket-owner-full-control")) {
-        return Err(s3_error!(NotImplemented, "access control lists (x-amz-acl) are not supported here; objects are private"));
+        return Err(s3_error!(
+            NotImplemented,
+            "access control lists (x-amz-acl) are not supported here; objects are private"
+        ));
     }
     Ok(())
 }
@@ -278,9 +274,10 @@ pub fn check_key(key: &str) -> S3Result<()> {
 /// Before anything is received.
 pub fn check_length(length: Option<i64>) -> S3Result<()> {
     match length.map(u64::try_from) {
-        Some(Ok(length)) if length > MAX_PIECE => {
-            Err(s3_error!(EntityTooLarge, "{length} bytes are more than the {MAX_PIECE} that one request may store; upload in parts"))
-        }
+        Some(Ok(length)) if length > MAX_PIECE => Err(s3_error!(
+            EntityTooLarge,
+            "{length} bytes are more than the {MAX_PIECE} that one request may store; upload in parts"
+        )),
         _ => Ok(()),
     }
 }
@@ -298,7 +295,8 @@ pub fn user_metadata(metadata: Option<Metadata>) -> S3Result<std::collections::B
 /// Chunks are taken apart on arrival: their encoding is not the content's.
 pub fn content_encoding(encoding: Option<String>) -> Option<String> {
     let encoding = encoding?;
-    let kept: Vec<&str> = encoding.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "aws-chunked").collect();
+    let kept: Vec<&str> =
+        encoding.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "aws-chunked").collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 

@@ -169,29 +169,27 @@ pub async fn insert(
     let content = version.content();
     let headers = content.map(|content| serde_json::to_string(&content.headers)).transpose();
     let checksum = content.and_then(|content| content.checksum.as_ref());
-    sqlx::query(sql(format!(
-        "INSERT INTO objects ({COLUMNS}) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    )))
-    .bind(&version.bucket)
-    .bind(&version.key)
-    .bind(&version.version_id)
-    .bind(i64::from(content.is_none()))
-    .bind(content.map(|content| content.blob.as_str()))
-    .bind(content.map_or(0, |content| i64::try_from(content.size).unwrap_or(i64::MAX)))
-    .bind(content.map(|content| content.etag.as_str()))
-    .bind(content.map(|content| content.sha256.as_str()))
-    .bind(checksum.map(|checksum| checksum.algorithm.name()))
-    .bind(checksum.map(|checksum| checksum.value.as_str()))
-    .bind(headers.map_err(failed("record the object's headers"))?.unwrap_or_else(|| "{}".to_owned()))
-    .bind(version.created_at)
-    .execute(&mut **transaction)
-    .await
-    .map_err(|error| match error.as_database_error() {
-        Some(database) if database.is_foreign_key_violation() => {
-            s3_error!(NoSuchBucket, "the bucket {:?} was deleted meanwhile", version.bucket)
-        }
-        _ => failed("record the object")(error),
-    })?;
+    sqlx::query(sql(format!("INSERT INTO objects ({COLUMNS}) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)")))
+        .bind(&version.bucket)
+        .bind(&version.key)
+        .bind(&version.version_id)
+        .bind(i64::from(content.is_none()))
+        .bind(content.map(|content| content.blob.as_str()))
+        .bind(content.map_or(0, |content| i64::try_from(content.size).unwrap_or(i64::MAX)))
+        .bind(content.map(|content| content.etag.as_str()))
+        .bind(content.map(|content| content.sha256.as_str()))
+        .bind(checksum.map(|checksum| checksum.algorithm.name()))
+        .bind(checksum.map(|checksum| checksum.value.as_str()))
+        .bind(headers.map_err(failed("record the object's headers"))?.unwrap_or_else(|| "{}".to_owned()))
+        .bind(version.created_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(|error| match error.as_database_error() {
+            Some(database) if database.is_foreign_key_violation() => {
+                s3_error!(NoSuchBucket, "the bucket {:?} was deleted meanwhile", version.bucket)
+            }
+            _ => failed("record the object")(error),
+        })?;
     Ok(())
 }
 

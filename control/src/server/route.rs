@@ -75,10 +75,12 @@ impl Route {
         let target = request.headers.get("x-amz-target").map(HeaderValue::to_str);
         match (&request.method, target) {
             (&Method::POST, Some(Ok(target))) if at_root && request.uri.query().is_none() => Self::of_target(target),
-            (_, Some(_)) => Self::Unknown(unknown("A call with an X-Amz-Target header is a POST to / without a query.")),
-            (&Method::POST, None) if request.uri.path().starts_with("/service/") => {
-                Self::Unknown(unknown("The RPC v2 CBOR protocol is not there yet; use a client that speaks AWS JSON 1.1."))
+            (_, Some(_)) => {
+                Self::Unknown(unknown("A call with an X-Amz-Target header is a POST to / without a query."))
             }
+            (&Method::POST, None) if request.uri.path().starts_with("/service/") => Self::Unknown(unknown(
+                "The RPC v2 CBOR protocol is not there yet; use a client that speaks AWS JSON 1.1.",
+            )),
             (&Method::POST, None) if at_root => {
                 Self::Unknown(unknown("The request has no X-Amz-Target header to say which operation it calls."))
             }
@@ -195,7 +197,8 @@ fn s3_failed(error: &dyn std::fmt::Debug) -> Response<Body> {
 /// old signatures, and signatures that leave out what decides.
 fn screen_s3(request: &Request<Body>, now: Timestamp) -> S3Result<()> {
     let headers = request.headers();
-    let is_form = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"multipart/"));
+    let is_form =
+        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"multipart/"));
     if is_form {
         return Err(s3_error!(NotImplemented, "uploads by an HTML form are not supported; use PutObject"));
     }
@@ -230,7 +233,7 @@ fn greeting() -> Response<Body> {
 }
 
 fn error_response(error: &ApiError, operation: &str) -> Response<Body> {
-    tracing::info!(operation, status = error.status, name = error.name, message = error.message, "refused");
+    tracing::info!(operation, status = error.status, name = error.name, reason = error.message, "refused");
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json_response(status, &json!({ "__type": error.name, "message": error.message }));
     if let Ok(name) = HeaderValue::from_str(&error.name) {
