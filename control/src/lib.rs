@@ -24,3 +24,4 @@ pub mod apps;
 pub mod deployments;
 pub mod commands;
 pub mod timekeeper;
+pub mod api;
