@@ -53,8 +53,7 @@ impl DataDir {
     /// Opens the directory, making it (mode 0700) if there is none.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         create_private_dir(root)?;
-        let root = root.canonicalize().map_err(|source| io_error("resolve", root, source))?;
-        Ok(Self { root })
+        Ok(Self { root: resolve(root)? })
     }
 
     /// The directory itself, absolute.
@@ -109,6 +108,11 @@ pub fn create_private_dir(path: &Path) -> Result<(), DataDirError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| io_error("create the directory", path, source))
+}
+
+/// The absolute path of a directory that is there, without links.
+pub fn resolve(path: &Path) -> Result<PathBuf, DataDirError> {
+    path.canonicalize().map_err(|source| io_error("resolve", path, source))
 }
 
 /// Writes a file (mode 0600) so that after a crash its old or its new content is there, whole.

@@ -111,9 +111,7 @@ impl SigningIdentity {
 
     fn rsa_signature(&self, message: &[u8]) -> Result<Vec<u8>, CmsError> {
         let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|_| CmsError::Rsa)?;
+        self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| CmsError::Rsa)?;
         Ok(signature)
     }
 }

@@ -108,9 +108,10 @@ pub async fn create(pool: &SqlitePool, owner: &Owner, account: &AccountId) -> Re
 /// # Errors
 /// If the database fails.
 pub async fn list(pool: &SqlitePool) -> Result<Vec<KeyRecord>, KeysError> {
-    let rows = sqlx::query("SELECT id, kind, name, arn, created_at, revoked_at FROM access_keys ORDER BY created_at, id")
-        .fetch_all(pool)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, kind, name, arn, created_at, revoked_at FROM access_keys ORDER BY created_at, id")
+            .fetch_all(pool)
+            .await?;
     rows.iter().map(|row| Ok(KeyRecord::from_row(row)?)).collect()
 }
 

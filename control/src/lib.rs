@@ -25,3 +25,7 @@ pub mod deployments;
 pub mod commands;
 pub mod timekeeper;
 pub mod api;
+pub mod s3;
+pub mod server;
+pub mod host_config;
+pub mod cli;

@@ -23,40 +23,60 @@ pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Who signed a POST to `/`, if the signature holds over the request and all of its body.
+/// A request whose headers claim a valid key; whether the claim is true shows once the body is there.
+pub struct Claim<'a> {
+    authorization: Authorization<'a>,
+    request: &'a Parts,
+    caller: Caller,
+    secret: Secret,
+}
+
+/// Examines the headers of a POST to `/`, so that nothing is read for a request that is refused anyhow.
 ///
 /// `service` is the name that the signature's scope must have; any region is accepted.
 ///
 /// # Errors
 /// Status 403 with a name that the SDKs know, or what the database failed with.
-pub async fn authenticate(
-    pool: &SqlitePool,
-    request: &Parts,
-    body: &[u8],
-    service: &str,
-) -> Result<Caller, ApiError> {
+pub async fn examine<'a>(pool: &SqlitePool, request: &'a Parts, service: &str) -> Result<Claim<'a>, ApiError> {
     let authorization = Authorization::parse(request)?;
     authorization.check_scope(service)?;
     authorization.check_clock(Timestamp::now())?;
-    let canonical = authorization.canonical_request(request, body)?;
-    let Some((caller, secret)) = keys::find(pool, authorization.access_key_id).await? else {
-        return Err(denied(
+    match keys::find(pool, authorization.access_key_id).await? {
+        Some((caller, secret)) => Ok(Claim { authorization, request, caller, secret }),
+        None => Err(denied(
             "UnrecognizedClientException",
             format!(
                 "The access key {} is not known here, or was revoked. `slipway-control keys list` shows the valid ones.",
                 authorization.access_key_id
             ),
-        ));
-    };
-    if authorization.holds(&canonical, &secret) {
-        Ok(caller)
-    } else {
+        )),
+    }
+}
+
+impl Claim<'_> {
+    /// Who signed the request, if the signature holds over it and all of its body.
+    ///
+    /// # Errors
+    /// Status 403 with a name that the SDKs know.
+    pub fn verify(self, body: &[u8]) -> Result<Caller, ApiError> {
+        let canonical = self.authorization.canonical_request(self.request, body)?;
+        if self.authorization.holds(&canonical, &self.secret) {
+            return Ok(self.caller);
+        }
         Err(denied(
             "InvalidSignatureException",
             "The signature does not match this request. Check that the secret access key is the one that belongs to the \
              access key id, and that nothing on the way (a proxy) changes the request.",
         ))
     }
+}
+
+/// A header that decides about the request and is not among the signed ones (`a;b;c`). With it a
+/// signature could be used for another request than the one it was made for.
+pub fn unsigned_header<'a>(headers: &'a HeaderMap, signed: &str) -> Option<&'a str> {
+    std::iter::once("host")
+        .chain(headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-")))
+        .find(|name| !signed.split(';').any(|signed| signed == *name))
 }
 
 /// The `Authorization` and `X-Amz-Date` headers of one request, taken apart.
@@ -96,8 +116,7 @@ impl<'a> Authorization<'a> {
             }
         }
         let credential = credential.ok_or_else(|| incomplete("Credential is missing"))?;
-        let (access_key_id, scope) =
-            credential.split_once('/').ok_or_else(|| incomplete("Credential has no scope"))?;
+        let (access_key_id, scope) = credential.split_once('/').ok_or_else(|| incomplete("Credential has no scope"))?;
         let parts: Vec<&str> = scope.split('/').collect();
         let [date, region, service, "aws4_request"] = parts[..] else {
             return Err(incomplete("the scope is not <date>/<region>/<service>/aws4_request"));
@@ -154,8 +173,7 @@ impl<'a> Authorization<'a> {
             ));
         }
         let mut canonical = format!("{}\n/\n\n", request.method);
-        let names: Vec<&str> = self.signed_headers.split(';').collect();
-        for name in &names {
+        for name in self.signed_headers.split(';') {
             let value = header_value(request, name)
                 .ok_or_else(|| incomplete(format!("the signed header {name:?} is not in the request")))?;
             canonical.push_str(name);
@@ -163,11 +181,7 @@ impl<'a> Authorization<'a> {
             canonical.push_str(&value);
             canonical.push('\n');
         }
-        // What decides about the request must be under the signature, or a signature could be used for another.
-        let unsigned = std::iter::once("host")
-            .chain(request.headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-")))
-            .find(|name| !names.contains(name));
-        if let Some(name) = unsigned {
+        if let Some(name) = unsigned_header(&request.headers, self.signed_headers) {
             return Err(incomplete(format!("the header {name:?} has to be signed and is not")));
         }
         canonical.push('\n');

@@ -71,10 +71,7 @@ pub fn open(data: &DataDir, names: &[ServerName<'static>]) -> Result<Pki, PkiErr
     let signer = Leaf::open(data, &authority, &Purpose::SpecSigner)?;
     Ok(Pki {
         ca_pem: authority.certificate_pem().to_owned(),
-        server: ServerIdentity {
-            chain: vec![server.certificate],
-            key: PrivateKeyDer::Pkcs8(server.key),
-        },
+        server: ServerIdentity { chain: vec![server.certificate], key: PrivateKeyDer::Pkcs8(server.key) },
         signer: SigningIdentity::new(&signer.certificate, signer.key.secret_pkcs8_der())?,
     })
 }

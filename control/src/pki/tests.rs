@@ -32,7 +32,8 @@ fn openssl_verifies_an_envelope_and_gives_its_content_back() {
     assert_eq!(pem.lines().nth(1).unwrap().len(), 64);
     std::fs::write(directory.path().join("spec.pem"), &pem).unwrap();
 
-    let verify = ["smime", "-verify", "-binary", "-CAfile", "pki/ca.pem", "-inform", "PEM", "-in", "spec.pem", "-out", "out"];
+    let verify =
+        ["smime", "-verify", "-binary", "-CAfile", "pki/ca.pem", "-inform", "PEM", "-in", "spec.pem", "-out", "out"];
     let (verified, text) = run("openssl", &verify, directory.path());
     assert!(verified, "{text}");
     assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), content);
@@ -43,7 +44,8 @@ fn openssl_verifies_an_envelope_and_gives_its_content_back() {
     let mut changed = der;
     changed[at] ^= 1;
     std::fs::write(directory.path().join("changed.der"), &changed).unwrap();
-    let verify = ["smime", "-verify", "-binary", "-CAfile", "pki/ca.pem", "-inform", "DER", "-in", "changed.der", "-out", "out"];
+    let verify =
+        ["smime", "-verify", "-binary", "-CAfile", "pki/ca.pem", "-inform", "DER", "-in", "changed.der", "-out", "out"];
     assert!(!run("openssl", &verify, directory.path()).0);
 }
 

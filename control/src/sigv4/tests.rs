@@ -15,6 +15,10 @@ struct Signing<'a> {
     time: SystemTime,
 }
 
+async fn authenticate(pool: &SqlitePool, request: &Parts, body: &[u8], service: &str) -> Result<Caller, ApiError> {
+    examine(pool, request, service).await?.verify(body)
+}
+
 /// A request as an independent implementation signs it.
 fn signed(signing: &Signing<'_>, body: &[u8]) -> Parts {
     let headers = [
@@ -132,7 +136,10 @@ async fn headers_that_are_no_signature_are_refused() {
         (Some("AWS4-HMAC-SHA256"), "IncompleteSignatureException"),
         (Some("AWS4-HMAC-SHA256 Credential=a, SignedHeaders=host, Signature=x"), "IncompleteSignatureException"),
         (Some("AWS4-HMAC-SHA256 Credential=a/20260101/r/s/aws4_request, Signature=x"), "IncompleteSignatureException"),
-        (Some("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=x, Evil=1"), "IncompleteSignatureException"),
+        (
+            Some("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=x, Evil=1"),
+            "IncompleteSignatureException",
+        ),
     ];
     for (header, name) in cases {
         let mut request = http::Request::post("/").header("host", "h").header("x-amz-date", "20260101T000000Z");
@@ -148,7 +155,8 @@ async fn headers_that_are_no_signature_are_refused() {
 #[test]
 fn dates_have_one_form() {
     assert_eq!(parse_amz_date("20260131T235959Z").unwrap().to_string(), "2026-01-31T23:59:59Z");
-    for bad in ["", "20260131T235959", "2026-01-31T235959Z", "20261331T235959Z", "20260131 235959Z", "äääääääT"] {
+    for bad in ["", "20260131T235959", "2026-01-31T235959Z", "20261331T235959Z", "20260131 235959Z", "äääääääT"]
+    {
         assert_eq!(parse_amz_date(bad), None, "{bad}");
     }
 }
