@@ -24,17 +24,7 @@ pub mod apps;
 pub mod deployments;
 pub mod commands;
 pub mod timekeeper;
-/// Placeholder until the API is merged.
-pub mod api {
-    use crate::{caller::Caller, error::ApiError, service::Service};
-    #[allow(missing_docs)]
-    pub async fn handle(_: &Service, _: &Caller, operation: &str, _: &[u8]) -> Result<serde_json::Value, ApiError> {
-        match operation {
-            "ListApplications" => Ok(serde_json::json!({"applications": []})),
-            _ => Err(ApiError::client("OperationNotSupportedException", "not yet")),
-        }
-    }
-}
+pub mod api;
 pub mod s3;
 pub mod server;
 pub mod host_config;

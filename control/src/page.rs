@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
@@ -73,6 +75,29 @@ impl<T> Page<T> {
         };
         Self { items, next }
     }
+
+    /// One page of a list that is at hand as a whole, by the items' places.
+    ///
+    /// # Errors
+    /// `InvalidNextTokenException` if the token belongs to another list.
+    pub fn of(items: Vec<T>, start: &Start) -> Result<Self, ApiError> {
+        let first = start.after_number()?.map_or(0, |last| last.saturating_add(1));
+        let numbered: Vec<(usize, T)> =
+            items.into_iter().enumerate().skip(usize::try_from(first).unwrap_or(usize::MAX)).take(SIZE + 1).collect();
+        let Page { items, next } = Page::cut(numbered, |(place, _)| place.to_string());
+        Ok(Self { items: items.into_iter().map(|(_, item)| item).collect(), next })
+    }
+}
+
+impl<T: Serialize> Page<T> {
+    /// The answer with the items under `member`, and `nextToken` if there is more.
+    pub fn answer(self, member: &str) -> Value {
+        let mut answer = json!({ member: self.items });
+        if let Some(next) = self.next {
+            answer["nextToken"] = Value::String(next);
+        }
+        answer
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +111,8 @@ mod tests {
         let mut token = None;
         loop {
             let after = Start::from_request(token).unwrap().after_number().unwrap();
-            let rest = all.iter().copied().filter(|item| after.is_none_or(|after| *item > after)).take(SIZE + 1).collect();
+            let rest =
+                all.iter().copied().filter(|item| after.is_none_or(|after| *item > after)).take(SIZE + 1).collect();
             let page = Page::cut(rest, |item: &i64| item.to_string());
             assert!(page.items.len() <= SIZE);
             seen.extend(page.items);

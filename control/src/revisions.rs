@@ -60,8 +60,9 @@ impl RevisionLocation {
     /// # Errors
     /// `RevisionRequiredException`, `InvalidRevisionException`.
     pub fn from_request(location: Option<WireLocation>) -> Result<Self, ApiError> {
-        let location = location
-            .ok_or_else(|| ApiError::client("RevisionRequiredException", "The revision is missing from the request."))?;
+        let location = location.ok_or_else(|| {
+            ApiError::client("RevisionRequiredException", "The revision is missing from the request.")
+        })?;
         Self::try_from(location).map_err(|reason| ApiError::client("InvalidRevisionException", reason))
     }
 
@@ -235,8 +236,10 @@ mod tests {
 
     #[test]
     fn quotes_around_an_etag_do_not_make_another_revision() {
-        let quoted = parse(r#"{"revisionType":"S3","s3Location":{"bucket":"b","key":"k","bundleType":"zip","eTag":"\"ab\""}}"#);
-        let plain = parse(r#"{"revisionType":"S3","s3Location":{"bucket":"b","key":"k","bundleType":"zip","eTag":"ab"}}"#);
+        let quoted =
+            parse(r#"{"revisionType":"S3","s3Location":{"bucket":"b","key":"k","bundleType":"zip","eTag":"\"ab\""}}"#);
+        let plain =
+            parse(r#"{"revisionType":"S3","s3Location":{"bucket":"b","key":"k","bundleType":"zip","eTag":"ab"}}"#);
         assert_eq!(quoted.unwrap(), plain.unwrap());
     }
 

@@ -5,8 +5,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row};
 
 use crate::clock::Moment;
-use crate::health::{MinimumHealthy, MinimumType};
 use crate::error::ApiError;
+use crate::health::{MinimumHealthy, MinimumType};
 use crate::ids::{self, ConfigName};
 
 /// Begins the names of the built-in ones.
@@ -125,11 +125,7 @@ pub async fn names(db: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
 /// # Errors
 /// `InvalidDeploymentConfigNameException` for a reserved name, `DeploymentConfigAlreadyExistsException`,
 /// `DeploymentConfigLimitExceededException`.
-pub async fn create(
-    db: &mut SqliteConnection,
-    name: &ConfigName,
-    minimum: MinimumHealthy,
-) -> Result<String, ApiError> {
+pub async fn create(db: &mut SqliteConnection, name: &ConfigName, minimum: MinimumHealthy) -> Result<String, ApiError> {
     if name.as_str().starts_with(RESERVED_PREFIX) {
         return Err(ApiError::client(
             "InvalidDeploymentConfigNameException",
@@ -186,12 +182,10 @@ pub async fn delete(db: &mut SqliteConnection, name: &ConfigName) -> Result<(), 
             format!("The deployment group {group} uses {name}; give it another configuration first."),
         ));
     }
-    sqlx::query(
-        "DELETE FROM resource_tags WHERE resource_id IN (SELECT id FROM deployment_configs WHERE name = ?)",
-    )
-    .bind(name.as_str())
-    .execute(&mut *db)
-    .await?;
+    sqlx::query("DELETE FROM resource_tags WHERE resource_id IN (SELECT id FROM deployment_configs WHERE name = ?)")
+        .bind(name.as_str())
+        .execute(&mut *db)
+        .await?;
     sqlx::query("DELETE FROM deployment_configs WHERE name = ?").bind(name.as_str()).execute(db).await?;
     Ok(())
 }

@@ -104,14 +104,16 @@ pub async fn create(
         return Err(exists(application, name));
     }
     let id = ids::uuid();
-    sqlx::query("INSERT INTO deployment_groups (id, application_id, name, settings, created_ms) VALUES (?, ?, ?, ?, ?)")
-        .bind(&id)
-        .bind(&application.id)
-        .bind(name.as_str())
-        .bind(Json(settings))
-        .bind(Moment::now())
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "INSERT INTO deployment_groups (id, application_id, name, settings, created_ms) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&id)
+    .bind(&application.id)
+    .bind(name.as_str())
+    .bind(Json(settings))
+    .bind(Moment::now())
+    .execute(db)
+    .await?;
     Ok(id)
 }
 
@@ -119,11 +121,7 @@ pub async fn create(
 ///
 /// # Errors
 /// `DeploymentGroupDoesNotExistException`.
-pub async fn find(
-    db: &mut SqliteConnection,
-    application: &Application,
-    name: &GroupName,
-) -> Result<Group, ApiError> {
+pub async fn find(db: &mut SqliteConnection, application: &Application, name: &GroupName) -> Result<Group, ApiError> {
     by_name(db, application, name).await?.ok_or_else(|| {
         ApiError::client(
             "DeploymentGroupDoesNotExistException",

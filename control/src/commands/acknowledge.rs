@@ -6,9 +6,9 @@ use slipway_protocol::commands::{
 };
 
 use super::{client, own_command, status};
+use crate::deployments::EventError;
 use crate::deployments::commands::{self, Command, CommandState};
 use crate::deployments::progress::{Outcome, Report, settle};
-use crate::deployments::EventError;
 use crate::error::ApiError;
 use crate::service::Service;
 
@@ -61,7 +61,8 @@ fn is_noop(command: &Command, acknowledgement: Acknowledgement) -> bool {
 fn read(diagnostics: Option<&Envelope>) -> Result<Acknowledgement, ApiError> {
     match diagnostics.and_then(|envelope| envelope.payload.as_deref()) {
         None => Ok(Acknowledgement { is_command_noop: false }),
-        Some(payload) => serde_json::from_str(payload)
-            .map_err(|error| client(format!("The acknowledgement's diagnostics are not {{\"IsCommandNoop\": bool}}: {error}."))),
+        Some(payload) => serde_json::from_str(payload).map_err(|error| {
+            client(format!("The acknowledgement's diagnostics are not {{\"IsCommandNoop\": bool}}: {error}."))
+        }),
     }
 }

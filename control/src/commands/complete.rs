@@ -11,7 +11,11 @@ use crate::service::Service;
 
 /// Takes a command's result, also without an acknowledgement and for an old command; one that has
 /// ended already stays as it is.
-pub(super) async fn handle(service: &Service, host: &str, input: PutHostCommandCompleteInput) -> Result<Value, ApiError> {
+pub(super) async fn handle(
+    service: &Service,
+    host: &str,
+    input: PutHostCommandCompleteInput,
+) -> Result<Value, ApiError> {
     let outcome = match input.command_status {
         CommandStatus::Succeeded => {
             Outcome::Succeeded(diagnostics::read(input.diagnostics.as_ref(), EventError::Success)?)

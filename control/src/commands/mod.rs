@@ -106,7 +106,9 @@ fn json(answer: impl Serialize) -> Result<Value, ApiError> {
 /// The command of this identifier. Another host's is as good as none: nothing of it is told.
 async fn own_command(db: &mut SqliteConnection, host: &str, id: &str) -> Result<Command, ApiError> {
     stored::by_id(db, id).await?.filter(|command| command.host_identifier == host).ok_or_else(|| {
-        client("There is no host command of this identifier for this host; it belongs to another service or was made up.")
+        client(
+            "There is no host command of this identifier for this host; it belongs to another service or was made up.",
+        )
     })
 }
 

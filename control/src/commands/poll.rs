@@ -70,7 +70,12 @@ async fn take(service: &Service, host: &str, exclusion: Exclusion) -> Result<Opt
 }
 
 fn offered(service: &Service, command: Command) -> HostCommand {
-    tracing::debug!(host = command.host_identifier, deployment = command.deployment_id, event = command.name, "offered");
+    tracing::debug!(
+        host = command.host_identifier,
+        deployment = command.deployment_id,
+        event = command.name,
+        "offered"
+    );
     HostCommand {
         deployment_execution_id: execution_id(service.realm(), &command.deployment_id),
         host_command_identifier: command.id,

@@ -30,8 +30,10 @@ pub async fn host_may_read(pool: &SqlitePool, host_arn: &str, bucket: &str, key:
 /// # Errors
 /// `RevisionDoesNotExistException` if the bucket is there and the object is not.
 pub(super) async fn pin(db: &mut SqliteConnection, location: &S3Location) -> Result<Option<Pinned>, ApiError> {
-    let ours: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM buckets WHERE name = ?").bind(&location.bucket).fetch_optional(&mut *db).await?;
+    let ours: Option<i64> = sqlx::query_scalar("SELECT 1 FROM buckets WHERE name = ?")
+        .bind(&location.bucket)
+        .fetch_optional(&mut *db)
+        .await?;
     if ours.is_none() {
         return Ok(None);
     }

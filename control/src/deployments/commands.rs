@@ -192,7 +192,8 @@ pub async fn acknowledge(change: &mut Change<'_>, command: &Command, within: Dur
 /// # Errors
 /// Those of the database.
 pub async fn overdue(db: &mut SqliteConnection, now: Moment, patience: Duration) -> sqlx::Result<Vec<Command>> {
-    let latest = Moment::from_millis(now.millis().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX)));
+    let latest =
+        Moment::from_millis(now.millis().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX)));
     sqlx::query_as(
         "SELECT c.* FROM commands c WHERE (c.state = 'Acknowledged' AND c.deadline_ms <= ?1) \
          OR (c.state IN ('Pending', 'Offered') AND c.waiting_ms <= ?2 AND NOT EXISTS ( \

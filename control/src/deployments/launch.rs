@@ -183,8 +183,8 @@ async fn insert(change: &mut Change<'_>, order: &Order, draft: &Draft, verdict: 
         Source::Restart(last) => (Creator::User, None, Some(last.id.as_str())),
         Source::Rollback { of, .. } => (Creator::Rollback, Some(of.id.as_str()), None),
     };
-    let rollback_message = rollback_of
-        .map(|failed| format!("Deployment {} is triggered to roll back deployment {failed}.", draft.id));
+    let rollback_message =
+        rollback_of.map(|failed| format!("Deployment {} is triggered to roll back deployment {failed}.", draft.id));
     let (status, fleet, error) = match verdict {
         Verdict::Go(fleet) => (DeploymentStatus::InProgress, *fleet, None),
         Verdict::Done => (DeploymentStatus::Succeeded, Fleet::stored(0, 0), None),

@@ -363,13 +363,25 @@ pub async fn last_successful(db: &mut SqliteConnection, group_id: &str) -> sqlx:
         .await
 }
 
+/// The last deployment of a group, however it ended.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_attempted(db: &mut SqliteConnection, group_id: &str) -> sqlx::Result<Option<Deployment>> {
+    sqlx::query_as("SELECT * FROM deployments WHERE group_id = ? ORDER BY seq DESC LIMIT 1")
+        .bind(group_id)
+        .fetch_optional(db)
+        .await
+}
+
 /// Ids of the deployments that have not ended, oldest first.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn unfinished(pool: &SqlitePool) -> sqlx::Result<Vec<DeploymentId>> {
-    let ids: Vec<String> =
-        sqlx::query_scalar("SELECT id FROM deployments WHERE completed_ms IS NULL ORDER BY seq").fetch_all(pool).await?;
+    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM deployments WHERE completed_ms IS NULL ORDER BY seq")
+        .fetch_all(pool)
+        .await?;
     Ok(ids.into_iter().map(DeploymentId::stored).collect())
 }
 

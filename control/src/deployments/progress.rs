@@ -154,6 +154,7 @@ async fn end_target(
 
 async fn owner(change: &mut Change<'_>, command: &Command) -> sqlx::Result<(Deployment, Target)> {
     let deployment = by_id(change.db(), &command.deployment_id).await?.ok_or(sqlx::Error::RowNotFound)?;
-    let target = sqlx::query_as("SELECT * FROM targets WHERE id = ?").bind(command.target_id).fetch_one(change.db()).await?;
+    let target =
+        sqlx::query_as("SELECT * FROM targets WHERE id = ?").bind(command.target_id).fetch_one(change.db()).await?;
     Ok((deployment, target))
 }
