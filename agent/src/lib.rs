@@ -24,5 +24,9 @@ pub mod ledger;
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+// engine
+pub mod engine;
 // edges
 pub mod service;
+pub mod daemon;
+pub mod cli;
