@@ -18,3 +18,4 @@ pub mod store;
 pub mod ledger;
 // stages
 pub mod revision;
+pub mod hooks;
