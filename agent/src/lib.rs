@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+pub mod hooks;
 // engine
 pub mod engine;
 // edges
