@@ -9,9 +9,11 @@ pub mod lifecycle;
 pub mod deployment;
 pub mod yaml;
 pub mod appspec;
+pub mod config;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod config_files;
 // state
 pub mod layout;
 // stages
