@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod deployment;
 pub mod yaml;
 pub mod appspec;
+pub mod config;
 pub mod outcome;
 // effects
 pub mod disk;
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod layout;
 pub mod store;
 pub mod ledger;
+pub mod config_files;
 // stages
 pub mod bundle;
 pub mod unpack;
