@@ -35,11 +35,10 @@ pub struct Loaded {
 pub fn merge(layers: &[Layer], environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let mut merge = Merge::default();
     let roots: Vec<(Arc<str>, Node)> = layers.iter().filter_map(|layer| merge.parse(layer)).collect();
-    let all_keys: Vec<_> = roots.iter().map(|(file, root)| (file.clone(), merge.keys(file, root))).collect();
-    let profile = merge.profile(&all_keys);
-    let mut settings = Settings::defaults(profile);
-    for (file, keys) in &all_keys {
-        merge.apply(file, keys, &mut settings);
+    let all_keys: Vec<Keys<'_>> = roots.iter().map(|(file, root)| merge.keys(file, root)).collect();
+    let mut settings = Settings::defaults(merge.profile(&all_keys));
+    for keys in &all_keys {
+        merge.apply(keys, &mut settings);
     }
     merge.apply_environment(environment, &mut settings);
     merge.errors.sort_by_layer(layers);
@@ -49,6 +48,12 @@ pub fn merge(layers: &[Layer], environment: &Environment) -> Result<Loaded, Conf
     } else {
         Err(merge.errors)
     }
+}
+
+/// A file's entries by name, without AWS's leading colon.
+struct Keys<'n> {
+    file: &'n Arc<str>,
+    entries: Vec<(&'n str, &'n Entry)>,
 }
 
 #[derive(Default)]
@@ -68,37 +73,40 @@ impl Merge {
         }
     }
 
-    /// A file's entries by name without AWS's leading colon. Entries without a value set nothing.
-    fn keys<'n>(&mut self, file: &Arc<str>, root: &'n Node) -> Vec<(&'n str, &'n Entry)> {
+    /// Entries without a value set nothing.
+    fn keys<'n>(&mut self, file: &'n Arc<str>, root: &'n Node) -> Keys<'n> {
         let mut report = Report::default();
         let fields = if root.is_null() { None } else { root.fields("a mapping of settings to values", &mut report) };
         let mut lines: HashMap<&str, usize> = HashMap::new();
-        let mut keys = Vec::new();
+        let mut entries = Vec::new();
         for entry in fields.map(Fields::rest).unwrap_or_default() {
             let name = entry.key.strip_prefix(':').unwrap_or(&entry.key);
             if let Some(line) = lines.insert(name, entry.at.line) {
                 let found = format!("{} again, first in line {line}", quoted(&entry.key));
                 report.expected(entry.at, "each setting once, with or without its leading colon", found);
             } else if !entry.value.is_null() {
-                keys.push((name, entry));
+                entries.push((name, entry));
             }
         }
         self.take(file, report);
-        keys
+        Keys { file, entries }
     }
 
     /// The profile decides what the defaults are, so it is looked for first; a bad value is reported
     /// when its turn comes.
-    fn profile(&self, layers: &[(Arc<str>, Vec<(&str, &Entry)>)]) -> Profile {
-        let all = layers.iter().flat_map(|(_, keys)| keys);
-        let set = all.filter(|(name, _)| *name == "profile").filter_map(|(_, entry)| Profile::read(&entry.value).ok());
-        set.last().unwrap_or(Profile::Compatible)
+    fn profile(&self, layers: &[Keys<'_>]) -> Profile {
+        let last_first = layers.iter().rev().flat_map(|keys| &keys.entries);
+        last_first
+            .filter(|(name, _)| *name == "profile")
+            .find_map(|(_, entry)| Profile::read(&entry.value).ok())
+            .unwrap_or(Profile::Compatible)
     }
 
-    fn apply(&mut self, file: &Arc<str>, keys: &[(&str, &Entry)], settings: &mut Settings) {
+    fn apply(&mut self, keys: &Keys<'_>, settings: &mut Settings) {
+        let Keys { file, entries } = keys;
         let mut report = Report::default();
-        for (name, entry) in keys {
-            let origin = Origin::File { file: file.clone(), line: entry.at.line };
+        for (name, entry) in entries {
+            let origin = Origin::File { file: Arc::clone(file), line: entry.at.line };
             match settings.set(name, &entry.value, origin.clone()) {
                 Outcome::Set(Difference::Changed) if WITHOUT_EFFECT.contains(name) => {
                     report.warn(entry.at, format!("`{name}` has no effect in this version of the agent"));
@@ -110,7 +118,7 @@ impl Merge {
                 Outcome::Unknown => other_key(name, entry, &mut report, settings, origin),
             }
         }
-        check_ownership(keys, &mut report);
+        check_ownership(entries, &mut report);
         self.take(file, report);
     }
 
