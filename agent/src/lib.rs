@@ -13,6 +13,7 @@ pub mod config;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod config_files;
 pub mod process;
 // network
 pub mod http;
@@ -21,7 +22,6 @@ pub mod identity;
 pub mod layout;
 pub mod store;
 pub mod ledger;
-pub mod config_files;
 // stages
 pub mod bundle;
 pub mod unpack;
