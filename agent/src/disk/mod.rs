@@ -8,11 +8,14 @@ mod error;
 pub mod fault;
 mod file;
 mod lock;
+pub mod space;
+mod staged;
 
 pub use dir::{Dir, Entry, Kind, Stat};
 pub use error::{Error, Result};
 pub use file::{read_bounded, read_if_exists, remove_if_exists, write_atomic};
 pub use lock::{Lock, LockError};
+pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
 
 #[cfg(test)]
 mod tests;
