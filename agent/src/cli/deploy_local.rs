@@ -9,7 +9,7 @@ use slipway_protocol::specification as wire;
 
 use super::local::{self, LocalDeployment};
 use super::settings::Context;
-use super::{ConfigFile, fail, logging, parse_group, unreadable};
+use super::{fail, logging, parse_group, unreadable};
 use crate::bundle::location::Location;
 use crate::deployment::{DeploymentSpec, Origin};
 use crate::ids::{DeploymentId, EventName, GroupId};
@@ -43,10 +43,9 @@ pub(super) struct Arguments {
     /// Where in the revision the AppSpec is
     #[arg(short = 'A', long, value_name = "FILE", default_value = "appspec.yml")]
     appspec_filename: String,
-    /// Configuration file
-    #[arg(short = 'c', long = "agent-configuration-file", alias = "config", value_name = "FILE",
-          default_value = super::DEFAULT_CONFIG)]
-    config: PathBuf,
+    /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
+    #[arg(short = 'c', long = "config", visible_alias = "agent-configuration-file", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,7 +65,7 @@ enum Behavior {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(&ConfigFile { path: arguments.config.clone() }.path) {
+    let context = match Context::load(arguments.config.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };

@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::settings::{self, Context};
+use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
 use crate::install;
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
-    let context = match Context::load(&config.path) {
+    let context = match Context::load(config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
     logging::start(context.verbosity(), context.shape());
-    settings::warn(&context);
+    context.warn();
     match install::settle(&context.layout) {
         Ok(settled) if settled.is_empty() => {
             println!("Nothing to recover: no install was cut off.");

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(&arguments.config.path) {
+    let context = match Context::load(arguments.config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };

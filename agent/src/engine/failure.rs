@@ -39,6 +39,11 @@ pub(super) enum StageError {
         root.display()
     )]
     NoRevision { deployment: DeploymentId, root: PathBuf },
+    #[error(
+        "the revision is in the GitHub repository {repository}, and this version of the agent cannot fetch from GitHub \
+         yet; push the bundle to S3 instead"
+    )]
+    GitHub { repository: String },
     #[error("the AppSpec has hooks for {unknown}, which this deployment never runs; its events are {possible}")]
     ImpossibleEvents { unknown: String, possible: String },
     #[error("this deployment runs the custom events {0}, and the AppSpec has no hooks for them")]
@@ -69,6 +74,7 @@ impl StageError {
             | Self::Install(_)
             | Self::Hook(_)
             | Self::NoRevision { .. }
+            | Self::GitHub { .. }
             | Self::ImpossibleEvents { .. }
             | Self::MissingEvents(_)
             | Self::UpdateAgent => ErrorCode::UnknownError,

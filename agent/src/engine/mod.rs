@@ -5,19 +5,19 @@ mod event;
 mod failure;
 mod revisions;
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
 
 use crate::appspec::AppSpec;
 use crate::bundle::Fetcher;
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::disk::{Dir, Lock};
-use crate::hooks;
+use crate::hooks::HookSettings;
 use crate::ids::{DeploymentId, EventName, HostCommandId};
 use crate::install;
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
 use crate::outcome::Outcome;
-use crate::unpack::Limits;
+use crate::unpack;
 
 use failure::StageError;
 
@@ -51,13 +51,13 @@ pub struct Policy {
     /// Who owns installed files that no permission entry names.
     pub ownership: install::Ownership,
     /// Revisions kept for each group, at least one.
-    pub max_revisions: usize,
+    pub max_revisions: NonZeroUsize,
     /// Whether the bundle stays beside the revision.
     pub bundles: KeepBundles,
-    /// Caps on what a bundle unpacks to.
-    pub limits: Limits,
+    /// What a bundle may hold.
+    pub unpack: unpack::Policy,
     /// How scripts run.
-    pub hooks: hooks::Policy,
+    pub hooks: HookSettings,
 }
 
 /// What becomes of a bundle once it is unpacked.
@@ -75,13 +75,12 @@ pub struct Engine {
     layout: Layout,
     policy: Policy,
     fetcher: Fetcher,
-    runner: PathBuf,
 }
 
 impl Engine {
-    /// An engine over `layout`. `runner` is the agent's own executable.
-    pub fn new(layout: Layout, policy: Policy, fetcher: Fetcher, runner: PathBuf) -> Self {
-        Self { layout, policy, fetcher, runner }
+    /// An engine over `layout`.
+    pub fn new(layout: Layout, policy: Policy, fetcher: Fetcher) -> Self {
+        Self { layout, policy, fetcher }
     }
 
     /// Where everything is.
@@ -111,7 +110,7 @@ impl Engine {
         match &order.command {
             Command::DownloadBundle => self.download(spec),
             Command::Install => self.install(spec),
-            Command::Hook(name) => self.event(order, name),
+            Command::Hook(name) => Ok(self.event(order, name)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }
     }
