@@ -34,5 +34,5 @@ fn serve(context: &Context) -> anyhow::Result<()> {
         endpoint = %service.endpoint(),
         "slipway-agent starts"
     );
-    runtime.block_on(daemon::run(engine, service, options))
+    runtime.block_on(daemon::run(engine, service, context.gate.clone(), options))
 }

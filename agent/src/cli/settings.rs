@@ -1,25 +1,26 @@
 //! From the configuration to the parts that a command needs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use url::Url;
-
 use super::logging::{Shape, Verbosity};
+use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::daemon;
 use crate::deployment::envelope::{Anchors, Sha1, Trust};
-use crate::deployment::{FileExistsBehavior, Secret};
+use crate::deployment::FileExistsBehavior;
 use crate::disk;
 use crate::engine::{Engine, KeepBundles, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
-use crate::http::{self, Client, Proxy, ProxyAddress, Roots, Timeouts};
+use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
 use crate::identity::{self, Environment};
 use crate::install;
 use crate::layout::Layout;
+use crate::process::Account;
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
 use crate::store;
 use crate::unpack;
@@ -35,6 +36,8 @@ pub(super) struct Context {
     pub(super) layout: Layout,
     warnings: Vec<ConfigWarning>,
     environment: Environment,
+    /// One for everything that this process asks of a service.
+    pub(super) gate: Arc<ThrottleGate>,
 }
 
 impl Context {
@@ -47,6 +50,7 @@ impl Context {
             settings: loaded.settings,
             warnings: loaded.warnings,
             environment: Environment::capture(variable),
+            gate: Arc::new(ThrottleGate::new()),
         })
     }
 
@@ -81,9 +85,20 @@ impl Context {
     /// The engine, on a root directory that is ready for it.
     pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;
-        let access = identity::for_person(self.on_premises()?, &self.environment);
-        let fetcher = self.fetcher(access, runtime)?;
-        Ok(Engine::new(self.layout.clone(), self.policy()?, fetcher))
+        let client = self.client(&self.settings.s3_proxy_uri)?;
+        let s3 = identity::for_person(self.on_premises()?, &self.environment).map(|access| S3 {
+            client,
+            runtime,
+            access,
+            endpoint: match (&*self.settings.s3_endpoint_override, *self.settings.use_fips_mode) {
+                (Some(url), _) => Endpoint::Override(url.clone()),
+                (None, true) => Endpoint::Fips,
+                (None, false) => Endpoint::Aws,
+            },
+            gate: self.gate.clone(),
+            backoff: S3::pauses(),
+        });
+        Ok(Engine::new(self.layout.clone(), self.policy()?, s3))
     }
 
     /// The commands service, as this host.
@@ -136,9 +151,14 @@ impl Context {
         let user = settings.user.clone();
         Ok(Policy {
             file_exists: settings.file_exists_behavior.unwrap_or(FileExistsBehavior::Disallow),
-            ownership: install_ownership(*settings.ownership, user.as_deref()),
+            ownership: match *settings.ownership {
+                Ownership::Preserve => install::Ownership::Preserve,
+                Ownership::Root => install::Ownership::Root,
+            },
+            default_owner: default_owner(user.as_deref())?,
             max_revisions: *settings.max_revisions,
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
+            requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
             unpack: self.unpack_policy(),
             hooks: HookSettings {
                 inherit: match (*settings.restrict_hook_env_to_allowlist, *settings.strip_loader_env_in_hooks) {
@@ -206,6 +226,15 @@ impl Context {
         let timeouts = Timeouts { connect: CONNECT_TIMEOUT, silence: *settings.http_read_timeout };
         let trust = http::Trust { roots, additional: settings.ca_bundle.clone() };
         Ok(Client::new(&http::Profile { trust, proxy, timeouts })?)
+    }
+}
+
+/// Uid and gid of the setting `user`.
+fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
+    let Some(name) = user else { return Ok(None) };
+    match Account::find(name)? {
+        Some(account) => Ok(Some((account.uid, account.gid))),
+        None => bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting"),
     }
 }
 

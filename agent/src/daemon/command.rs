@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::status::Running;
 use super::{Daemon, InHand};
-use crate::deployment::{DeploymentSpec, Origin, envelope};
+use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Life, Order};
 use crate::ids::HostCommandId;
 use crate::ledger::{Known, LedgerError, Received, Work};
@@ -172,7 +172,7 @@ impl Daemon {
         let content =
             envelope::open(&envelope, &self.options.trust).map_err(|error| Failure::unknown(error.to_string()))?;
         let spec =
-            DeploymentSpec::from_json(&content, Origin::Service).map_err(|error| Failure::unknown(error.to_string()))?;
+            DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
         Ok((Order { id: id.clone(), command: parsed, spec, life }, hex::encode(Sha256::digest(&content))))
     }
 

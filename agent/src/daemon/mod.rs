@@ -66,7 +66,7 @@ struct Daemon {
     engine: Engine,
     ledger: Ledger,
     options: Options,
-    gate: ThrottleGate,
+    gate: Arc<ThrottleGate>,
     board: Board,
     results: Notify,
     capacity: Arc<Semaphore>,
@@ -75,7 +75,12 @@ struct Daemon {
 
 /// Runs until a signal asks for the end. Returns an error only for what makes a start pointless:
 /// another daemon on the same root, or state that this version cannot read.
-pub async fn run(engine: Engine, service: CommandsService, options: Options) -> anyhow::Result<()> {
+pub async fn run(
+    engine: Engine,
+    service: CommandsService,
+    gate: Arc<ThrottleGate>,
+    options: Options,
+) -> anyhow::Result<()> {
     let layout = engine.layout().clone();
     let _only_one = only_one(&layout.daemon_lock())?;
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
@@ -91,7 +96,7 @@ pub async fn run(engine: Engine, service: CommandsService, options: Options) -> 
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
         options,
-        gate: ThrottleGate::new(),
+        gate,
         board: board.clone(),
         results: Notify::new(),
         in_hand: Mutex::default(),

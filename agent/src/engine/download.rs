@@ -1,16 +1,16 @@
 //! DownloadBundle: from the source to a revision on this host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::StageError;
 use super::{Engine, KeepBundles, revisions};
 use crate::appspec;
+use crate::bundle::{self, Acquired, BundleError};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
 use crate::hooks;
 use crate::ids::DeploymentId;
 use crate::outcome::Outcome;
-use crate::revision::Revision;
 use crate::store::{self, Who};
 use crate::unpack::{self, Content, Place};
 
@@ -21,20 +21,19 @@ impl Engine {
             Dir::open_or_create(logs, 0o755)?;
         }
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
-        let unpacked = match &spec.source {
-            RevisionSource::LocalDirectory { path } => self.unpack(spec, Content::Directory(path)),
-            RevisionSource::Retained(earlier) => {
-                let revision = self.retained_revision(spec, earlier)?;
-                self.unpack(spec, Content::Directory(revision.root()))
+        let unpacked = match self.acquire(spec, &bundle)? {
+            Acquired::Directory(path) => self.unpack(spec, Content::Directory(&path)),
+            Acquired::InPlace { path, bundle_type } => self.unpack(spec, Content::Bundle { path: &path, bundle_type }),
+            Acquired::Fetched(fetched) => {
+                tracing::info!(
+                    deployment = %spec.deployment_id,
+                    bytes = fetched.size,
+                    sha256 = fetched.sha256,
+                    verified_by = fetched.verified_by.join(", "),
+                    "fetched"
+                );
+                self.unpack(spec, Content::Bundle { path: &fetched.path, bundle_type: fetched.bundle_type })
             }
-            RevisionSource::LocalFile { path, bundle_type } => {
-                self.unpack(spec, Content::Bundle { path, bundle_type: *bundle_type })
-            }
-            RevisionSource::S3(source) => {
-                self.fetcher.fetch(source, &bundle)?;
-                self.unpack(spec, Content::Bundle { path: &bundle, bundle_type: source.bundle_type })
-            }
-            RevisionSource::GitHub(source) => return Err(StageError::GitHub { repository: source.repository.clone() }),
         };
         if self.policy.bundles == KeepBundles::No || unpacked.is_err() {
             disk::remove_if_exists(&bundle)?;
@@ -50,6 +49,19 @@ impl Engine {
             None => Outcome::succeeded(),
             Some(_) => Outcome::Succeeded { message: "Succeeded: BundleSource=downloaded".to_owned(), log: String::new() },
         })
+    }
+
+    fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
+        if let RevisionSource::Retained(earlier) = &spec.source {
+            return Ok(Acquired::Directory(self.retained_revision(spec, earlier)?));
+        }
+        let request = bundle::Request {
+            source: &spec.source,
+            destination,
+            limit: self.policy.unpack.limits.bytes,
+            requirement: self.policy.requirement,
+        };
+        Ok(bundle::acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {
@@ -69,14 +81,10 @@ impl Engine {
         Ok(())
     }
 
-    fn retained_revision(
-        &self,
-        spec: &DeploymentSpec,
-        earlier: &DeploymentId,
-    ) -> Result<Revision, StageError> {
+    fn retained_revision(&self, spec: &DeploymentSpec, earlier: &DeploymentId) -> Result<PathBuf, StageError> {
         let root = self.layout.archive(&spec.group_id, earlier);
         match Dir::open(&root) {
-            Ok(_) => Ok(Revision::at(root)),
+            Ok(_) => Ok(root),
             Err(error) if error.is_not_found() => Err(StageError::NoRevision { deployment: earlier.clone(), root }),
             Err(error) => Err(error.into()),
         }

@@ -21,6 +21,8 @@ pub(super) enum StageError {
     Store(#[from] StoreError),
     #[error("an install that was cut off could not be settled, so nothing new was begun: {0}")]
     Settle(#[from] SettleError),
+    #[error("{0} Nothing new was begun.")]
+    Waiting(String),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -39,11 +41,6 @@ pub(super) enum StageError {
         root.display()
     )]
     NoRevision { deployment: DeploymentId, root: PathBuf },
-    #[error(
-        "the revision is in the GitHub repository {repository}, and this version of the agent cannot fetch from GitHub \
-         yet; push the bundle to S3 instead"
-    )]
-    GitHub { repository: String },
     #[error("the AppSpec has hooks for {unknown}, which this deployment never runs; its events are {possible}")]
     ImpossibleEvents { unknown: String, possible: String },
     #[error("this deployment runs the custom events {0}, and the AppSpec has no hooks for them")]
@@ -67,6 +64,7 @@ impl StageError {
             Self::Disk(_)
             | Self::Store(_)
             | Self::Settle(_)
+            | Self::Waiting(_)
             | Self::Bundle(_)
             | Self::Unpack(_)
             | Self::AppSpec(_)
@@ -74,7 +72,6 @@ impl StageError {
             | Self::Install(_)
             | Self::Hook(_)
             | Self::NoRevision { .. }
-            | Self::GitHub { .. }
             | Self::ImpossibleEvents { .. }
             | Self::MissingEvents(_)
             | Self::UpdateAgent => ErrorCode::UnknownError,
