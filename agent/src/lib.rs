@@ -8,11 +8,13 @@ pub mod ids;
 pub mod lifecycle;
 pub mod deployment;
 pub mod appspec;
+pub mod plan;
 pub mod outcome;
 // effects
 pub mod disk;
 // state
 pub mod layout;
 pub mod store;
+pub mod journal;
 // stages
 pub mod revision;

@@ -36,4 +36,18 @@ impl Error {
     pub fn is_no_space(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// Whether the kernel or the file system cannot do this kind of thing at all.
+    pub fn is_unsupported(&self) -> bool {
+        use rustix::io::Errno;
+        let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::XDEV))
+    }
+
+    /// Whether something on the path is not a directory, or is a symlink where none is followed.
+    pub fn is_not_a_directory(&self) -> bool {
+        use rustix::io::Errno;
+        let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NOTDIR | Errno::LOOP))
+    }
 }

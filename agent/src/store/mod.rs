@@ -140,4 +140,5 @@ struct Written<'a, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]
 mod tests;
