@@ -18,3 +18,4 @@ pub mod store;
 pub mod journal;
 // stages
 pub mod revision;
+pub mod install;

@@ -50,4 +50,14 @@ impl Error {
         let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
         matches!(errno, Some(Errno::NOTDIR | Errno::LOOP))
     }
+
+    /// Whether a directory still holds something.
+    pub fn is_not_empty(&self) -> bool {
+        self.source.kind() == io::ErrorKind::DirectoryNotEmpty || self.is_already_exists()
+    }
+
+    /// Whether it is not allowed.
+    pub fn is_not_permitted(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
 }

@@ -18,9 +18,9 @@ pub(super) fn lacks(_call: &'static str) -> bool {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub(super) use scripted::{lacks, point};
-#[cfg(any(test, feature = "fault"))]
 pub use scripted::{Seen, run, without};
+#[cfg(any(test, feature = "fault"))]
+pub(super) use scripted::{lacks, point};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {

@@ -2,7 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as sys, FallocateFlags};
+use rustix::fs::{self as sys, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::{Error, Result, fault};
@@ -16,7 +16,8 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Creates the file, which must not exist yet, mode 0600.
+    /// Creates the file, which must not exist yet, mode 0600. As long as this value lives,
+    /// [`LogFile::is_held`] says so.
     pub fn create(path: &Path) -> Result<Self> {
         fault::point("create").map_err(|source| Error::new("create", path, source))?;
         let file = OpenOptions::new()
@@ -26,16 +27,27 @@ impl LogFile {
             .mode(0o600)
             .open(path)
             .map_err(|source| Error::new("create", path, source))?;
+        sys::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| Error::new("lock", path, errno))?;
         Ok(Self { file, path: path.to_owned(), end: 0 })
+    }
+
+    /// Whether the process that created the file still lives and has not closed it.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(|source| Error::new("open", path, source))?,
+        };
+        match sys::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(Error::new("lock", path, errno)),
+        }
     }
 
     /// Opens a file that exists. Nothing is appended before [`LogFile::cut`] said where its end is.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| Error::new("open", path, source))?;
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|source| Error::new("open", path, source))?;
         let end = file.metadata().map_err(|source| Error::new("examine", path, source))?.len();
         Ok(Self { file, path: path.to_owned(), end })
     }

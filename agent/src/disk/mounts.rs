@@ -55,8 +55,8 @@ impl Mount {
             return Ok(None);
         }
         let dir = Dir::open(&self.point)?;
-        let found = rustix::fs::fstatvfs(&dir)
-            .map_err(|errno| Error::new("examine the file system of", &self.point, errno))?;
+        let found =
+            rustix::fs::fstatvfs(&dir).map_err(|errno| Error::new("examine the file system of", &self.point, errno))?;
         Ok((found.f_fsid != 0).then(|| format!("fsid:{:016x}", found.f_fsid)))
     }
 

@@ -19,7 +19,8 @@ pub struct Space {
 impl Dir {
     /// What is left on the file system of this directory. Root may use the blocks that are reserved.
     pub fn space(&self) -> Result<Space> {
-        let found = sys::fstatvfs(self).map_err(|errno| Error::new("examine the file system of", self.path(), errno))?;
+        let found =
+            sys::fstatvfs(self).map_err(|errno| Error::new("examine the file system of", self.path(), errno))?;
         let block = found.f_frsize.max(1);
         let blocks = if rustix::process::geteuid().is_root() { found.f_bfree } else { found.f_bavail };
         Ok(Space {

@@ -84,11 +84,23 @@ pub struct Replay {
     pub journal: Journal,
     /// Its readable records.
     pub records: Vec<Record>,
-    /// The bytes and their offset from the commit record's unsynced predecessors on.
-    commit: Option<(u64, u64, Vec<u8>)>,
+    commit: Option<Committed>,
+}
+
+/// The commit record, and everything around it of which no later record says that it was synced.
+#[derive(Debug)]
+struct Committed {
+    at: u64,
+    unsynced_from: u64,
+    unsynced: Vec<u8>,
 }
 
 impl Journal {
+    /// Whether the process that writes this journal still lives.
+    pub fn is_held(path: &Path) -> Result<bool, JournalError> {
+        Ok(LogFile::is_held(path)?)
+    }
+
     /// Creates a journal; the directory is synced by the caller.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let file = LogFile::create(path)?;
@@ -114,7 +126,8 @@ impl Journal {
             let unsynced = decoded.frames.get(commit.covered).map_or(*at, |(offset, _)| *offset);
             let start = usize::try_from(unsynced).unwrap_or(usize::MAX);
             let end = usize::try_from(decoded.end).unwrap_or(usize::MAX);
-            (*at, unsynced, bytes.get(start..end).unwrap_or_default().to_vec())
+            let unsynced_bytes = bytes.get(start..end).unwrap_or_default().to_vec();
+            Committed { at: *at, unsynced_from: unsynced, unsynced: unsynced_bytes }
         });
         file.cut(decoded.end)?;
         let journal = Self { file, gathered: Vec::new(), written: count, covered: count };
@@ -157,16 +170,16 @@ impl Replay {
     /// Makes sure that the commit that was read is on the disk and not in the page cache alone, before
     /// anything is done that cannot be undone.
     pub fn affirm_commit(&mut self) -> Result<(), JournalError> {
-        if let Some((_, start, bytes)) = &self.commit {
-            self.journal.file.write_again(*start, bytes)?;
+        if let Some(commit) = &self.commit {
+            self.journal.file.write_again(commit.unsynced_from, &commit.unsynced)?;
         }
         Ok(())
     }
 
     /// Takes back a commit whose sync failed, so that the install is undone and not half of each.
     pub fn retract_commit(&mut self) -> Result<(), JournalError> {
-        if let Some((at, _, _)) = self.commit.take() {
-            self.journal.file.cut(at)?;
+        if let Some(commit) = self.commit.take() {
+            self.journal.file.cut(commit.at)?;
             let kept = self.records.iter().position(|record| *record == Record::Commit).unwrap_or(self.records.len());
             self.records.truncate(kept);
             self.journal.written = kept;

@@ -90,17 +90,25 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A directory is where one should be: it is merged with. Only the group's own gets attributes.
+    /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
+    /// of these only what nobody changed since: scripts give directories to other users.
     fn directory(&mut self, site: &Site, found: Attrs) {
         if !self.is_ours_at(site) {
             return;
         }
-        // What somebody changed since stays; what nobody changed is as in a first install.
-        let given = self.grounds.claims.directory(&site.path);
-        let base = if given == Some(found) { self.new_directory() } else { found };
-        let want = self.permissions.apply(&site.target.path, PathKind::Directory, base, &mut self.conflicts);
+        let fresh = self.new_directory();
+        let given = self.grounds.claims.directory(&site.path).unwrap_or(fresh);
+        let base =
+            Attrs::each([given, found, fresh], |[given, found, fresh]| if given == found { fresh } else { found });
+        let path = &site.target.path;
+        let want = self.permissions.apply(path, PathKind::Directory, base, &mut self.conflicts);
         let change = if want == found { Change::Keep } else { Change::Attributes };
         self.step(site, change, PathState::Directory { attrs: want });
+        let recorded =
+            Attrs::each([given, found, want], |[given, found, want]| if want == found { given } else { want });
+        if let Some(step) = self.steps.last_mut().filter(|_| recorded != want) {
+            step.given = Some(recorded);
+        }
     }
 
     /// Something is there that cannot stay if the target is to be installed as it is.
@@ -151,6 +159,7 @@ impl<'a> Builder<'a> {
             was: found.state.clone(),
             want: found.state.clone(),
             identity: Some(found.identity),
+            given: None,
             source: None,
         });
     }
@@ -182,6 +191,7 @@ impl<'a> Builder<'a> {
                 was: found.state.clone(),
                 want: PathState::Absent,
                 identity: Some(found.identity),
+                given: None,
                 source: None,
             });
         }
@@ -193,7 +203,8 @@ impl<'a> Builder<'a> {
         }
         for (path, count) in self.retained.iter().filter(|(_, count)| *count > 0) {
             let path = path.display();
-            self.warnings.push(format!("{path} is no directory and stays, so {count} paths below it are not installed"));
+            self.warnings
+                .push(format!("{path} is no directory and stays, so {count} paths below it are not installed"));
         }
         self.warnings.extend(self.permissions.warnings());
         self.steps.sort_by(|one, other| one.path.cmp(&other.path));
@@ -224,6 +235,7 @@ impl<'a> Builder<'a> {
             was: found.map_or(PathState::Absent, |found| found.state.clone()),
             want,
             identity: found.map(|found| found.identity),
+            given: None,
             source: (site.target.role == Role::Leaf).then(|| site.target.source.clone()),
         });
     }

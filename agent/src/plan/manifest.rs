@@ -59,7 +59,8 @@ impl Claims {
         let mut claims = Self::default();
         let serial = ours.map_or(0, |manifest| manifest.serial);
         if let Some(manifest) = ours {
-            claims.ours = manifest.entries.iter().map(|owned| (owned.path.clone(), Claim::from(&owned.state))).collect();
+            claims.ours =
+                manifest.entries.iter().map(|owned| (owned.path.clone(), Claim::from(&owned.state))).collect();
         }
         let mut others: Vec<&Manifest> = others.iter().collect();
         others.sort_by_key(|manifest| manifest.serial);

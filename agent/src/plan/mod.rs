@@ -56,6 +56,9 @@ pub struct Step {
     /// Which inode is there now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// What the group gave a directory, where somebody else changed that since and the change stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Attrs>,
     /// Where in the revision it comes from, relative to its root.
     #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
@@ -93,7 +96,8 @@ impl Plan {
     pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
         let owned = |step: &Step| match step.change {
             Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
-                Some(Owned { path: step.path.clone(), state: step.want.clone() })
+                let state = step.given.map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
+                Some(Owned { path: step.path.clone(), state })
             }
             Change::Remove | Change::RemoveDirectory | Change::Retain => None,
         };
@@ -108,22 +112,27 @@ impl Plan {
 }
 
 impl Step {
+    /// Whether something new is made beside the path, to be put in its place.
+    pub fn is_staged(&self) -> bool {
+        matches!(self.change, Change::Create | Change::Replace)
+    }
+
     /// Whether a directory is put in place here together with all that is new in it.
     pub fn is_tree(&self) -> bool {
-        matches!(self.change, Change::Create | Change::Replace) && self.want.is_directory()
+        self.is_staged() && self.want.is_directory()
     }
 }
 
-/// The steps in groups: each is one that stands for itself, followed by those that happen within the
-/// new directory that it puts in place.
-pub fn trees(steps: &[Step]) -> impl Iterator<Item = (&Step, &[Step])> {
-    let mut rest = steps;
+/// The steps in groups: each is one that stands for itself, with its number, followed by those that
+/// happen within the new directory that it puts in place.
+pub fn trees(steps: &[Step]) -> impl Iterator<Item = (usize, &Step, &[Step])> {
+    let mut number = 0;
     std::iter::from_fn(move || {
-        let (first, tail) = rest.split_first()?;
-        let members = if first.is_tree() { count_below(&first.path, tail) } else { 0 };
-        let (members, tail) = tail.split_at_checked(members)?;
-        rest = tail;
-        Some((first, members))
+        let (first, rest) = steps.get(number..)?.split_first()?;
+        let members = if first.is_tree() { count_below(&first.path, rest) } else { 0 };
+        let at = number;
+        number += 1 + members;
+        Some((at, first, rest.get(..members).unwrap_or_default()))
     })
 }
 

@@ -16,11 +16,7 @@ pub(super) struct Permissions<'a> {
 
 impl<'a> Permissions<'a> {
     /// Takes the entries; what is wrong with them wherever they apply is a conflict each.
-    pub(super) fn new(
-        entries: &'a [PermissionEntry],
-        accounts: &'a Accounts,
-        conflicts: &mut Vec<Conflict>,
-    ) -> Self {
+    pub(super) fn new(entries: &'a [PermissionEntry], accounts: &'a Accounts, conflicts: &mut Vec<Conflict>) -> Self {
         for entry in entries {
             if entry.acls.as_ref().is_some_and(|acls| !acls.is_empty()) {
                 conflicts.push(Conflict::Unsupported { key: "acls", at: entry.at });
@@ -39,13 +35,7 @@ impl<'a> Permissions<'a> {
 
     /// What the entries make of the attributes that a path has without them. `path` is as the AppSpec
     /// names it.
-    pub(super) fn apply(
-        &mut self,
-        path: &Path,
-        kind: PathKind,
-        base: Attrs,
-        conflicts: &mut Vec<Conflict>,
-    ) -> Attrs {
+    pub(super) fn apply(&mut self, path: &Path, kind: PathKind, base: Attrs, conflicts: &mut Vec<Conflict>) -> Attrs {
         let mut attrs = base;
         let mut first: Option<&PermissionEntry> = None;
         for (entry, used) in self.entries.iter().zip(&mut self.used) {

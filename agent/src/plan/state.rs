@@ -74,6 +74,17 @@ pub struct Identity {
     pub birth: Option<Time>,
 }
 
+impl Attrs {
+    /// Attributes of which each one is chosen among the same one of several.
+    pub(super) fn each<const N: usize>(of: [Self; N], choose: impl Fn([u32; N]) -> u32) -> Self {
+        Self {
+            uid: choose(of.map(|attrs| attrs.uid)),
+            gid: choose(of.map(|attrs| attrs.gid)),
+            mode: choose(of.map(|attrs| attrs.mode)),
+        }
+    }
+}
+
 impl PathState {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
