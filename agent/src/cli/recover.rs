@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
-use crate::install;
+use crate::install::{self, Ending};
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
     let context = match Context::load(config.path.as_deref()) {
@@ -19,7 +19,7 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(settled) => {
-            let waiting = settled.iter().any(|one| one.is_waiting());
+            let waiting = settled.iter().any(|one| matches!(one.ending, Ending::Waiting { .. }));
             for one in settled {
                 println!("{one}");
             }

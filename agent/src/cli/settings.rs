@@ -46,7 +46,7 @@ impl Context {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
         Ok(Self {
-            layout: Layout::new(loaded.settings.root_dir.clone()),
+            layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
             warnings: loaded.warnings,
             environment: Environment::capture(variable),
@@ -148,7 +148,7 @@ impl Context {
     fn policy(&self) -> anyhow::Result<Policy> {
         let settings = &self.settings;
         let runner = std::env::current_exe().context("the agent's own executable cannot be found")?;
-        let user = settings.user.clone();
+        let user = (*settings.user).clone();
         Ok(Policy {
             file_exists: settings.file_exists_behavior.unwrap_or(FileExistsBehavior::Disallow),
             ownership: match *settings.ownership {
@@ -167,7 +167,7 @@ impl Context {
                     (false, false) => Inherit::All,
                 },
                 default_user: user,
-                directory: settings.hook_directory.clone(),
+                directory: settings.hook_directory.to_path_buf(),
                 output_grace: *settings.output_grace_seconds,
                 deployments_log: if *settings.enable_deployments_log {
                     DeploymentsLog::Written
@@ -199,7 +199,7 @@ impl Context {
 
     /// The identity that the on-premises file gives; nothing if there is no such file.
     fn on_premises(&self) -> anyhow::Result<Option<identity::OnPremises>> {
-        let path = self.settings.on_premises_config_file.clone();
+        let path = self.settings.on_premises_config_file.to_path_buf();
         let Some(parsed) = config_files::on_premises(&self.settings)? else { return Ok(None) };
         for warning in &parsed.warnings {
             tracing::warn!("{}: {warning}", path.display());
@@ -215,7 +215,7 @@ impl Context {
     /// A client for one kind of service; `own_proxy` goes before the proxy for all.
     fn client(&self, own_proxy: &Option<ProxyUri>) -> anyhow::Result<Client> {
         let settings = &self.settings;
-        let roots = settings.ssl_cert_file.clone().map_or(Roots::System, Roots::File);
+        let roots = (*settings.ssl_cert_file).clone().map_or(Roots::System, Roots::File);
         let proxy = match own_proxy.as_ref().or(settings.proxy_uri.as_ref()) {
             None => Proxy::Direct,
             Some(uri) => Proxy::Through {
@@ -224,7 +224,7 @@ impl Context {
             },
         };
         let timeouts = Timeouts { connect: CONNECT_TIMEOUT, silence: *settings.http_read_timeout };
-        let trust = http::Trust { roots, additional: settings.ca_bundle.clone() };
+        let trust = http::Trust { roots, additional: (*settings.ca_bundle).clone() };
         Ok(Client::new(&http::Profile { trust, proxy, timeouts })?)
     }
 }

@@ -10,14 +10,15 @@ use std::num::NonZeroUsize;
 use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
-use crate::disk::{Dir, Lock};
+use crate::disk::Lock;
 use crate::hooks::HookSettings;
-use crate::ids::{DeploymentId, EventName, HostCommandId};
+use crate::ids::{EventName, HostCommandId};
 use crate::identity::IdentityError;
 use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
 use crate::outcome::Outcome;
+use crate::store;
 use crate::unpack;
 
 use failure::StageError;
