@@ -161,5 +161,9 @@ fn bundle_type(name: Option<String>) -> Result<BundleType, SpecError> {
 
 fn location(location: Option<String>) -> Result<PathBuf, SpecError> {
     let text = required(location, "LocalRevision.Location")?;
-    if text.starts_with('/') { Ok(text.into()) } else { Err(value("LocalRevision.Location", &text, "an absolute path")) }
+    if text.starts_with('/') {
+        Ok(text.into())
+    } else {
+        Err(value("LocalRevision.Location", &text, "an absolute path"))
+    }
 }

@@ -50,7 +50,8 @@ fn ids_that_are_not_path_safe_are_refused() {
 #[test]
 fn a_service_cannot_name_local_sources() {
     let mut spec = spec();
-    spec["Revision"] = json!({"RevisionType": "Local File", "LocalRevision": {"Location": "/etc/shadow", "BundleType": "tar"}});
+    spec["Revision"] =
+        json!({"RevisionType": "Local File", "LocalRevision": {"Location": "/etc/shadow", "BundleType": "tar"}});
     assert!(parse(&spec).is_err());
     assert!(DeploymentSpec::from_json(spec.to_string().as_bytes(), Origin::Local).is_ok());
 }

@@ -179,8 +179,7 @@ impl Dir {
         let relative = relative.as_ref();
         let (parent, name) = self.parent_of(relative, "make symlink")?;
         self.before("make symlink", relative)?;
-        sys::symlinkat(target.as_ref(), parent.fd(), name)
-            .map_err(|errno| self.error("make symlink", relative, errno))
+        sys::symlinkat(target.as_ref(), parent.fd(), name).map_err(|errno| self.error("make symlink", relative, errno))
     }
 
     /// Makes `to` another name of the file `from`; neither is followed as a symlink.
@@ -364,8 +363,8 @@ impl Dir {
         let mut here = self.try_clone()?.fd;
         let step = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for name in names {
-            here = sys::openat(&here, name, step, Mode::empty())
-                .map_err(|errno| self.error(action, relative, errno))?;
+            here =
+                sys::openat(&here, name, step, Mode::empty()).map_err(|errno| self.error(action, relative, errno))?;
         }
         sys::openat(&here, last, flags | OFlags::NOFOLLOW, Mode::empty())
             .map_err(|errno| self.error(action, relative, errno))

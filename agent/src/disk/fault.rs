@@ -10,9 +10,9 @@ pub(super) fn point(_mutation: &'static str) -> std::io::Result<()> {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Seen, run};
-#[cfg(any(test, feature = "fault"))]
 pub(super) use scripted::point;
+#[cfg(any(test, feature = "fault"))]
+pub use scripted::{Seen, run};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {
