@@ -11,7 +11,16 @@ pub mod appspec;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod process;
+// network
+pub mod http;
+pub mod identity;
 // state
 pub mod layout;
+pub mod store;
 // stages
+pub mod bundle;
+pub mod unpack;
 pub mod revision;
+// edges
+pub mod service;

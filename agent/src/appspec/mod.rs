@@ -3,15 +3,19 @@
 //! Grammar and meaning are those of AWS's EC2 and on-premises AppSpec. A value of [`AppSpec`] is
 //! right by construction; the parser reports every mistake of a file at once.
 
+pub mod acl;
 pub mod files;
 pub mod hooks;
+pub mod mode;
+pub mod pattern;
 pub mod permissions;
+pub mod selinux;
 
 use std::collections::BTreeMap;
 
 pub use files::{Destination, FileMapping};
 pub use hooks::Script;
-pub use permissions::{AclEntry, Mode, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
+pub use permissions::{AclEntry, Mode, PathKind, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
 
 use crate::deployment::FileExistsBehavior;
 use crate::ids::EventName;

@@ -1,7 +1,11 @@
 //! The `permissions` section.
 
-use std::fmt;
+use std::path::Path;
 
+pub use super::acl::{AclEntry, AclWho};
+pub use super::mode::Mode;
+pub use super::pattern::Pattern;
+pub use super::selinux::SelinuxContext;
 use super::{Destination, Position};
 
 /// Owner, group, mode and labels for what this deployment installs at or below one object.
@@ -40,73 +44,185 @@ pub enum PermissionTarget {
     Directories,
 }
 
-/// Permission bits, at most `0o7777`.
+/// What a path that the deployment installs is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode(u32);
+pub enum PathKind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+}
 
-impl Mode {
-    /// Parses one to four octal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let octal = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-        if octal { u32::from_str_radix(text, 8).ok().map(Self) } else { None }
+impl PermissionEntry {
+    /// Whether the entry means `path`, the final and absolute path of something that this deployment
+    /// installs.
+    ///
+    /// The object itself is meant only where it is a file. Whether the entry may stand for a file at
+    /// all is another question: [`PermissionEntry::check_file_object`].
+    pub fn applies_to(&self, path: &Path, kind: PathKind) -> bool {
+        let Ok(relative) = path.strip_prefix(self.object.as_path()) else { return false };
+        if relative.as_os_str().is_empty() {
+            return kind == PathKind::File;
+        }
+        self.target.includes(kind)
+            && self.pattern.matches(relative)
+            && !self.except.iter().any(|pattern| pattern.matches(relative))
     }
 
-    /// The bits.
-    pub fn bits(self) -> u32 {
-        self.0
+    /// What keeps this entry from having a file as its object; to be asked once it is known that the
+    /// deployment installs a file there.
+    pub fn check_file_object(&self) -> Result<(), FileObjectError> {
+        if self.pattern != Pattern::Everything {
+            return Err(FileObjectError::Pattern);
+        }
+        if !self.except.is_empty() {
+            return Err(FileObjectError::Except);
+        }
+        if self.target == PermissionTarget::Directories {
+            return Err(FileObjectError::DirectoriesOnly);
+        }
+        if self.acls.iter().flatten().any(|entry| entry.default) {
+            return Err(FileObjectError::DefaultAcl);
+        }
+        Ok(())
     }
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:04o}", self.0)
+impl PermissionTarget {
+    /// Whether it includes things of this kind.
+    pub fn includes(self, kind: PathKind) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Files => kind == PathKind::File,
+            Self::Directories => kind == PathKind::Directory,
+        }
     }
 }
 
-/// Which paths below an object a permission entry means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// `**`: everything at any depth.
-    Everything,
-    /// Any other: a glob for the names of direct children.
-    Children(glob::Pattern),
+/// Why a permission entry cannot have a file as its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileObjectError {
+    /// It selects children.
+    #[error(
+        "`object` is a file, so `pattern` has nothing to select from: remove it, or name the directory as `object`"
+    )]
+    Pattern,
+    /// It excludes children.
+    #[error("`object` is a file, so `except` has nothing to except from: remove it, or name the directory as `object`")]
+    Except,
+    /// It is for directories.
+    #[error("`object` is a file, but `type` lists directories alone: remove `type`, or name a directory as `object`")]
+    DirectoriesOnly,
+    /// It has entries for what is created in a directory.
+    #[error("`object` is a file, but `acls` holds default entries, which only directories have: remove these")]
+    DefaultAcl,
 }
 
-/// One entry of an access control list, as written and checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AclEntry {
-    /// `d:` or `default:` was written.
-    pub default: bool,
-    /// Whom it is for.
-    pub who: AclWho,
-    /// `r` 4, `w` 2, `x` 1.
-    pub permissions: u8,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whom an access control entry is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AclWho {
-    /// A user by name or number.
-    User(String),
-    /// A group by name or number.
-    Group(String),
-    /// The mask.
-    Mask,
-    /// The owner; default entries only.
-    Owner,
-    /// The owning group; default entries only.
-    OwningGroup,
-    /// All others; default entries only.
-    Other,
-}
+    struct Entry(PermissionEntry);
 
-/// An SELinux context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelinuxContext {
-    /// The SELinux user.
-    pub user: Option<String>,
-    /// The type.
-    pub kind: String,
-    /// Sensitivity and categories, such as `s0-s1:c0.c3`.
-    pub range: Option<String>,
+    impl Entry {
+        fn on(object: &str) -> Self {
+            Self(PermissionEntry {
+                object: Destination::parse(object).unwrap(),
+                pattern: Pattern::Everything,
+                except: vec![],
+                target: PermissionTarget::Both,
+                owner: None,
+                group: None,
+                mode: None,
+                acls: None,
+                context: None,
+                at: Position { line: 1, column: 1 },
+            })
+        }
+
+        fn pattern(mut self, text: &str) -> Self {
+            self.0.pattern = Pattern::parse(text).unwrap();
+            self
+        }
+
+        fn except(mut self, text: &str) -> Self {
+            self.0.except.push(Pattern::parse(text).unwrap());
+            self
+        }
+
+        fn target(mut self, target: PermissionTarget) -> Self {
+            self.0.target = target;
+            self
+        }
+    }
+
+    /// The deployment installs /srv/app/{run.sh, README, bin/{run.sh, tool}} and /srv/application/x.
+    #[test]
+    fn what_an_entry_means() {
+        use PathKind::{Directory, File};
+        const INSTALLED: [(&str, PathKind); 8] = [
+            ("/srv/app", Directory),
+            ("/srv/app/run.sh", File),
+            ("/srv/app/README", File),
+            ("/srv/app/bin", Directory),
+            ("/srv/app/bin/run.sh", File),
+            ("/srv/app/bin/tool", File),
+            ("/srv/application", Directory),
+            ("/srv/application/x", File),
+        ];
+        let rows: [(&str, Entry, &[&str]); 11] = [
+            (
+                "a directory means all that is installed beneath it, never itself, never a name that only begins like it",
+                Entry::on("/srv/app"),
+                &["/srv/app/run.sh", "/srv/app/README", "/srv/app/bin", "/srv/app/bin/run.sh", "/srv/app/bin/tool"],
+            ),
+            (
+                "type: [file]",
+                Entry::on("/srv/app").target(PermissionTarget::Files),
+                &["/srv/app/run.sh", "/srv/app/README", "/srv/app/bin/run.sh", "/srv/app/bin/tool"],
+            ),
+            ("type: [directory]", Entry::on("/srv/app").target(PermissionTarget::Directories), &["/srv/app/bin"]),
+            ("any pattern but ** means direct children", Entry::on("/srv/app").pattern("*.sh"), &["/srv/app/run.sh"]),
+            (
+                "* is direct children too, directories among them",
+                Entry::on("/srv/app").pattern("*"),
+                &["/srv/app/run.sh", "/srv/app/README", "/srv/app/bin"],
+            ),
+            (
+                "except takes away",
+                Entry::on("/srv/app").pattern("*").except("*.sh").except("bin"),
+                &["/srv/app/README"],
+            ),
+            (
+                "except means direct children too: what is deeper stays",
+                Entry::on("/srv/app").except("*.sh"),
+                &["/srv/app/README", "/srv/app/bin", "/srv/app/bin/run.sh", "/srv/app/bin/tool"],
+            ),
+            ("except ** leaves nothing", Entry::on("/srv/app").except("**"), &[]),
+            ("a file means itself", Entry::on("/srv/app/bin/run.sh"), &["/srv/app/bin/run.sh"]),
+            ("what is not installed means nothing", Entry::on("/srv/other"), &[]),
+            ("/ is a directory like any other", Entry::on("/").pattern("*"), &[]),
+        ];
+        for (rule, Entry(entry), expected) in rows {
+            let meant: Vec<_> = INSTALLED
+                .iter()
+                .filter(|(path, kind)| entry.applies_to(Path::new(path), *kind))
+                .map(|row| row.0)
+                .collect();
+            assert_eq!(meant, expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_selects_children_is_refused_on_a_file() {
+        let check = |entry: Entry| entry.0.check_file_object();
+        assert_eq!(check(Entry::on("/f")), Ok(()));
+        assert_eq!(check(Entry::on("/f").target(PermissionTarget::Files)), Ok(()));
+        assert_eq!(check(Entry::on("/f").pattern("*")), Err(FileObjectError::Pattern));
+        assert_eq!(check(Entry::on("/f").except("x")), Err(FileObjectError::Except));
+        assert_eq!(check(Entry::on("/f").target(PermissionTarget::Directories)), Err(FileObjectError::DirectoriesOnly));
+        let mut entry = Entry::on("/f");
+        entry.0.acls = Some(vec![AclEntry { default: true, who: AclWho::Mask, permissions: 7 }]);
+        assert_eq!(check(entry), Err(FileObjectError::DefaultAcl));
+    }
 }

@@ -1,5 +1,6 @@
 //! The deployment specification, parsed into types that cannot be wrong.
 
+pub mod envelope;
 pub mod revision;
 
 use std::fmt;

@@ -3,16 +3,22 @@
 //! Everything works on directory descriptors where a link could be swapped under a path; every
 //! mutation passes [`fault`], so that tests can fail or end the process at each of them.
 
+mod append;
 mod dir;
 mod error;
 pub mod fault;
 mod file;
 mod lock;
+mod reserved;
+mod resolve;
 
+pub use append::{AppendFile, Rotation};
 pub use dir::{Dir, Entry, Kind, Stat};
 pub use error::{Error, Result};
 pub use file::{read_bounded, read_if_exists, remove_if_exists, write_atomic};
 pub use lock::{Lock, LockError};
+pub use reserved::Reserved;
+pub use resolve::resolve_beneath;
 
 #[cfg(test)]
 mod tests;
