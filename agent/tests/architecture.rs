@@ -24,10 +24,10 @@ const EXCEPTIONS: [(&str, &str, &str); 0] = [];
 
 /// What only one module may touch: a path in the source, and the modules that own it.
 const OWNERS: [(&str, &[&str]); 6] = [
-    ("std::fs", &["disk"]),
+    ("std::fs", &["disk", "process"]),
     ("rustix::fs", &["disk", "bundle", "unpack"]),
     ("process::Command", &["process"]),
-    ("reqwest", &["http"]),
+    ("reqwest::Client", &["http"]),
     ("saphyr", &["yaml"]),
     ("std::process::exit", &[]),
 ];
