@@ -81,29 +81,11 @@ impl Place {
         words
     }
 
-    /// The processes that belong to this place: by environment, command line or working directory.
-    pub fn processes(&self) -> Vec<Pid> {
-        let own = Pid::this();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes
-            .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw))
-            .filter(|pid| *pid != own && belongs(*pid, &self.path))
-            .collect()
-    }
-
-    /// Ends every process of this place by its id, again until none is left, and gives up after some seconds.
-    pub fn sweep(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            let left = self.processes();
-            if left.is_empty() || Instant::now() > deadline {
-                return;
-            }
-            for pid in left {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+    /// Ends it as dropping it does, and gives the processes that could not be ended.
+    pub fn end(self) -> Vec<Pid> {
+        let path = self.path.clone();
+        drop(self);
+        processes(&path)
     }
 }
 
@@ -113,9 +95,42 @@ impl Drop for Place {
             eprintln!("{}", self.last_words());
         }
         if self.dir.is_some() {
-            self.sweep();
+            sweep(&self.path);
         }
     }
+}
+
+/// Ends every process of a place by its id, again until none is left, and gives up after some seconds.
+pub fn sweep(place: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left = processes(place);
+        if left.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        for pid in left {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The processes that belong to a place: by environment, command line or working directory.
+pub fn processes(place: &Path) -> Vec<Pid> {
+    let own = Pid::this();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw))
+        .filter(|pid| *pid != own && belongs(*pid, place))
+        .collect()
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
 fn belongs(pid: Pid, place: &Path) -> bool {

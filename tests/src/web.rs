@@ -23,3 +23,9 @@ pub fn page(port: u16) -> Result<(String, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
+
+/// The text of a page's first heading, or the whole page where it has none.
+pub fn heading(page: &str) -> String {
+    let inside = page.split_once("<h1>").and_then(|(_, rest)| rest.split_once("</h1>"));
+    inside.map_or(page, |(heading, _)| heading).trim().to_owned()
+}

@@ -144,7 +144,8 @@ impl Handle {
         let sent = match self {
             Self::Descriptor(fd) => {
                 let raw = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::INVAL);
-                raw.and_then(|raw| pidfd_send_signal(fd, raw)).map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
+                raw.and_then(|raw| pidfd_send_signal(fd, raw))
+                    .map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
             }
             Self::Number => match Row::of(identity.pid)? {
                 Some(row) if row.started == identity.started => {

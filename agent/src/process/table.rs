@@ -136,7 +136,8 @@ impl ProcessTable {
             let Ok(dir) = disk::Dir::open(format!("/proc/{}/fd", row.pid)) else { return false };
             let Ok(entries) = dir.entries() else { return false };
             entries.iter().any(|entry| {
-                dir.read_link(&entry.name).is_ok_and(|target| wanted.iter().any(|pipe| target.as_os_str() == pipe.as_str()))
+                dir.read_link(&entry.name)
+                    .is_ok_and(|target| wanted.iter().any(|pipe| target.as_os_str() == pipe.as_str()))
             })
         };
         self.rows.values().filter(|row| row.pid != own && !row.ended()).filter(holds).collect()
@@ -147,7 +148,8 @@ impl Row {
     /// The process with its command line, for messages.
     pub fn holder(&self) -> Holder {
         let read = |file: &str| disk::read_bounded(format!("/proc/{}/{file}", self.pid).as_ref(), MAX_ENVIRONMENT);
-        let text = read("cmdline").ok().filter(|line| !line.is_empty()).or_else(|| read("comm").ok()).unwrap_or_default();
+        let text =
+            read("cmdline").ok().filter(|line| !line.is_empty()).or_else(|| read("comm").ok()).unwrap_or_default();
         let line = String::from_utf8_lossy(&text).replace('\0', " ");
         let command = line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_COMMAND).collect();
         Holder { pid: self.pid, command }
