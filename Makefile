@@ -40,7 +40,7 @@ lint: ## Formatting, clippy and the policy for dependencies
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --all-features check bans licenses sources
-	@if PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny fetch db 2>/dev/null; then \
+	@if PATH="$(TOOLS)/bin:$$PATH" timeout 120 $(CARGO) deny fetch db 2>/dev/null; then \
 	    PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check --disable-fetch advisories; \
 	else \
 	    echo "advisories: not checked, the RustSec database cannot be reached from here"; \

@@ -7,9 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use reqwest::Certificate;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::sign::{AccessKey, SignedService};
+
+/// Longest time for an upload.
+const UPLOAD: Duration = Duration::from_secs(600);
 
 /// Calls the public API and puts bundles, with one access key.
 pub struct Api {
@@ -75,8 +79,25 @@ impl Api {
         if status != 200 {
             bail!("putting {bucket}/{key} was answered {status}: {}", String::from_utf8_lossy(&body));
         }
-        let etag = headers.get("etag").context("the answer to a put has an ETag")?.to_str()?;
-        Ok(etag.trim_matches('"').to_owned())
+        etag(&headers)
+    }
+
+    /// [`Self::put`] for a file of any size, as a stream.
+    pub fn put_file(&self, bucket: &str, key: &str, file: &Path) -> Result<String> {
+        let mut digest = Sha256::new();
+        std::io::copy(&mut std::fs::File::open(file)?, &mut digest)?;
+        let mut request = http::Request::put(format!("{}/{bucket}/{key}", self.endpoint)).body(())?;
+        self.key.sign_digest(SignedService::S3, &mut request, hex::encode(digest.finalize()))?;
+        self.runtime.block_on(async {
+            let stream = tokio::fs::File::open(file).await?;
+            let length = stream.metadata().await?.len();
+            let put = self.client.put(request.uri().to_string()).headers(request.headers().clone());
+            let answer = put.header("content-length", length).body(stream).timeout(UPLOAD).send().await?;
+            if !answer.status().is_success() {
+                bail!("putting {bucket}/{key} was answered {}: {}", answer.status(), answer.text().await?);
+            }
+            etag(answer.headers())
+        })
     }
 
     /// The status and the body of a signed GET of an object.
@@ -114,6 +135,11 @@ impl Api {
             Ok((status, headers, answer.bytes().await?.to_vec()))
         })
     }
+}
+
+fn etag(headers: &http::HeaderMap) -> Result<String> {
+    let etag = headers.get("etag").context("the answer to a put has an ETag")?.to_str()?;
+    Ok(etag.trim_matches('"').to_owned())
 }
 
 /// An HTTPS client that trusts one authority, and no proxy.

@@ -73,6 +73,11 @@ impl<'a> Control<'a> {
         self.program.as_mut()
     }
 
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.program.as_ref().map(Program::id)
+    }
+
     /// Lets it run beyond this value.
     pub fn release(mut self) {
         if let Some(program) = self.program.take() {

@@ -1,5 +1,6 @@
 //! An application, a deployment group and a bucket: what most scenarios deploy with.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -86,6 +87,13 @@ impl<'a> Group<'a> {
     pub fn push_packed(&self, name: &str, bytes: Vec<u8>, kind: BundleKind) -> Result<Bundle> {
         let key = format!("{}/{name}", self.name);
         let etag = self.api.put(BUCKET, &key, bytes)?;
+        Ok(Bundle { key, kind, etag: Some(etag) })
+    }
+
+    /// Puts a packed file to S3 as a stream.
+    pub fn push_file(&self, name: &str, file: &Path, kind: BundleKind) -> Result<Bundle> {
+        let key = format!("{}/{name}", self.name);
+        let etag = self.api.put_file(BUCKET, &key, file)?;
         Ok(Bundle { key, kind, etag: Some(etag) })
     }
 

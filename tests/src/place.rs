@@ -28,9 +28,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// A new place.
+    /// A new place in the system's temporary directory.
     pub fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("slipway-").tempdir().context("make a temporary directory")?;
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// A new place below `directory`.
+    pub fn new_in(directory: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("slipway-").tempdir_in(directory).context("make a directory")?;
         // Users that hooks run as must reach their scripts.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let path = dir.path().canonicalize()?;

@@ -10,6 +10,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
+use sha2::{Digest, Sha256};
 
 /// Region of everything in these tests.
 pub const REGION: &str = "us-east-1";
@@ -37,6 +38,12 @@ pub enum SignedService {
 impl AccessKey {
     /// Adds the signature's headers to a request whose URI is absolute.
     pub fn sign(&self, service: SignedService, request: &mut http::Request<Vec<u8>>) -> Result<()> {
+        let digest = hex::encode(Sha256::digest(request.body()));
+        self.sign_digest(service, request, digest)
+    }
+
+    /// [`Self::sign`] for a body that is known by its SHA-256 in hexadecimal.
+    pub fn sign_digest<B>(&self, service: SignedService, request: &mut http::Request<B>, digest: String) -> Result<()> {
         let credentials = Credentials::new(&self.access_key_id, &self.secret_access_key, None, None, "tests");
         let identity: Identity = credentials.into();
         let mut settings = SigningSettings::default();
@@ -68,7 +75,7 @@ impl AccessKey {
             request.method().as_str(),
             uri,
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-            SignableBody::Bytes(request.body()),
+            SignableBody::Precomputed(digest),
         )
         .context("a request that can be signed")?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
