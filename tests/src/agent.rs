@@ -25,11 +25,11 @@ pub struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// Registers the host `name` with the service and writes its configuration.
-    pub fn register(place: &'a Place, control: &Control<'_>, name: &str, tags: &[&str]) -> Result<Self> {
+    /// Registers the host `name` with the service, for those groups, and writes its configuration.
+    pub fn register(place: &'a Place, control: &Control<'_>, name: &str, groups: &[&str]) -> Result<Self> {
         let home = place.directory(&format!("hosts/{name}"))?;
         let agent = Self { place, name: name.to_owned(), home, program: None };
-        control.host_config(name, tags, &agent.home.join("conf"))?;
+        control.host_config(name, groups, &agent.home.join("conf"))?;
         let root = agent.root();
         fs::create_dir_all(&root)?;
         agent.configure("10-place.yml", &format!("root_dir: {}\n", root.display()))?;

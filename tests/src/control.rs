@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::api::Api;
 use crate::binaries;
+use crate::fleet::TAG_VALUE;
 use crate::place::Place;
 use crate::program::{self, Program};
 use crate::sign::AccessKey;
@@ -115,12 +116,12 @@ impl<'a> Control<'a> {
         program::run(self.place, &mut command).map(drop)
     }
 
-    /// Registers a host and writes its configuration to `directory`.
-    pub fn host_config(&self, name: &str, tags: &[&str], directory: &Path) -> Result<()> {
+    /// Registers a host with the tags of those groups and writes its configuration to `directory`.
+    pub fn host_config(&self, name: &str, groups: &[&str], directory: &Path) -> Result<()> {
         let mut command = self.cli()?;
         command.args(["host-config", name, "--dir"]).arg(directory).arg("--data").arg(&self.data);
-        for tag in tags {
-            command.args(["--tag", tag]);
+        for group in groups {
+            command.arg("--tag").arg(format!("{group}={TAG_VALUE}"));
         }
         program::run(self.place, &mut command).map(drop)
     }

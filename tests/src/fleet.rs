@@ -1,26 +1,31 @@
 //! An application, a deployment group and a bucket: what most scenarios deploy with.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::agent::Agent;
 use crate::api::Api;
 use crate::control::Control;
 use crate::deployment::{Finished, finish};
+use crate::place::Place;
 use crate::revision::{BundleKind, Revision};
 
 /// Name of the application of every scenario.
 pub const APPLICATION: &str = "hello-web";
+/// Tag value of every host, which no group asks for.
+pub const TAG_VALUE: &str = "yes";
 /// Name of the bucket of every scenario.
 pub const BUCKET: &str = "bundles";
 /// Longest time for a deployment of the tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment group to deploy to, by an administrator's hand.
-pub struct Group<'a> {
-    api: &'a Api,
+pub struct Group {
+    api: Arc<Api>,
     name: String,
 }
 
@@ -32,6 +37,36 @@ pub struct Bundle {
     etag: Option<String>,
 }
 
+/// The service, one host and one group of it: where most scenarios begin.
+pub struct Fleet<'a> {
+    /// The service.
+    pub control: Control<'a>,
+    /// An administrator's client.
+    pub api: Arc<Api>,
+    /// The host; its agent does not run yet.
+    pub agent: Agent<'a>,
+    /// A group of that host, without automatic rollback.
+    pub group: Group,
+}
+
+impl<'a> Fleet<'a> {
+    /// Starts the service, and registers the host.
+    pub fn gather(place: &'a Place) -> Result<Self> {
+        let control = Control::start(place)?;
+        let api = Arc::new(control.administrator("tests")?);
+        let agent = Agent::register(place, &control, "web-1", &["blue"])?;
+        let group = Group::create(&control, &api, "blue", OnFailure::Leave)?;
+        Ok(Self { control, api, agent, group })
+    }
+
+    /// The same, with an agent that runs.
+    pub fn start(place: &'a Place) -> Result<Self> {
+        let mut fleet = Self::gather(place)?;
+        fleet.agent.start()?;
+        Ok(fleet)
+    }
+}
+
 /// What to do when a deployment fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
@@ -41,10 +76,10 @@ pub enum OnFailure {
     RollBack,
 }
 
-impl<'a> Group<'a> {
-    /// Makes application and bucket if they are not there, and the group of all hosts whose tag
-    /// `fleet` has the group's name.
-    pub fn create(control: &Control<'_>, api: &'a Api, name: &str, on_failure: OnFailure) -> Result<Self> {
+impl Group {
+    /// Makes application and bucket if they are not there, and the group of all hosts that have a
+    /// tag of the group's name.
+    pub fn create(control: &Control<'_>, api: &Arc<Api>, name: &str, on_failure: OnFailure) -> Result<Self> {
         if let Err(refusal) = api.call("CreateApplication", json!({"applicationName": APPLICATION})) {
             let known = refusal.to_string().contains("ApplicationAlreadyExistsException");
             known.then_some(()).ok_or(refusal)?;
@@ -58,14 +93,14 @@ impl<'a> Group<'a> {
                 "deploymentGroupName": name,
                 "deploymentConfigName": "CodeDeployDefault.AllAtOnce",
                 "serviceRoleArn": "arn:aws:iam::000000000000:role/unused",
-                "onPremisesInstanceTagFilters": [{"Key": "fleet", "Value": name, "Type": "KEY_AND_VALUE"}],
+                "onPremisesInstanceTagFilters": [{"Key": name, "Type": "KEY_ONLY"}],
                 "autoRollbackConfiguration": {
                     "enabled": on_failure == OnFailure::RollBack,
                     "events": ["DEPLOYMENT_FAILURE"],
                 },
             }),
         )?;
-        Ok(Self { api, name: name.to_owned() })
+        Ok(Self { api: Arc::clone(api), name: name.to_owned() })
     }
 
     /// Its name.
@@ -74,8 +109,8 @@ impl<'a> Group<'a> {
     }
 
     /// The client that it is used with.
-    pub fn api(&self) -> &'a Api {
-        self.api
+    pub fn api(&self) -> &Api {
+        &self.api
     }
 
     /// Packs a revision and puts it to S3.
@@ -118,7 +153,7 @@ impl<'a> Group<'a> {
 
     /// Deploys, and waits for the end.
     pub fn deploy(&self, bundle: &Bundle) -> Result<Finished> {
-        finish(self.api, &self.begin(bundle)?, PATIENCE)
+        finish(&self.api, &self.begin(bundle)?, PATIENCE)
     }
 }
 

@@ -222,3 +222,37 @@ impl HelloWeb<'_> {
             .substitute("8080", &self.port.to_string()))
     }
 }
+
+/// The scripts of one event of a made-up application: one script.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'a> {
+    /// The lifecycle event.
+    pub event: &'a str,
+    /// Lines of shell.
+    pub lines: &'a str,
+    /// Seconds.
+    pub timeout: u32,
+}
+
+impl<'a> Hook<'a> {
+    /// A hook that has time enough.
+    pub fn new(event: &'a str, lines: &'a str) -> Self {
+        Self { event, lines, timeout: 60 }
+    }
+}
+
+/// A made-up application: a page that is installed to `destination/page`, and hooks in
+/// `scripts/<event>.sh`.
+pub fn app(destination: &Path, page: &str, hooks: &[Hook<'_>]) -> Revision {
+    let mut appspec =
+        format!("version: 0.0\nos: linux\nfiles:\n  - source: content\n    destination: {}\n", destination.display());
+    let mut revision = Revision::default().file("content/page", page);
+    if !hooks.is_empty() {
+        appspec.push_str("hooks:\n");
+    }
+    for Hook { event, lines, timeout } in hooks {
+        appspec.push_str(&format!("  {event}:\n    - location: scripts/{event}.sh\n      timeout: {timeout}\n"));
+        revision = revision.script(&format!("scripts/{event}.sh"), lines);
+    }
+    revision.file("appspec.yml", appspec)
+}

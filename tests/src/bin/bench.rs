@@ -83,8 +83,8 @@ fn bench() -> Result<Vec<Figure>> {
 
 fn measure(place: &Place) -> Result<Vec<Figure>> {
     let control = Control::start(place)?;
-    let api = control.administrator("bench")?;
-    let mut agent = Agent::register(place, &control, "bench-1", &["fleet=bench"])?;
+    let api = Arc::new(control.administrator("bench")?);
+    let mut agent = Agent::register(place, &control, "bench-1", &["bench"])?;
     agent.start()?;
     let group = Group::create(&control, &api, "bench", OnFailure::Leave)?;
     let latency = latency(place, &group)?;
@@ -95,7 +95,7 @@ fn measure(place: &Place) -> Result<Vec<Figure>> {
     Ok(vec![latency, peak, idle])
 }
 
-fn latency(place: &Place, group: &Group<'_>) -> Result<Figure> {
+fn latency(place: &Place, group: &Group) -> Result<Figure> {
     let stamp = place.path().join("first-hook");
     let destination = place.path().join("small");
     let appspec = appspec(&destination, "BeforeInstall");
@@ -134,7 +134,7 @@ fn idle(agent: &mut Agent<'_>) -> Result<Figure> {
     Ok(Figure { what: "peak memory of an idle agent", unit: "MiB", measured, bound: IDLE_MIB, details: String::new() })
 }
 
-fn peak(place: &Place, group: &Group<'_>, control: &Control<'_>, api: &Api, agent: &mut Agent<'_>) -> Result<Figure> {
+fn peak(place: &Place, group: &Group, control: &Control<'_>, api: &Api, agent: &mut Agent<'_>) -> Result<Figure> {
     println!("packing {LARGE} bytes");
     let destination = place.path().join("large");
     let file = place.path().join("large.tgz");

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ struct Stage<'a> {
     ink: Ink,
     place: &'a Place,
     control: Control<'a>,
-    api: Api,
+    api: Arc<Api>,
     agent: Agent<'a>,
     port: u16,
 }
@@ -106,8 +107,8 @@ impl<'a> Stage<'a> {
         println!("{}", ink.bold("Slipway: one control service, one host, three deployments"));
         let control = Control::start(place)?;
         println!("  control service  {}", control.endpoint());
-        let api = control.administrator("demo")?;
-        let mut agent = Agent::register(place, &control, HOST, &[&format!("fleet={GROUP}")])?;
+        let api = Arc::new(control.administrator("demo")?);
+        let mut agent = Agent::register(place, &control, HOST, &[GROUP])?;
         agent.start()?;
         let port = web::free_port()?;
         println!("  agent on {HOST}   root {}", agent.root().display());
@@ -130,7 +131,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Pushes and deploys a version, showing the host's events.
-    fn deploy(&self, group: &Group<'_>, version: u8, title: &str) -> Result<Watched> {
+    fn deploy(&self, group: &Group, version: u8, title: &str) -> Result<Watched> {
         let hello = HelloWeb { destination: &self.agent.home().join("hello-web"), port: self.port };
         let bundle = group.push(&format!("v{version}.zip"), &hello.version(version)?, BundleKind::Zip)?;
         let id = group.begin(&bundle)?;
