@@ -7,6 +7,7 @@
 pub mod ids;
 pub mod lifecycle;
 pub mod deployment;
+pub mod yaml;
 pub mod appspec;
 pub mod outcome;
 // effects
@@ -18,6 +19,7 @@ pub mod identity;
 // state
 pub mod layout;
 pub mod store;
+pub mod ledger;
 // stages
 pub mod bundle;
 pub mod unpack;

@@ -15,7 +15,7 @@ mod resolve;
 pub use append::{AppendFile, Rotation};
 pub use dir::{Dir, Entry, Kind, Stat};
 pub use error::{Error, Result};
-pub use file::{read_bounded, read_if_exists, remove_if_exists, write_atomic};
+pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, write_atomic};
 pub use lock::{Lock, LockError};
 pub use reserved::Reserved;
 pub use resolve::resolve_beneath;
