@@ -24,5 +24,10 @@ pub mod ledger;
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+pub mod hooks;
+// engine
+pub mod engine;
 // edges
 pub mod service;
+pub mod daemon;
+pub mod cli;

@@ -18,7 +18,7 @@ pub use error::{Error, Result};
 pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, write_atomic};
 pub use lock::{Lock, LockError};
 pub use reserved::Reserved;
-pub use resolve::resolve_beneath;
+pub use resolve::{is_mounted_noexec, resolve_beneath};
 
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Sends a signal; a process that has ended meanwhile is no error.
+    /// Sends a signal. A process that has ended meanwhile is no error, nor one that this process may not
+    /// signal (`sudo` from an agent without root): who waits for its end finds it still there.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.handle.signal(&self.identity, signal)
     }
@@ -155,7 +156,7 @@ impl Handle {
             },
         };
         match sent {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+            Ok(()) | Err(nix::errno::Errno::ESRCH | nix::errno::Errno::EPERM) => Ok(()),
             Err(errno) => Err(system("send a signal")(errno)),
         }
     }

@@ -109,6 +109,17 @@ impl ProcessTable {
         found
     }
 
+    /// This process and those that it descends from.
+    pub fn own_line(&self) -> Vec<i32> {
+        let mut line = Vec::new();
+        let mut next = i32::try_from(std::process::id()).ok();
+        while let Some(pid) = next.filter(|pid| *pid > 0 && !line.contains(pid)) {
+            line.push(pid);
+            next = self.rows.get(&pid).map(|row| row.parent);
+        }
+        line
+    }
+
     /// What is left of a process group, whose first process had `leader`'s identity. Nothing where its
     /// number has been given to another process since: a number is free again only once its group is empty.
     pub fn group_of(&self, leader: &Identity) -> Vec<&Row> {
