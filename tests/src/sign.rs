@@ -17,6 +17,7 @@ pub const REGION: &str = "us-east-1";
 
 /// An access key.
 #[derive(Clone, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AccessKey {
     /// Its public half.
     pub access_key_id: String,
