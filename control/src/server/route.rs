@@ -140,6 +140,8 @@ async fn answer_call(app: &App, call: &Call, parts: &Parts, body: Body) -> Resul
     let caller = claim.verify(&body)?;
     // A poll is held long and its body is small: what waits must not count as a body in memory.
     drop(permit);
+    let (Caller::Administrator { access_key_id, .. } | Caller::Host { access_key_id, .. }) = &caller;
+    tracing::debug!(operation = call.operation(), access_key_id, "called");
     match call {
         Call::Api(operation) => {
             if let Caller::Host { host_arn, .. } = &caller {
