@@ -7,10 +7,13 @@
 pub mod ids;
 pub mod lifecycle;
 pub mod deployment;
+pub mod yaml;
 pub mod appspec;
+pub mod config;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod config_files;
 pub mod process;
 // network
 pub mod http;
@@ -18,9 +21,15 @@ pub mod identity;
 // state
 pub mod layout;
 pub mod store;
+pub mod ledger;
 // stages
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+pub mod hooks;
+// engine
+pub mod engine;
 // edges
 pub mod service;
+pub mod daemon;
+pub mod cli;

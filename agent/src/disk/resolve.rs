@@ -18,3 +18,9 @@ pub fn resolve_beneath(root: &Path, relative: &Path) -> Result<PathBuf> {
     let message = format!("it is a link to {}, outside of {}", real.display(), root.display());
     Err(fail(io::Error::new(io::ErrorKind::InvalidInput, message)))
 }
+
+/// Whether programs on the file system that holds `path` may not be executed.
+pub fn is_mounted_noexec(path: &Path) -> Result<bool> {
+    let stat = rustix::fs::statvfs(path).map_err(|errno| Error::new("examine the file system of", path, errno))?;
+    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+}

@@ -28,7 +28,9 @@ impl Account {
     pub fn find(name: &str) -> Result<Option<Self>> {
         let fail = |errno: nix::errno::Errno| Error::Lookup { name: name.to_owned(), source: errno.into() };
         let mut user = User::from_name(name).map_err(fail)?;
-        if user.is_none() && let Ok(uid) = name.parse::<u32>() {
+        if user.is_none()
+            && let Ok(uid) = name.parse::<u32>()
+        {
             user = User::from_uid(uid.into()).map_err(fail)?;
         }
         user.map(|user| Self::of(user).map_err(fail)).transpose()

@@ -103,7 +103,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Sends a signal; a process that has ended meanwhile is no error.
+    /// Sends a signal. A process that has ended meanwhile is no error, nor one that this process may not
+    /// signal (`sudo` from an agent without root): who waits for its end finds it still there.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.handle.signal(&self.identity, signal)
     }
@@ -144,7 +145,8 @@ impl Handle {
         let sent = match self {
             Self::Descriptor(fd) => {
                 let raw = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::INVAL);
-                raw.and_then(|raw| pidfd_send_signal(fd, raw)).map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
+                raw.and_then(|raw| pidfd_send_signal(fd, raw))
+                    .map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
             }
             Self::Number => match Row::of(identity.pid)? {
                 Some(row) if row.started == identity.started => {
@@ -154,7 +156,7 @@ impl Handle {
             },
         };
         match sent {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+            Ok(()) | Err(nix::errno::Errno::ESRCH | nix::errno::Errno::EPERM) => Ok(()),
             Err(errno) => Err(system("send a signal")(errno)),
         }
     }

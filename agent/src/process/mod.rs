@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use account::{Account, is_root};
 pub use identity::{Boot, Identity, Presence, Running};
-pub use signals::{Arrived, Ended, Signals, reap};
+pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
 pub use spawn::{Background, Environment, Gate, Program, ScriptIo, start_gated, start_in_background};
 pub use table::{Holder, ProcessTable, Row};
 

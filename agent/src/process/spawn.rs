@@ -106,13 +106,13 @@ pub enum Gate<E> {
 /// Starts a program in a session of its own, but only after `first` was told its identity and has
 /// succeeded: until then the new process waits. If this process ends before, so does the new one, and the
 /// program has never begun.
-pub fn start_gated<E: Send>(
+pub fn start_gated<E>(
     program: &Program,
     io: ScriptIo,
     first: impl FnOnce(&Identity) -> std::result::Result<(), E>,
 ) -> std::result::Result<Identity, Gate<E>>
 where
-    E: From<Error>,
+    E: From<Error> + Send,
 {
     let (mut hello, hello_from_child) = io::pipe().map_err(Gate::Refused)?;
     let (gate, opener) = io::pipe().map_err(Gate::Refused)?;

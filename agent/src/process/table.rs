@@ -109,6 +109,17 @@ impl ProcessTable {
         found
     }
 
+    /// This process and those that it descends from.
+    pub fn own_line(&self) -> Vec<i32> {
+        let mut line = Vec::new();
+        let mut next = i32::try_from(std::process::id()).ok();
+        while let Some(pid) = next.filter(|pid| *pid > 0 && !line.contains(pid)) {
+            line.push(pid);
+            next = self.rows.get(&pid).map(|row| row.parent);
+        }
+        line
+    }
+
     /// What is left of a process group, whose first process had `leader`'s identity. Nothing where its
     /// number has been given to another process since: a number is free again only once its group is empty.
     pub fn group_of(&self, leader: &Identity) -> Vec<&Row> {
@@ -136,7 +147,8 @@ impl ProcessTable {
             let Ok(dir) = disk::Dir::open(format!("/proc/{}/fd", row.pid)) else { return false };
             let Ok(entries) = dir.entries() else { return false };
             entries.iter().any(|entry| {
-                dir.read_link(&entry.name).is_ok_and(|target| wanted.iter().any(|pipe| target.as_os_str() == pipe.as_str()))
+                dir.read_link(&entry.name)
+                    .is_ok_and(|target| wanted.iter().any(|pipe| target.as_os_str() == pipe.as_str()))
             })
         };
         self.rows.values().filter(|row| row.pid != own && !row.ended()).filter(holds).collect()
@@ -147,7 +159,8 @@ impl Row {
     /// The process with its command line, for messages.
     pub fn holder(&self) -> Holder {
         let read = |file: &str| disk::read_bounded(format!("/proc/{}/{file}", self.pid).as_ref(), MAX_ENVIRONMENT);
-        let text = read("cmdline").ok().filter(|line| !line.is_empty()).or_else(|| read("comm").ok()).unwrap_or_default();
+        let text =
+            read("cmdline").ok().filter(|line| !line.is_empty()).or_else(|| read("comm").ok()).unwrap_or_default();
         let line = String::from_utf8_lossy(&text).replace('\0', " ");
         let command = line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_COMMAND).collect();
         Holder { pid: self.pid, command }
