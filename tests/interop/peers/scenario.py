@@ -52,15 +52,8 @@ class Scenario(unittest.TestCase):
                 print(program.last_words(), flush=True)
 
     def until(self, what, condition, seconds=PATIENCE):
-        """Waits until `condition()` gives something true, and gives that."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = condition()
-            if found:
-                return found
-            if time.monotonic() > deadline:
-                self.fail(f"waited {seconds} s in vain for {what}")
-            time.sleep(0.02)
+        """As the function of that name."""
+        return until(what, condition, seconds)
 
 
 class Program:
@@ -114,6 +107,16 @@ class Program:
         """The end of what it printed."""
         lines = self.text().splitlines()
         return "\n".join([f"--- {self.name}, {len(lines)} lines", *lines[-LAST_LINES:]])
+
+
+def until(what, condition, seconds=PATIENCE):
+    """Waits until `condition()` gives something true, and gives that."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)
+    return found
 
 
 def program(variable):
