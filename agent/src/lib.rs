@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod yaml;
 pub mod appspec;
 pub mod config;
+pub mod plan;
 pub mod outcome;
 // effects
 pub mod disk;
@@ -22,10 +23,12 @@ pub mod identity;
 pub mod layout;
 pub mod store;
 pub mod ledger;
+pub mod journal;
 // stages
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+pub mod install;
 pub mod hooks;
 // engine
 pub mod engine;

@@ -19,7 +19,7 @@ pub struct HostConfig {
     name: String,
     /// The directory that the agent's files are written to
     #[arg(long = "dir", value_name = "DIR")]
-    directory: PathBuf,
+    out: PathBuf,
     #[command(flatten)]
     data: Data,
     /// The URL at which the host reaches the service; by default the one of the running service
@@ -42,7 +42,7 @@ impl HostConfig {
         };
         let reach = Reach { endpoint, ca_pem: pki::ca_certificate(&data)? };
         let pool = open_database(&data).await?;
-        let written = host.set_up(&pool, &reach, &self.directory).await?;
+        let written = host.set_up(&pool, &reach, &self.out).await?;
         pool.close().await;
         say(&report(&self.name, &written))
     }

@@ -115,3 +115,13 @@ fn parse_region(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
+}
