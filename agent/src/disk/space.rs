@@ -1,29 +1,46 @@
-//! Room on a file system.
-
-use std::fs::File;
-use std::path::Path;
-
-use rustix::fs::{self as sys, FallocateFlags};
+use rustix::fs::{self as sys, Access, AtFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Error, Result, fault};
+use super::{Dir, Error, Result};
 
-/// Bytes that this process can still write to the directory's file system.
-pub fn available(dir: &Dir) -> Result<u64> {
-    let stat = sys::fstatvfs(dir).map_err(|errno| Error::new("examine the file system of", dir.path(), errno))?;
-    // What is reserved for root is left alone: the rest of the host needs it to be repaired.
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// What a file system has left for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in which space is given out.
+    pub block: u64,
+    /// Free bytes, `None` where the file system has no limit of its own.
+    pub bytes: Option<u64>,
+    /// Free inodes, `None` where the file system makes them as needed.
+    pub inodes: Option<u64>,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
 }
 
-/// Gives an empty file its blocks for `length` bytes without changing its length, so that a full
-/// file system is known before the work. Where the file system cannot do that, nothing happens.
-pub fn reserve(file: &File, path: &Path, length: u64) -> Result<()> {
-    if length == 0 {
-        return Ok(());
+impl Dir {
+    /// What is left on the file system of this directory. Root may use the blocks that are reserved.
+    pub fn space(&self) -> Result<Space> {
+        let found =
+            sys::fstatvfs(self).map_err(|errno| Error::new("examine the file system of", self.path(), errno))?;
+        let block = found.f_frsize.max(1);
+        let blocks = if rustix::process::geteuid().is_root() { found.f_bfree } else { found.f_bavail };
+        Ok(Space {
+            block,
+            bytes: (found.f_blocks > 0).then_some(blocks.saturating_mul(block)),
+            inodes: (found.f_files > 0).then_some(found.f_ffree),
+            read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
     }
-    fault::point("reserve space for").map_err(|source| Error::new("reserve space for", path, source))?;
-    match sys::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        Err(errno) => Err(Error::new("reserve space for", path, errno)),
+
+    /// Whether this process may make and remove entries here; if not, why.
+    pub fn check_writable(&self) -> Result<()> {
+        match sys::accessat(self, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+            // `faccessat2` is missing before 5.8; without it the real ids are asked about, which are
+            // the effective ones in an agent.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                sys::accessat(self, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
+            }
+            other => other,
+        }
+        .map_err(|errno| Error::new("write to directory", self.path(), errno))
     }
 }

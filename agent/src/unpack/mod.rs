@@ -142,7 +142,7 @@ fn disk_open(bundle: &Path) -> Result<File, UnpackError> {
 }
 
 fn require_space(staging: &Dir, needed: u64) -> Result<(), UnpackError> {
-    let available = disk::space::available(staging).map_err(UnpackError::Staging)?;
+    let available = disk::available(staging).map_err(UnpackError::Staging)?;
     if needed > available {
         return Err(UnpackError::NoSpace { needed, available, place: staging.path().to_owned() });
     }

@@ -78,7 +78,7 @@ impl<'a> Tree<'a> {
         let mut file = self.here().create_file(name, 0o600).map_err(|error| self.creation_failed(header, error))?;
         let path = self.path_of(header);
         if size >= WORTH_RESERVING {
-            disk::space::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
+            disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
         }
         self.fill(header, &mut file, size, content)?;
         disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
@@ -272,7 +272,7 @@ impl<'a> Tree<'a> {
         if !source.is_no_space() {
             return UnpackError::Entry { entry: header.name.clone(), source };
         }
-        let available = disk::space::available(&self.root).unwrap_or(0);
+        let available = disk::available(&self.root).unwrap_or(0);
         UnpackError::NoSpace { needed: needed.max(1), available, place: self.root.path().to_owned() }
     }
 }

@@ -163,12 +163,12 @@ impl Fetch<'_> {
         }
         let needed = announced.unwrap_or(0);
         self.place.remove().map_err(BundleError::Disk)?;
-        let available = disk::space::available(&self.place.dir).map_err(BundleError::Disk)?;
+        let available = disk::available(&self.place.dir).map_err(BundleError::Disk)?;
         if needed > available {
             return Err(self.no_space(needed, available));
         }
         let file = self.place.create().map_err(|error| self.stored(error, needed))?;
-        disk::space::reserve(&file, self.place.path, needed).map_err(|error| self.stored(error, needed))?;
+        disk::reserve(&file, self.place.path, needed).map_err(|error| self.stored(error, needed))?;
         Ok(Partial {
             content: Digesting::new(file, &expectations),
             expectations,
@@ -261,7 +261,7 @@ impl Fetch<'_> {
 
     fn stored(&self, error: disk::Error, needed: u64) -> BundleError {
         if error.is_no_space() {
-            self.no_space(needed, disk::space::available(&self.place.dir).unwrap_or(0))
+            self.no_space(needed, disk::available(&self.place.dir).unwrap_or(0))
         } else {
             BundleError::Disk(error)
         }

@@ -1,0 +1,326 @@
+//! Lifecycle hooks: the scripts of an event, each under a runner of its own.
+//!
+//! A script that has started is never started again, and its true result is reported if it can be known.
+//! Both rest on the files of a runner's directory ([`record`]), not on the agent's memory.
+
+pub mod attach;
+pub mod invocation;
+mod log;
+mod preflight;
+pub mod record;
+mod report;
+pub mod runner;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::appspec::Script;
+use crate::appspec::hooks::Sudo;
+use crate::deployment::DeploymentSpec;
+use crate::disk::{self, Dir};
+use crate::ids::{DeploymentId, EventName};
+use crate::layout::Layout;
+use crate::outcome::{ErrorCode, Failure, Outcome};
+use crate::process::{self, Account, Ended, Environment};
+use crate::revision::Revision;
+use crate::store::{self, StoreError};
+use attach::Found;
+use invocation::{Become, Inherit, Subject};
+pub use record::ScriptsOf;
+use record::{Limits, Logs, RUNNER_LOG, RunnerSpec, SPEC, ScriptRecord};
+use report::{EventLog, Verdict};
+
+/// How hooks run on this host; the same for all deployments.
+#[derive(Clone, Debug)]
+pub struct HookSettings {
+    /// The program that is called with `hook-runner DIR`: the agent's own.
+    pub runner: PathBuf,
+    /// The agent's own environment, over which a profile may have been evaluated.
+    pub environment: Environment,
+    /// How much of it scripts get.
+    pub inherit: Inherit,
+    /// Whom scripts without `runas` run as, where it is not the agent's user.
+    pub default_user: Option<String>,
+    /// Where scripts start.
+    pub directory: PathBuf,
+    /// From a script's end until nothing may hold its output any more.
+    pub output_grace: Duration,
+    /// From TERM to KILL.
+    pub kill_grace: Duration,
+    /// Whether output also goes to the log of all deployments.
+    pub deployments_log: DeploymentsLog,
+}
+
+impl HookSettings {
+    /// What holds where nothing is configured.
+    pub fn new(runner: impl Into<PathBuf>) -> Self {
+        Self {
+            runner: runner.into(),
+            environment: Environment::of_this_process(),
+            inherit: Inherit::All,
+            default_user: None,
+            directory: PathBuf::from("/"),
+            output_grace: Duration::from_secs(10),
+            kill_grace: Duration::from_secs(5),
+            deployments_log: DeploymentsLog::Written,
+        }
+    }
+}
+
+/// Whether there is a log of all deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeploymentsLog {
+    /// There is.
+    Written,
+    /// `enable_deployments_log: false`.
+    Off,
+}
+
+/// One event of one deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRequest<'a> {
+    /// Where everything is.
+    pub layout: &'a Layout,
+    /// The deployment that runs.
+    pub spec: &'a DeploymentSpec,
+    /// The event.
+    pub event: &'a EventName,
+    /// Its scripts, in the order of the AppSpec.
+    pub scripts: &'a [Script],
+    /// The revision that holds them.
+    pub revision: &'a Revision,
+    /// Whose revision that is.
+    pub scripts_of: &'a ScriptsOf,
+    /// How hooks run on this host.
+    pub settings: &'a HookSettings,
+}
+
+/// Why an event has no outcome: nothing that a script did.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// A file of a runner's directory could not be read or written.
+    #[error("the hook's state: {0}")]
+    Store(#[from] StoreError),
+    /// A directory or log could not be made.
+    #[error("the hook's files: {0}")]
+    Disk(#[from] disk::Error),
+    /// A process could not be started, found or ended.
+    #[error("the hook's processes: {0}")]
+    Process(#[from] process::Error),
+    /// A runner ended before it took its script.
+    #[error("the runner of {script} ended before the script began ({how}): {said}. Deploy again once that is mended.")]
+    RunnerFailed {
+        /// The script.
+        script: String,
+        /// The runner's end.
+        how: String,
+        /// Its own words.
+        said: String,
+    },
+    /// A runner holds its lock and does nothing.
+    #[error("another runner holds {} and neither begins nor ends: find it with `fuser`, end it, and deploy again", .0.display())]
+    RunnerStuck(PathBuf),
+}
+
+/// Runs the scripts of an event in order until one fails. Scripts that an earlier life has run are not run
+/// again: their results count; one that was cut off ends the event with code 7.
+pub fn run_event(request: &EventRequest<'_>) -> Result<Outcome, HookError> {
+    if request.scripts.is_empty() {
+        return Ok(Outcome::succeeded());
+    }
+    let mut log = EventLog::begin(request.event);
+    for (index, script) in request.scripts.iter().enumerate() {
+        let step = Step { request, index, script, dir: step_dir(request, index) };
+        if let Some(failure) = step.settle_or_run(&mut log)? {
+            return Ok(Failure { log: log.tail(), ..failure }.into());
+        }
+    }
+    Ok(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() })
+}
+
+/// What an earlier life left of an event.
+#[derive(Debug)]
+pub enum Recovered {
+    /// Nothing: no script began.
+    NotStarted,
+    /// Its first scripts have succeeded, the rest has not begun: [`run_event`] goes on.
+    Partly,
+    /// It is over.
+    Over(Outcome),
+}
+
+/// Ties up what an earlier life left of an event, by the record alone: the specification and the revision
+/// need not be at hand. When it returns, no script of the event runs any more.
+pub fn recover(layout: &Layout, deployment: &DeploymentId, event: &EventName) -> Result<Recovered, HookError> {
+    let mut log = EventLog::begin(event);
+    for index in 0.. {
+        let dir = layout.hook(deployment, event, index);
+        let found = attach::settle(&dir)?;
+        let Some(spec) = store::read::<RunnerSpec>(&dir.join(SPEC))?.filter(|_| !matches!(found, Found::NotStarted))
+        else {
+            return Ok(if index == 0 { Recovered::NotStarted } else { Recovered::Partly });
+        };
+        if let Some(failure) = judge(&spec, &found, &mut log) {
+            return Ok(Recovered::Over(Failure { log: log.tail(), ..failure }.into()));
+        }
+        if index + 1 >= spec.count {
+            break;
+        }
+    }
+    Ok(Recovered::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+}
+
+/// Lets go of all that is kept about a deployment's hooks.
+pub fn forget(layout: &Layout, deployment: &DeploymentId) -> Result<(), HookError> {
+    attach::remove(&layout.hooks(), deployment.as_str())
+}
+
+fn step_dir(request: &EventRequest<'_>, index: usize) -> PathBuf {
+    request.layout.hook(&request.spec.deployment_id, request.event, index)
+}
+
+/// The failure in what became of a script, if it is one; its output goes to the event's.
+fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure> {
+    match found {
+        Found::NotStarted => None,
+        Found::Exited(exit) => {
+            if let Some(trouble) = &exit.log_trouble {
+                let (deployment, event, script) = (&spec.deployment, &spec.event, &spec.subject.name);
+                tracing::warn!(%deployment, %event, script, "output is missing in the log files of a script: {trouble}");
+            }
+            log.add(&spec.subject.name, &exit.log);
+            Verdict(spec).of_exit(exit)
+        }
+        Found::Lost(lost) => {
+            log.add(&spec.subject.name, &lost.log);
+            Some(Verdict(spec).of_loss(lost))
+        }
+    }
+}
+
+/// One script of an event.
+struct Step<'a> {
+    request: &'a EventRequest<'a>,
+    index: usize,
+    script: &'a Script,
+    dir: PathBuf,
+}
+
+impl Step<'_> {
+    fn settle_or_run(&self, log: &mut EventLog) -> Result<Option<Failure>, HookError> {
+        let found = attach::settle(&self.dir)?;
+        if !matches!(found, Found::NotStarted) {
+            // What the runner was told, if it can still be read, is what the result is about.
+            let spec = store::read(&self.dir.join(SPEC))?.unwrap_or_else(|| self.spec(Become::Nobody));
+            return Ok(judge(&spec, &found, log));
+        }
+        let unfit = |code, message| Ok(Some(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
+        if let Err(error) = preflight::check(self.request.revision, self.script) {
+            return unfit(error.code, error.message);
+        }
+        let user = match self.user()? {
+            Ok(user) => user,
+            Err(message) => return unfit(ErrorCode::UnknownError, message),
+        };
+        let spec = self.spec(user);
+        let how = self.run(&spec)?;
+        match attach::settle(&self.dir)? {
+            Found::NotStarted => Err(HookError::RunnerFailed {
+                script: self.script.written.clone(),
+                how: match how {
+                    Ended::Exit(code) => format!("exit code {code}"),
+                    Ended::Signal(signal) => format!("signal {signal}"),
+                },
+                said: runner_said(&self.dir.join(RUNNER_LOG))?,
+            }),
+            found => Ok(judge(&spec, &found, log)),
+        }
+    }
+
+    fn run(&self, spec: &RunnerSpec) -> Result<Ended, HookError> {
+        for log in [Some(&spec.logs.scripts), spec.logs.deployments.as_ref()].into_iter().flatten() {
+            if let Some(parent) = log.parent() {
+                Dir::open_or_create(parent, 0o755)?;
+            }
+        }
+        let dir = Dir::open_or_create(&self.dir, 0o700)?;
+        store::write(&self.dir.join(SPEC), spec)?;
+        dir.remove_tree(RUNNER_LOG)?;
+        let errors = dir.create_file(RUNNER_LOG, 0o600)?;
+        let arguments = ["hook-runner".as_ref(), self.dir.as_os_str()];
+        Ok(process::start_in_background(&self.request.settings.runner, &arguments, errors)?.wait()?)
+    }
+
+    fn spec(&self, user: Become) -> RunnerSpec {
+        let EventRequest { layout, spec, event, revision, scripts_of, settings, .. } = *self.request;
+        let script = self.script;
+        let base = invocation::inherited(&settings.environment, settings.inherit);
+        let subject = Subject { spec, event, script, revision };
+        let mut program = invocation::program(subject, user, base, &self.dir);
+        program.directory.clone_from(&settings.directory);
+        RunnerSpec {
+            deployment: spec.deployment_id.clone(),
+            group: spec.group_id.clone(),
+            event: event.clone(),
+            index: self.index,
+            count: self.request.scripts.len(),
+            subject: ScriptRecord {
+                name: script.written.clone(),
+                path: revision.root().join(script.location.as_path()),
+                user: self.user_name().cloned(),
+                scripts_of: scripts_of.clone(),
+            },
+            program,
+            limits: Limits {
+                timeout: script.timeout,
+                kill_grace: settings.kill_grace,
+                output_grace: settings.output_grace,
+            },
+            logs: Logs {
+                scripts: layout.scripts_log(&spec.group_id, &spec.deployment_id),
+                deployments: match settings.deployments_log {
+                    DeploymentsLog::Written => Some(layout.deployments_log()),
+                    DeploymentsLog::Off => None,
+                },
+            },
+        }
+    }
+
+    fn user_name(&self) -> Option<&String> {
+        self.script.runas.as_ref().or(self.request.settings.default_user.as_ref())
+    }
+
+    /// How the script becomes its user, or why it cannot.
+    fn user(&self) -> Result<Result<Become, String>, HookError> {
+        let Some(name) = self.user_name() else {
+            let sudo = self.script.sudo == Sudo::Yes && !process::is_root();
+            return Ok(Ok(if sudo { Become::Sudo(None) } else { Become::Nobody }));
+        };
+        let what = format!("Script at specified location: {} is to run as the user {name:?}, but", self.script.written);
+        let Some(account) = Account::find(name)? else {
+            return Ok(Err(format!(
+                "{what} this host has no such user: create the user, or correct `runas` (line {} of the AppSpec).",
+                self.script.at.line
+            )));
+        };
+        Ok(if process::is_root() || account.is_own() {
+            Ok(Become::Account(account))
+        } else if self.script.sudo == Sudo::Yes {
+            Ok(Become::Sudo(Some(account.name)))
+        } else {
+            Err(format!(
+                "{what} slipway-agent does not run as root: run it as root, or allow it `sudo -u {name}` and write \
+                 `sudo: true` beside `runas`."
+            ))
+        })
+    }
+}
+
+fn runner_said(path: &std::path::Path) -> Result<String, HookError> {
+    let text = disk::read_if_exists(path, 64 << 10)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Ok(match text.trim() {
+        "" => "it said nothing".to_owned(),
+        said => crate::outcome::tail(said, 500).trim_end_matches('.').to_owned(),
+    })
+}

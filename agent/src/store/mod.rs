@@ -1,0 +1,148 @@
+//! Small state on disk: JSON with a `format` number, written atomically, read with a bound.
+//!
+//! A file is replaced as a whole and is durable when a write returns. A file whose `format` is newer
+//! than this version knows is refused, never guessed at.
+
+pub mod manifests;
+pub mod markers;
+pub mod retention;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, Dir, Lock};
+use crate::layout::Layout;
+
+pub use manifests::{groups, read_manifest};
+pub use markers::{
+    Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers, withdraw_good,
+};
+pub use retention::{Retention, retain};
+
+/// A type that is kept in a state file of its own. It serialises as a JSON object without a member
+/// `format`.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// What the file holds, for messages: `the markers of a deployment group`.
+    const WHAT: &'static str;
+    /// The format that this version writes; it reads this one and all older ones.
+    const FORMAT: u32;
+    /// The longest file that is read, in bytes.
+    const MAX_BYTES: u64 = 1 << 20;
+}
+
+/// Why state was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// A later version of the agent wrote it.
+    #[error(
+        "{what} in {} has format {found}, this version knows up to {known}: \
+         install the newer slipway-agent again, or move the file away to start without it",
+        path.display()
+    )]
+    Newer {
+        /// What the file holds.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version knows.
+        known: u32,
+    },
+    /// It is not what it should be.
+    #[error("{what} in {} cannot be read: {source}; restore the file, or move it away to start without it", path.display())]
+    Malformed {
+        /// What the file holds.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// A value could not be written as JSON.
+    #[error("{what} for {} cannot be written as JSON: {source}", path.display())]
+    Unwritable {
+        /// What the file holds.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the serialiser says.
+        source: serde_json::Error,
+    },
+}
+
+/// Reads a state file; nothing where there is none.
+pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(text) = disk::read_if_exists(path, T::MAX_BYTES)? else { return Ok(None) };
+    let malformed = |source| StoreError::Malformed { what: T::WHAT, path: path.to_owned(), source };
+    let Format { format } = serde_json::from_slice(&text).map_err(malformed)?;
+    if format > T::FORMAT {
+        return Err(StoreError::Newer { what: T::WHAT, path: path.to_owned(), found: format, known: T::FORMAT });
+    }
+    serde_json::from_slice(&text).map(Some).map_err(malformed)
+}
+
+/// Replaces a state file, mode 0600; its directory is made where it is missing.
+pub fn write<T: Stored>(path: &Path, state: &T) -> Result<(), StoreError> {
+    let text = to_json(path, state)?;
+    if let Some(parent) = path.parent() {
+        Dir::open_or_create(parent, 0o700)?;
+    }
+    Ok(disk::write_atomic(path, &text, 0o600)?)
+}
+
+/// The text of a state file: what [`write`] would write to `path`, which is named in errors only.
+pub fn to_json<T: Stored>(path: &Path, state: &T) -> Result<Vec<u8>, StoreError> {
+    let mut text = serde_json::to_vec(&Written { format: T::FORMAT, state })
+        .map_err(|source| StoreError::Unwritable { what: T::WHAT, path: path.to_owned(), source })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Reads a state file, or the default where there is none, lets `change` work on it, and writes it
+/// back. Two processes that do so at once do it one after the other.
+pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> Result<T, StoreError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    Dir::open_or_create(parent, 0o700)?;
+    let _lock = Lock::wait(&parent.join(".lock"))?;
+    let mut state = read(path)?.unwrap_or_default();
+    change(&mut state);
+    write(path, &state)?;
+    Ok(state)
+}
+
+/// Makes the directories that everything else expects under the root: our own closed to others, the
+/// rest open to the users that hooks run as. What exists is left as it is.
+pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
+    Dir::open_or_create(layout.root(), 0o755)?;
+    Dir::open_or_create(layout.instructions(), 0o755)?;
+    if let Some(logs) = layout.deployments_log().parent() {
+        Dir::open_or_create(logs, 0o755)?;
+    }
+    for own in [layout.manifests(), layout.ledger(), layout.outbox(), layout.transactions(), layout.hooks()] {
+        Dir::open_or_create(own, 0o700)?;
+    }
+    Dir::open_or_create(layout.locks(), 0o700)?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: u32,
+    #[serde(flatten)]
+    state: &'a T,
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]
+mod tests;

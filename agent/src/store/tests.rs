@@ -1,0 +1,126 @@
+use std::num::NonZeroUsize;
+
+use super::*;
+use crate::ids::{DeploymentId, GroupId};
+
+#[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Count {
+    count: u64,
+}
+
+impl Stored for Count {
+    const WHAT: &'static str = "the count";
+    const FORMAT: u32 = 2;
+    const MAX_BYTES: u64 = 100;
+}
+
+fn host() -> (tempfile::TempDir, Layout, GroupId) {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = Layout::new(temp.path().join("root"));
+    prepare(&layout).unwrap();
+    (temp, layout, GroupId::parse("group").unwrap())
+}
+
+fn id(text: &str) -> DeploymentId {
+    DeploymentId::parse(text).unwrap()
+}
+
+#[test]
+fn what_was_written_is_read_back_with_its_format() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("deep/er/count.json");
+    assert!(read::<Count>(&path).unwrap().is_none());
+    write(&path, &Count { count: 7 }).unwrap();
+    assert_eq!(read::<Count>(&path).unwrap(), Some(Count { count: 7 }));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"format\":2,\"count\":7}\n");
+}
+
+#[test]
+fn a_newer_format_is_refused_whatever_else_is_in_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("count.json");
+    std::fs::write(&path, "{\"format\":3,\"counts\":[1]}").unwrap();
+    let error = read::<Count>(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }));
+    assert!(error.to_string().contains("the count"), "{error}");
+    std::fs::write(&path, "{\"format\":1,\"count\":5}").unwrap();
+    assert_eq!(read::<Count>(&path).unwrap(), Some(Count { count: 5 }));
+}
+
+#[test]
+fn damage_and_excess_are_errors_that_name_the_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("count.json");
+    for bad in ["", "{", "{\"count\":1}", "{\"format\":1}", &format!("{{\"format\":1,{}\"count\":1}}", " ".repeat(100))]
+    {
+        std::fs::write(&path, bad).unwrap();
+        assert!(read::<Count>(&path).unwrap_err().to_string().contains("count.json"), "{bad:?}");
+    }
+}
+
+#[test]
+fn updates_from_many_threads_are_all_counted() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("count.json");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    update(&path, |state: &mut Count| state.count += 1).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(read::<Count>(&path).unwrap(), Some(Count { count: 20 }));
+}
+
+#[test]
+fn markers_remember_good_deployments_newest_first() {
+    let (_temp, layout, group) = host();
+    let who = Who { application: "shop".into(), group: "web".into() };
+    mark_most_recent(&layout, &group, &id("d-1"), &who).unwrap();
+    mark_last_successful(&layout, &group, &id("d-1")).unwrap();
+    for good in ["d-1", "d-2", "d-1"] {
+        mark_last_good(&layout, &group, &id(good)).unwrap();
+    }
+    let markers = read_markers(&layout, &group).unwrap();
+    assert_eq!(markers.last_good(), Some(&id("d-1")));
+    assert_eq!(markers.good.len(), 2);
+    assert_eq!(markers.last_good_before(&id("d-1")), Some(&id("d-2")));
+    assert_eq!(markers.who, Some(who));
+    let aws = std::fs::read_to_string(layout.last_successful_file(&group)).unwrap();
+    assert_eq!(aws, layout.deployment(&group, &id("d-1")).to_str().unwrap());
+    assert!(layout.most_recent_file(&group).exists());
+}
+
+#[test]
+fn retention_removes_the_oldest_and_spares_the_protected() {
+    let (_temp, layout, group) = host();
+    for n in 1..=5i64 {
+        let dir = layout.deployment(&group, &id(&format!("d-{n}")));
+        std::fs::create_dir_all(dir.join("deployment-archive/bin")).unwrap();
+        std::fs::write(dir.join("deployment-archive/bin/app"), "x").unwrap();
+        let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + n as u64);
+        std::fs::File::open(&dir).unwrap().set_modified(when).unwrap();
+    }
+    let left_over = layout.group(&group).join(".removing-d-0");
+    std::fs::create_dir_all(left_over.join("deployment-archive")).unwrap();
+    let result = retain(&layout, &group, NonZeroUsize::new(2).unwrap(), &[id("d-1")]).unwrap();
+    assert_eq!(result.removed, [id("d-2"), id("d-3"), id("d-4")]);
+    assert!(result.failed.is_empty());
+    let mut left: Vec<_> = std::fs::read_dir(layout.group(&group)).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["d-1", "d-5"]);
+}
+
+#[test]
+fn a_removal_that_fails_is_reported_and_stops_nothing() {
+    let (_temp, layout, group) = host();
+    for n in 1..=3 {
+        std::fs::create_dir_all(layout.deployment(&group, &id(&format!("d-{n}")))).unwrap();
+    }
+    let keep = NonZeroUsize::MIN;
+    let (result, _) = disk::fault::run(Some((0, 5)), false, || retain(&layout, &group, keep, &[]));
+    let result = result.unwrap();
+    assert_eq!((result.removed.len(), result.failed.len()), (1, 1));
+}
