@@ -47,6 +47,7 @@ impl Reserved {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at files by themselves")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,6 @@
-use std::io::Read;
+#![allow(clippy::disallowed_methods, reason = "tests arrange files and processes by themselves")]
+
+use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
@@ -77,12 +79,9 @@ fn a_group_is_found_when_its_leader_has_ended_and_others_by_their_environment() 
     let mut program = sh("sleep 1000 & echo $!; setsid sleep 1000 >/dev/null & echo $!");
     let mark = format!("{:x}", fastrand::u128(..));
     program.environment.0.insert("TEST_MARK".to_owned(), mark.clone());
-    let (leader, mut output) = start(&program);
-    let mut pids = [String::new(), String::new()];
-    let mut bytes = output.by_ref().bytes();
-    for pid in &mut pids {
-        *pid = bytes.by_ref().map(|byte| char::from(byte.unwrap())).take_while(|c| *c != '\n').collect();
-    }
+    let (leader, output) = start(&program);
+    let mut lines = io::BufReader::new(output).lines();
+    let pids = [(); 2].map(|()| lines.next().unwrap().unwrap());
     let [member, daemon] = pids.map(|pid| pid.parse::<i32>().unwrap());
     let deadline = Instant::now() + Duration::from_secs(10);
     let table = loop {

@@ -179,3 +179,57 @@ fn a_runner_that_is_told_to_end_ends_its_script_and_says_so() {
         assert!(failure.log.contains("[stdout]tidied"), "{}", failure.log);
     });
 }
+
+/// Processes in whose command line or environment a text is.
+fn processes_with(text: &str) -> Vec<i32> {
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let has = |pid: &i32, file: &str| {
+        std::fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    pids.filter(|pid| lives(*pid) && (has(pid, "cmdline") || has(pid, "environ"))).collect()
+}
+
+#[test]
+fn killed_at_any_moment_a_runner_starts_its_script_once_at_most_and_leaves_nothing() {
+    let (mut never, mut lost, mut whole) = (0, 0, 0);
+    for moment in 0..60 {
+        let host = Host::new();
+        let scripts = [host.sh("x.sh", "echo ran >> DIR/count; sleep 0.02")];
+        let dir = host.hook_dir(0).display().to_string();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| host.try_run(&scripts));
+            let runner = wait_for("a runner", || {
+                let found = processes_with(&format!("hook-runner\0{dir}"));
+                found.first().copied().or(running.is_finished().then_some(0))
+            });
+            std::thread::sleep(Duration::from_micros(moment * 700));
+            if runner != 0 && !running.is_finished() {
+                // It may have ended since.
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(runner), nix::sys::signal::Signal::SIGKILL);
+            }
+            let count = || std::fs::read_to_string(host.path("count")).map_or(0, |text| text.lines().count());
+            match running.join().unwrap() {
+                Err(_) => {
+                    never += 1;
+                    assert_eq!(count(), 0);
+                    success_log(host.run(&scripts));
+                    assert_eq!(count(), 1);
+                }
+                Ok(Outcome::Failed(failure)) => {
+                    lost += 1;
+                    assert_eq!(failure.code, ErrorCode::FailedAfterRestart, "{}", failure.message);
+                    assert!(count() <= 1);
+                }
+                Ok(Outcome::Succeeded { .. }) => {
+                    whole += 1;
+                    assert_eq!(count(), 1);
+                }
+            }
+        });
+        assert_eq!(processes_with(&dir), Vec::<i32>::new());
+    }
+    println!("60 moments: {never} before the start, {lost} in between, {whole} after the result");
+    assert!(lost > 0);
+}

@@ -1,13 +1,13 @@
 //! What a script is given, and how it ends.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use slipway_agent::deployment::DeploymentSpec;
 use slipway_agent::hooks::{Recovered, ScriptsOf};
 use slipway_agent::ids::DeploymentId;
 use slipway_agent::outcome::{ErrorCode, Outcome};
 
-use crate::fixture::{Host, failure, is_root, kill, lives, read, success_log, wait_for};
+use crate::fixture::{Host, failure, is_root, kill, lives, read, success_log};
 
 #[test]
 fn scripts_run_in_order_with_their_environment_directory_and_empty_input() {
@@ -219,7 +219,7 @@ fn the_runner_is_small() {
     let host = Host::new();
     let script = host.sh("x.sh", "echo $PPID > DIR/runner; while [ ! -e DIR/go ]; do sleep 0.02; done");
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| host.run(&[script.clone()]));
+        let running = scope.spawn(|| host.run(std::slice::from_ref(&script)));
         let runner = host.pid("runner");
         let status = read(format!("/proc/{runner}/status").as_ref());
         std::fs::write(host.path("go"), "").unwrap();
@@ -235,12 +235,16 @@ fn the_runner_is_small() {
 }
 
 #[test]
-fn hooks_of_a_deployment_can_be_forgotten() {
+fn what_a_runner_was_given_is_for_root_alone_and_can_be_forgotten() {
     let host = Host::new();
     success_log(host.run(&[host.sh("a.sh", "true")]));
-    let DeploymentSpec { deployment_id, .. } = &host.spec;
-    slipway_agent::hooks::forget(&host.layout, deployment_id).unwrap();
-    slipway_agent::hooks::forget(&host.layout, deployment_id).unwrap();
-    assert!(!host.hook_dir(0).exists());
-    wait_for("the parent", || host.layout.hooks().exists().then_some(()));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&host.hook_dir(0)), 0o700);
+    for name in ["spec.json", "started", "child", "exit.json"] {
+        assert_eq!(mode(&host.hook_dir(0).join(name)), 0o600, "{name}");
+    }
+    for _ in 0..2 {
+        slipway_agent::hooks::forget(&host.layout, &host.spec.deployment_id).unwrap();
+        assert!(!host.hook_dir(0).exists());
+    }
 }
