@@ -3,13 +3,12 @@
 mod applications;
 mod configs;
 mod deployments;
+mod group_wishes;
 mod groups;
 mod instances;
 mod resource_tags;
 mod revisions;
 mod targets;
-#[cfg(test)]
-mod tests;
 
 use std::str::FromStr;
 
