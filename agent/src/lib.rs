@@ -9,9 +9,12 @@ pub mod lifecycle;
 pub mod deployment;
 pub mod yaml;
 pub mod appspec;
+pub mod config;
+pub mod plan;
 pub mod outcome;
 // effects
 pub mod disk;
+pub mod config_files;
 pub mod process;
 // network
 pub mod http;
@@ -20,10 +23,12 @@ pub mod identity;
 pub mod layout;
 pub mod store;
 pub mod ledger;
+pub mod journal;
 // stages
 pub mod bundle;
 pub mod unpack;
 pub mod revision;
+pub mod install;
 pub mod hooks;
 // engine
 pub mod engine;

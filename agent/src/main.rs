@@ -1,13 +1,15 @@
-//! `slipway-agent`.
+//! `slipway-agent`: a deployment agent for Linux hosts.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: a runner is one of these for each script, and is to stay small.
-    let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|command| command == "hook-runner") {
-        return args.next().map_or(ExitCode::from(2), |dir| slipway_agent::hooks::runner::main(Path::new(&dir)));
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // A runner is one of these for each script; it needs no TLS and is to stay small.
+    if let [_, command, directory] = arguments.as_slice()
+        && command == "hook-runner"
+    {
+        return slipway_agent::hooks::runner::main(Path::new(directory));
     }
-    ExitCode::from(2)
+    slipway_agent::cli::main(arguments)
 }

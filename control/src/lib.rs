@@ -29,3 +29,6 @@ pub mod s3;
 pub mod server;
 pub mod host_config;
 pub mod cli;
+
+#[cfg(test)]
+mod simulation;

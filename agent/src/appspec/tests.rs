@@ -315,3 +315,17 @@ fn errors_name_the_file_that_was_read() {
     assert!(errors.to_string().starts_with("conf/deploy.yaml:"), "{errors}");
     assert_eq!(errors.findings.iter().count(), 1);
 }
+
+#[test]
+fn the_guides_examples_are_true() {
+    let guide = include_str!("../../../docs/appspec.md");
+    let example = guide.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let parsed = parsed(example);
+    assert_eq!((parsed.spec.files.len(), parsed.spec.permissions.len(), parsed.spec.hooks.len()), (1, 2, 3));
+    assert_eq!(parsed.warnings, []);
+    let broken = example.replace("timeout: 60", "timeout: 0").replace("location: scripts/check.sh", "script: check.sh");
+    for error in errors(&broken) {
+        let message = error.split_once(" expected ").unwrap().1;
+        assert!(guide.contains(message), "the guide lacks {message:?}");
+    }
+}

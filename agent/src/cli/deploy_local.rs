@@ -9,9 +9,9 @@ use slipway_protocol::specification as wire;
 
 use super::local::{self, LocalDeployment};
 use super::settings::Context;
-use super::{ConfigFile, fail, logging, parse_group, unreadable};
-use crate::bundle::location::Location;
-use crate::deployment::{DeploymentSpec, Origin};
+use super::{fail, logging, parse_group, unreadable};
+use crate::bundle::parse_s3_location;
+use crate::deployment::{BundleType, DeploymentSpec, RevisionSource};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::lifecycle::{Command, IN_PLACE};
 
@@ -43,10 +43,9 @@ pub(super) struct Arguments {
     /// Where in the revision the AppSpec is
     #[arg(short = 'A', long, value_name = "FILE", default_value = "appspec.yml")]
     appspec_filename: String,
-    /// Configuration file
-    #[arg(short = 'c', long = "agent-configuration-file", alias = "config", value_name = "FILE",
-          default_value = super::DEFAULT_CONFIG)]
-    config: PathBuf,
+    /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
+    #[arg(short = 'c', long = "config", visible_alias = "agent-configuration-file", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,7 +65,7 @@ enum Behavior {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(&ConfigFile { path: arguments.config.clone() }.path) {
+    let context = match Context::load(arguments.config.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
@@ -96,53 +95,31 @@ fn deployment(arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
                 file_exists_behavior: Some(format!("{:?}", arguments.file_exists_behavior)),
             }),
         }),
-        revision: Some(revision(arguments)?),
         ..wire::DeploymentSpecification::default()
     };
-    Ok(LocalDeployment {
-        spec: DeploymentSpec::from_wire(spec, Origin::Local)?,
-        commands: commands(&arguments.events)?,
-    })
+    let spec = DeploymentSpec::local(spec, source(arguments)?)?;
+    Ok(LocalDeployment { spec, commands: commands(&arguments.events)? })
 }
 
-fn revision(arguments: &Arguments) -> anyhow::Result<wire::Revision> {
+fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {
+    let location = &arguments.bundle_location;
     let bundle_type = match arguments.kind {
-        Kind::Tgz => "tgz",
-        Kind::Tar => "tar",
-        Kind::Zip => "zip",
-        Kind::Directory => "directory",
+        Kind::Tgz => Some(BundleType::Tgz),
+        Kind::Tar => Some(BundleType::Tar),
+        Kind::Zip => Some(BundleType::Zip),
+        Kind::Directory => None,
     };
-    match Location::parse(&arguments.bundle_location)? {
-        Location::S3 { bucket, key, version, etag } => {
-            if arguments.kind == Kind::Directory {
-                bail!("{} is an object in S3: say how it is packed with --type tgz, tar or zip", arguments.bundle_location);
-            }
-            Ok(wire::Revision {
-                revision_type: Some("S3".to_owned()),
-                s3_revision: Some(wire::S3Revision {
-                    bucket: Some(bucket),
-                    key: Some(key),
-                    bundle_type: Some(bundle_type.to_owned()),
-                    version,
-                    etag,
-                    checksum_sha256: None,
-                }),
-                ..wire::Revision::default()
-            })
-        }
-        Location::Path(path) => {
-            let path = absolute(&path)?;
-            let kind = if arguments.kind == Kind::Directory { "Local Directory" } else { "Local File" };
-            Ok(wire::Revision {
-                revision_type: Some(kind.to_owned()),
-                local_revision: Some(wire::LocalRevision {
-                    location: Some(path.to_str().context("the location is not UTF-8")?.to_owned()),
-                    bundle_type: Some(bundle_type.to_owned()),
-                }),
-                ..wire::Revision::default()
-            })
-        }
+    if location.starts_with("s3://") {
+        let Some(bundle_type) = bundle_type else {
+            bail!("{location} is an object in S3: say how it is packed with --type tgz, tar or zip");
+        };
+        return Ok(RevisionSource::S3(parse_s3_location(location, bundle_type)?));
     }
+    let path = absolute(Path::new(location))?;
+    Ok(match bundle_type {
+        Some(bundle_type) => RevisionSource::LocalFile { path, bundle_type },
+        None => RevisionSource::LocalDirectory { path },
+    })
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

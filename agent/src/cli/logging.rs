@@ -8,6 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verbosity {
+    /// What has to be mended.
+    Quiet,
     /// What an operator wants to know.
     Normal,
     /// What a developer wants to know too.
@@ -23,9 +25,15 @@ pub(super) enum Shape {
     Json,
 }
 
+/// Starts logging for a command that talks to a person: warnings alone.
+pub(super) fn start_quiet(shape: Shape) {
+    start(Verbosity::Quiet, shape);
+}
+
 /// Starts logging. Called once, by the command that runs.
 pub(super) fn start(verbosity: Verbosity, shape: Shape) {
     let level = match verbosity {
+        Verbosity::Quiet => LevelFilter::WARN,
         Verbosity::Normal => LevelFilter::INFO,
         Verbosity::Verbose => LevelFilter::DEBUG,
     };

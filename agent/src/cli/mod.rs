@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod deploy_local;
+mod local;
 mod logging;
 mod recover;
 mod rollback;
@@ -15,9 +16,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::ids::GroupId;
-
-/// Where the configuration is unless `--config` says else.
-pub const DEFAULT_CONFIG: &str = "/etc/codedeploy-agent/conf/codedeployagent.yml";
 
 /// Exit status: something failed, or was found.
 const FAILED: u8 = 1;
@@ -56,9 +54,9 @@ enum Command {
 /// The option that every command takes.
 #[derive(Clone, Debug, Args)]
 struct ConfigFile {
-    /// Configuration file
-    #[arg(long = "config", short = 'c', value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    path: PathBuf,
+    /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    path: Option<PathBuf>,
 }
 
 /// Parses the arguments of the process and runs the command that they name. Called by the name

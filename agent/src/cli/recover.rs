@@ -2,24 +2,24 @@
 
 use std::process::ExitCode;
 
-use super::settings::{self, Context};
+use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
-use crate::install;
+use crate::install::{self, Ending};
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
-    let context = match Context::load(&config.path) {
+    let context = match Context::load(config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
     logging::start(context.verbosity(), context.shape());
-    settings::warn(&context);
+    context.warn();
     match install::settle(&context.layout) {
         Ok(settled) if settled.is_empty() => {
             println!("Nothing to recover: no install was cut off.");
             ExitCode::SUCCESS
         }
         Ok(settled) => {
-            let waiting = settled.iter().any(|one| one.is_waiting());
+            let waiting = settled.iter().any(|one| matches!(one.ending, Ending::Waiting { .. }));
             for one in settled {
                 println!("{one}");
             }

@@ -9,7 +9,7 @@ use slipway_protocol::specification as wire;
 use super::local::{self, LocalDeployment};
 use super::settings::Context;
 use super::{ConfigFile, fail, logging, parse_group, unreadable};
-use crate::deployment::{DeploymentSpec, Origin, RevisionSource};
+use crate::deployment::{DeploymentSpec, RevisionSource};
 use crate::disk::Dir;
 use crate::ids::{DeploymentId, GroupId};
 use crate::lifecycle::{Command, IN_PLACE};
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(&arguments.config.path) {
+    let context = match Context::load(arguments.config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
@@ -55,15 +55,9 @@ fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalD
         deployment_group_name: Some(who.group),
         application_name: Some(who.application),
         deployment_creator: Some("codeDeployRollback".to_owned()),
-        revision: Some(wire::Revision {
-            revision_type: Some("Local Directory".to_owned()),
-            local_revision: Some(wire::LocalRevision { location: Some("/".to_owned()), bundle_type: None }),
-            ..wire::Revision::default()
-        }),
         ..wire::DeploymentSpecification::default()
     };
-    let mut spec = DeploymentSpec::from_wire(spec, Origin::Local)?;
-    spec.source = RevisionSource::Retained(target);
+    let spec = DeploymentSpec::local(spec, RevisionSource::Retained(target))?;
     let commands = IN_PLACE.iter().map(|name| Command::parse(name)).collect::<Result<_, _>>()?;
     Ok(LocalDeployment { spec, commands })
 }

@@ -7,7 +7,7 @@ use super::{ConfigFile, fail, logging, unreadable};
 use crate::daemon;
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
-    let context = match Context::load(&config.path) {
+    let context = match Context::load(config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
@@ -34,5 +34,5 @@ fn serve(context: &Context) -> anyhow::Result<()> {
         endpoint = %service.endpoint(),
         "slipway-agent starts"
     );
-    runtime.block_on(daemon::run(engine, service, options))
+    runtime.block_on(daemon::run(engine, service, context.gate.clone(), options))
 }

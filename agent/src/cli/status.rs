@@ -60,7 +60,7 @@ struct Unreported {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(&arguments.config.path) {
+    let context = match Context::load(arguments.config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
@@ -93,13 +93,13 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
         Err(error) if error.is_not_found() => Vec::new(),
         _ => {
             let ledger = Ledger::open(layout)?;
-            let pending = ledger.pending()?.into_iter().map(|entry| (entry, "result waits for the service"));
-            let unfinished = ledger.unfinished()?.into_iter().map(|entry| (entry, "begun"));
+            let pending = ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
+            let unfinished = ledger.unfinished()?.entries.into_iter().map(|entry| (entry, "begun"));
             pending
                 .chain(unfinished)
                 .map(|(entry, state)| Unreported {
-                    command: entry.command.command_name.clone(),
-                    deployment: entry.deployment.clone(),
+                    command: entry.name,
+                    deployment: entry.work.map(|work| work.deployment),
                     state: state.to_owned(),
                 })
                 .collect()

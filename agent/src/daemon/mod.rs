@@ -19,6 +19,7 @@ mod shutdown;
 pub mod status;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::deployment::envelope::Trust;
 use crate::disk::{Lock, LockError};
 use crate::engine::Engine;
-use crate::http::ThrottleGate;
+use crate::http::{Backoff, ThrottleGate};
 use crate::ids::HostCommandId;
 use crate::install;
 use crate::ledger::Ledger;
@@ -37,6 +38,12 @@ use crate::service::CommandsService;
 use shutdown::Shutdown;
 use status::Board;
 
+/// How long the daemon's lock may be held by somebody who is about to let go of it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first pause after an error, at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the daemon needs to know beyond its engine and its service.
 #[derive(Debug)]
 pub struct Options {
@@ -44,6 +51,8 @@ pub struct Options {
     pub trust: Trust,
     /// Between polls that found nothing; by default it depends on whether the service holds polls.
     pub wait_between_runs: Option<Duration>,
+    /// Longest pause after errors, where one is configured.
+    pub longest_backoff: Option<Duration>,
     /// Deployment groups that are worked on at once, at least one.
     pub max_parallel_groups: usize,
     /// How long what runs may go on after the end was asked for.
@@ -57,7 +66,7 @@ struct Daemon {
     engine: Engine,
     ledger: Ledger,
     options: Options,
-    gate: ThrottleGate,
+    gate: Arc<ThrottleGate>,
     board: Board,
     results: Notify,
     capacity: Arc<Semaphore>,
@@ -66,7 +75,12 @@ struct Daemon {
 
 /// Runs until a signal asks for the end. Returns an error only for what makes a start pointless:
 /// another daemon on the same root, or state that this version cannot read.
-pub async fn run(engine: Engine, service: CommandsService, options: Options) -> anyhow::Result<()> {
+pub async fn run(
+    engine: Engine,
+    service: CommandsService,
+    gate: Arc<ThrottleGate>,
+    options: Options,
+) -> anyhow::Result<()> {
     let layout = engine.layout().clone();
     let _only_one = only_one(&layout.daemon_lock())?;
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
@@ -82,7 +96,7 @@ pub async fn run(engine: Engine, service: CommandsService, options: Options) -> 
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
         options,
-        gate: ThrottleGate::new(),
+        gate,
         board: board.clone(),
         results: Notify::new(),
         in_hand: Mutex::default(),
@@ -108,14 +122,19 @@ pub async fn run(engine: Engine, service: CommandsService, options: Options) -> 
     Ok(())
 }
 
-fn only_one(path: &std::path::Path) -> anyhow::Result<Lock> {
-    match Lock::try_now(path) {
-        Ok(lock) => Ok(lock),
-        Err(LockError::Held(path)) => anyhow::bail!(
-            "another slipway-agent runs on this root directory: it holds {}; `slipway-agent status` shows it",
-            path.display()
-        ),
-        Err(error) => Err(error.into()),
+fn only_one(path: &Path) -> anyhow::Result<Lock> {
+    let begun = Instant::now();
+    loop {
+        match Lock::try_now(path) {
+            Ok(lock) => return Ok(lock),
+            // `status` looks at the lock for an instant, and a daemon that was killed just now may not be gone yet.
+            Err(LockError::Held(_)) if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PATIENCE / 50),
+            Err(LockError::Held(path)) => anyhow::bail!(
+                "another slipway-agent runs on this root directory: it holds {}; `slipway-agent status` shows it",
+                path.display()
+            ),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -132,7 +151,7 @@ impl Daemon {
         for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
             tracing::warn!("{settled}");
         }
-        Ok(())
+        self.recover_hooks().context("hooks that were cut off cannot be tied up")
     }
 
     /// Lets what runs go on to its end, its reports too, for as long as the configuration allows.
@@ -145,6 +164,14 @@ impl Daemon {
         }
         if let Err(error) = self.report_pending().await {
             tracing::warn!(%error, "results that the service did not take yet are reported after the next start");
+        }
+    }
+
+    /// Pauses after errors.
+    fn backoff(&self) -> Backoff {
+        match self.options.longest_backoff {
+            Some(longest) => Backoff::new(FIRST_PAUSE.min(longest), longest),
+            None => Backoff::standard(),
         }
     }
 

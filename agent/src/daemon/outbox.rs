@@ -5,9 +5,7 @@ use std::sync::Arc;
 use slipway_protocol::diagnostics::Diagnostics;
 
 use super::Daemon;
-use crate::http::Backoff;
-use crate::ledger::{Entry, LedgerError};
-use crate::outcome::Outcome;
+use crate::ledger::{Delivery, Entry, LedgerError};
 use crate::service::ServiceError;
 
 /// Why a pass over the outbox ended early.
@@ -24,7 +22,7 @@ pub(super) enum ReportError {
 impl Daemon {
     /// Sends results as they come.
     pub(super) async fn report_for_ever(self: Arc<Self>) {
-        let mut backoff = Backoff::standard();
+        let mut backoff = self.backoff();
         loop {
             match self.report_pending().await {
                 Ok(()) => {
@@ -46,7 +44,12 @@ impl Daemon {
 
     /// Sends every result that was not taken yet, oldest first.
     pub(super) async fn report_pending(&self) -> Result<(), ReportError> {
-        for entry in self.ledger.pending()? {
+        let pending = self.ledger.pending()?;
+        for error in pending.unreadable {
+            tracing::error!(%error, "a result that waits to be reported is left aside");
+            self.board.error(error.to_string());
+        }
+        for entry in pending.entries {
             self.report(&entry).await?;
         }
         Ok(())
@@ -54,34 +57,31 @@ impl Daemon {
 
     async fn report(&self, entry: &Entry) -> Result<(), ReportError> {
         let Some(outcome) = entry.outcome() else { return Ok(()) };
-        let id = &entry.command.host_command_identifier;
+        let id = entry.command.as_str();
         self.gate.pass().await;
         let answer = match self.service.complete(id, outcome.status(), &outcome.diagnostics()).await {
             // What the service dislikes may be the diagnostics and not the result.
-            Err(ServiceError::Client { .. }) => self.service.complete(id, outcome.status(), &minimal(outcome)).await,
+            Err(ServiceError::Client { .. }) => {
+                self.service.complete(id, outcome.status(), &minimal(outcome.diagnostics())).await
+            }
             other => other,
         };
-        match answer {
-            Ok(()) => {
-                self.gate.succeeded();
-                self.ledger.mark_reported(&entry.id())?;
-                Ok(())
-            }
+        let delivery = match answer {
+            Ok(()) => Delivery::Accepted,
             Err(ServiceError::Client { name, message }) => {
-                tracing::error!(command = entry.command.command_name, name, message, "the service refused a result for good");
-                self.board.error(format!("{}: the service refused the result ({name}): {message}", entry.command.command_name));
-                self.ledger.mark_refused(&entry.id(), &format!("{name}: {message}"))?;
-                Ok(())
+                let answer = format!("{name}: {message}");
+                tracing::error!(command = entry.name, answer, "the service refused a result for good");
+                self.board.error(format!("{}: the service refused the result: {answer}", entry.name));
+                Delivery::Refused { answer }
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        self.gate.succeeded();
+        Ok(self.ledger.mark_reported(&entry.command, delivery)?)
     }
 }
 
-fn minimal(outcome: &Outcome) -> Diagnostics {
-    let mut diagnostics = outcome.diagnostics();
-    diagnostics.log = String::new();
-    diagnostics.script_name = String::new();
-    diagnostics.message = outcome.status_word().to_owned();
-    diagnostics
+/// The result alone, without what a service could dislike about it.
+fn minimal(diagnostics: Diagnostics) -> Diagnostics {
+    Diagnostics { script_name: String::new(), message: String::new(), log: String::new(), ..diagnostics }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Daemon;
-use crate::http::Backoff;
 use crate::ids::HostCommandId;
 use crate::service::ServiceError;
 
@@ -18,7 +17,7 @@ const WAIT_AFTER_ANSWERED: Duration = Duration::from_secs(30);
 impl Daemon {
     /// Polls while there is capacity, and hands over each command that comes.
     pub(super) async fn poll_for_ever(self: Arc<Self>) {
-        let mut backoff = Backoff::standard();
+        let mut backoff = self.backoff();
         loop {
             let Ok(permit) = self.capacity.clone().acquire_owned().await else { return };
             self.gate.pass().await;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::store::{self, StoreError};
+use crate::store::{self, StoreError, Stored};
 
 /// Shortest time between two writes of the file.
 const PACE: Duration = Duration::from_millis(200);
@@ -32,6 +32,11 @@ pub struct Status {
     pub running: Vec<Running>,
     /// What went wrong last, if anything did.
     pub last_error: Option<Occurrence>,
+}
+
+impl Stored for Status {
+    const WHAT: &'static str = "the daemon's status";
+    const FORMAT: u32 = 1;
 }
 
 /// How it stands with the commands service.

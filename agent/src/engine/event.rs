@@ -5,8 +5,8 @@ use super::{Engine, Life, Order};
 use crate::appspec::Script;
 use crate::deployment::DeploymentSpec;
 use crate::disk::Dir;
-use crate::hooks::{self, EventRequest};
-use crate::ids::{DeploymentId, EventName};
+use crate::hooks::{self, EventRequest, Recovered, ScriptsOf};
+use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::lifecycle::{CurrentRevision, ScriptSource, script_source};
 use crate::outcome::Outcome;
 use crate::revision::Revision;
@@ -28,15 +28,10 @@ pub(super) enum Scripts {
 }
 
 impl Engine {
-    /// Runs an event's scripts. A failure takes the deployment's revision out of those that the host
-    /// goes back to.
-    pub(super) fn event(&self, order: &Order, name: &EventName) -> Result<Outcome, StageError> {
-        let spec = &order.spec;
+    /// Runs an event's scripts.
+    pub(super) fn event(&self, order: &Order, name: &EventName) -> Outcome {
         let outcome = self.run_scripts(order, name).unwrap_or_else(Outcome::from);
-        if let Outcome::Failed(_) = &outcome {
-            store::withdraw_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
-        }
-        Ok(outcome)
+        self.judged(&order.spec.group_id, &order.spec.deployment_id, outcome)
     }
 
     fn run_scripts(&self, order: &Order, name: &EventName) -> Result<Outcome, StageError> {
@@ -47,16 +42,42 @@ impl Engine {
         if order.life == Life::First {
             self.forget_runs(spec, name)?;
         }
-        Ok(hooks::run_event(&EventRequest {
+        let scripts_of = if deployment == spec.deployment_id {
+            ScriptsOf::ThisDeployment
+        } else {
+            ScriptsOf::Earlier(deployment)
+        };
+        let request = EventRequest {
             layout: &self.layout,
             spec,
             event: name,
-            revision: &revision,
-            revision_deployment: &deployment,
             scripts: &scripts,
-            policy: &self.policy.hooks,
-            runner: &self.runner,
-        })?)
+            revision: &revision,
+            scripts_of: &scripts_of,
+            settings: &self.policy.hooks,
+        };
+        Ok(hooks::run_event(&request)?)
+    }
+
+    /// Ties up an event that an earlier life was cut off in, by what its runners left. Answers its
+    /// outcome if there is one already; nothing of it runs any more.
+    pub fn recover_event(&self, group: &GroupId, deployment: &DeploymentId, name: &EventName) -> Option<Outcome> {
+        let outcome = match hooks::recover(&self.layout, deployment, name) {
+            Ok(Recovered::Over(outcome)) => outcome,
+            Ok(Recovered::NotStarted | Recovered::Partly) => return None,
+            Err(error) => StageError::from(error).into(),
+        };
+        Some(self.judged(group, deployment, outcome))
+    }
+
+    /// A failed event takes its deployment out of those that the host goes back to.
+    fn judged(&self, group: &GroupId, deployment: &DeploymentId, outcome: Outcome) -> Outcome {
+        if matches!(outcome, Outcome::Failed(_))
+            && let Err(error) = store::withdraw_good(&self.layout, group, deployment)
+        {
+            tracing::error!(%group, %deployment, %error, "the deployment failed and still counts as good");
+        }
+        outcome
     }
 
     /// The scripts that an event runs, and whose they are.

@@ -21,6 +21,8 @@ pub(super) enum StageError {
     Store(#[from] StoreError),
     #[error("an install that was cut off could not be settled, so nothing new was begun: {0}")]
     Settle(#[from] SettleError),
+    #[error("{0} Nothing new was begun.")]
+    Waiting(String),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -62,6 +64,7 @@ impl StageError {
             Self::Disk(_)
             | Self::Store(_)
             | Self::Settle(_)
+            | Self::Waiting(_)
             | Self::Bundle(_)
             | Self::Unpack(_)
             | Self::AppSpec(_)

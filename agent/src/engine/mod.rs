@@ -5,19 +5,21 @@ mod event;
 mod failure;
 mod revisions;
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
 
 use crate::appspec::AppSpec;
-use crate::bundle::Fetcher;
+use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
-use crate::disk::{Dir, Lock};
-use crate::hooks;
-use crate::ids::{DeploymentId, EventName, HostCommandId};
-use crate::install;
+use crate::disk::Lock;
+use crate::hooks::HookSettings;
+use crate::ids::{EventName, HostCommandId};
+use crate::identity::IdentityError;
+use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
 use crate::outcome::Outcome;
-use crate::unpack::Limits;
+use crate::store;
+use crate::unpack;
 
 use failure::StageError;
 
@@ -50,14 +52,18 @@ pub struct Policy {
     pub file_exists: FileExistsBehavior,
     /// Who owns installed files that no permission entry names.
     pub ownership: install::Ownership,
+    /// To whom everything belongs instead, where the configuration names a user: uid and gid.
+    pub default_owner: Option<(u32, u32)>,
     /// Revisions kept for each group, at least one.
-    pub max_revisions: usize,
+    pub max_revisions: NonZeroUsize,
     /// Whether the bundle stays beside the revision.
     pub bundles: KeepBundles,
-    /// Caps on what a bundle unpacks to.
-    pub limits: Limits,
+    /// What must be known of a bundle before it is fetched.
+    pub requirement: Requirement,
+    /// What a bundle may hold.
+    pub unpack: unpack::Policy,
     /// How scripts run.
-    pub hooks: hooks::Policy,
+    pub hooks: HookSettings,
 }
 
 /// What becomes of a bundle once it is unpacked.
@@ -74,14 +80,14 @@ pub enum KeepBundles {
 pub struct Engine {
     layout: Layout,
     policy: Policy,
-    fetcher: Fetcher,
-    runner: PathBuf,
+    /// A way to S3, or why there is none: local deploys need no identity.
+    s3: Result<S3, IdentityError>,
 }
 
 impl Engine {
-    /// An engine over `layout`. `runner` is the agent's own executable.
-    pub fn new(layout: Layout, policy: Policy, fetcher: Fetcher, runner: PathBuf) -> Self {
-        Self { layout, policy, fetcher, runner }
+    /// An engine over `layout`.
+    pub fn new(layout: Layout, policy: Policy, s3: Result<S3, IdentityError>) -> Self {
+        Self { layout, policy, s3 }
     }
 
     /// Where everything is.
@@ -107,13 +113,24 @@ impl Engine {
     fn attempt(&self, order: &Order) -> Result<Outcome, StageError> {
         let spec = &order.spec;
         let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
-        install::settle_group(&self.layout, &spec.group_id)?;
+        self.settle()?;
         match &order.command {
             Command::DownloadBundle => self.download(spec),
             Command::Install => self.install(spec),
-            Command::Hook(name) => self.event(order, name),
+            Command::Hook(name) => Ok(self.event(order, name)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }
+    }
+
+    /// Finishes or undoes installs that were cut off.
+    fn settle(&self) -> Result<(), StageError> {
+        for settled in install::settle(&self.layout)? {
+            tracing::warn!("{settled}");
+            if let Ending::Waiting { .. } = settled.ending {
+                return Err(StageError::Waiting(settled.to_string()));
+            }
+        }
+        Ok(())
     }
 
     fn install(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
@@ -128,11 +145,14 @@ impl Engine {
             appspec: &appspec,
             policy: install::InstallPolicy {
                 file_exists: appspec.file_exists_behavior.or(spec.file_exists_behavior).unwrap_or(self.policy.file_exists),
-                ownership: self.policy.ownership.clone(),
+                ownership: self.policy.ownership,
+                default_owner: self.policy.default_owner,
             },
         };
         let installed = install::run(&request)?;
-        tracing::info!(deployment = %spec.deployment_id, group = %spec.group_id, %installed, "installed");
+        for drift in &installed.drift {
+            tracing::warn!(deployment = %spec.deployment_id, "{drift}");
+        }
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
         Ok(Outcome::succeeded())
     }

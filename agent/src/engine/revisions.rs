@@ -1,12 +1,12 @@
 //! Revisions on this host: the one of a deployment, and its AppSpec.
 
-use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use super::Engine;
 use super::failure::StageError;
 use crate::appspec::{self, AppSpec};
 use crate::deployment::{DeploymentSpec, RelativePath};
-use crate::disk::{self, Dir};
+use crate::disk::{self, Dir, Kind};
 use crate::revision::Revision;
 
 /// Longest AppSpec that is read, in bytes.
@@ -27,7 +27,7 @@ impl Engine {
     pub(super) fn appspec(&self, revision: &Revision, spec: &DeploymentSpec) -> Result<AppSpec, StageError> {
         let root = Dir::open(revision.root())?;
         let (name, text) = read_appspec(&root, &spec.appspec_filename)?;
-        let parsed = appspec::parse(&text, &name.to_string())?;
+        let parsed = appspec::parse(&text, &name.display().to_string())?;
         for warning in &parsed.warnings {
             tracing::debug!(deployment = %spec.deployment_id, "{warning}");
         }
@@ -35,13 +35,12 @@ impl Engine {
     }
 }
 
-/// Finds and reads the AppSpec in a revision's root.
-pub(super) fn read_appspec(root: &Dir, wanted: &RelativePath) -> Result<(RelativePath, Vec<u8>), StageError> {
-    let names: Vec<OsString> = root.entries()?.into_iter().map(|entry| entry.name).collect();
-    let exists = |path: &RelativePath| root.stat_if_exists(path.as_path()).ok().flatten().is_some();
-    let name = appspec::locate(wanted, exists, &names)?;
-    let path = root.path().join(name.as_path());
-    let file = root.open_file(name.as_path())?;
-    let text = disk::read_open(file, &path, MAX_APPSPEC)?;
+/// Finds and reads the AppSpec in a revision's root. Answers its path there, and its text.
+pub(super) fn read_appspec(root: &Dir, wanted: &RelativePath) -> Result<(PathBuf, Vec<u8>), StageError> {
+    let names: Vec<String> =
+        root.entries()?.into_iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect();
+    let is_file = |path: &Path| root.stat(path).is_ok_and(|stat| stat.kind == Kind::File);
+    let name = appspec::locate(wanted, &names, is_file)?;
+    let text = disk::read_bounded_at(root, &name, MAX_APPSPEC)?;
     Ok((name, text))
 }

@@ -102,7 +102,7 @@ fn is_tls(link: &(dyn Error + 'static)) -> bool {
 }
 
 /// The last link of the chain of causes: the one that tells. The outer ones repeat the URL.
-pub(super) fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

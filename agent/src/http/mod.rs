@@ -13,6 +13,7 @@ use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 
 pub use body::{BodyError, read_body};
+pub(crate) use error::innermost;
 pub use error::{Phase, SendError};
 pub use proxy::{Proxy, ProxyAddress};
 pub use retry::{Backoff, Retry, ThrottleGate};

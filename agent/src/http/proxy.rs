@@ -19,7 +19,7 @@ pub enum Proxy {
 
 /// The address of a proxy. It can hold a password, so it is shown without.
 #[derive(Clone)]
-pub struct ProxyAddress(reqwest::Proxy, String);
+pub struct ProxyAddress(Box<reqwest::Proxy>, String);
 
 impl ProxyAddress {
     /// Parses `http://[user:password@]host:port`; says what is wrong if it is not that.
@@ -30,7 +30,7 @@ impl ProxyAddress {
         }
         let proxy = reqwest::Proxy::all(text).map_err(|error| super::error::innermost(&error))?;
         let port = url.port_or_known_default().unwrap_or(80);
-        Ok(Self(proxy, format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or_default())))
+        Ok(Self(Box::new(proxy), format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or_default())))
     }
 }
 
@@ -47,7 +47,7 @@ impl Proxy {
             Self::Direct => builder.no_proxy(),
             Self::Through { address, except } => {
                 let except = except.as_deref().and_then(reqwest::NoProxy::from_string);
-                builder.no_proxy().proxy(address.0.clone().no_proxy(except))
+                builder.no_proxy().proxy((*address.0).clone().no_proxy(except))
             }
         }
     }

@@ -80,7 +80,7 @@ pub enum OnPremises {
 }
 
 /// Why it is not known who this host is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum IdentityError {
     /// No source says anything.
     #[error(

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::{Budget, Entry, Findings, Node, Position, Scalar, Style, Value, quoted, text};
+use super::mapping::OpenMapping;
+use super::{Budget, Findings, Node, Position, Scalar, Style, Value, quoted, text};
 
 /// Reads one document. Mistakes that leave the rest readable are collected; a syntax error or a
 /// spent budget ends the reading.
@@ -74,23 +75,6 @@ struct Open {
 enum Content {
     Sequence(Vec<Node>),
     Mapping(OpenMapping),
-}
-
-#[derive(Default)]
-struct OpenMapping {
-    entries: Vec<Entry>,
-    /// Where each name is in `entries`.
-    names: HashMap<String, usize>,
-    /// Values of `<<`, to be taken in at the end, since own entries go before them.
-    merged: Vec<Node>,
-    key: Option<Key>,
-}
-
-enum Key {
-    Name(String, Position),
-    Merge,
-    /// A key that was refused; its value is read and dropped.
-    Refused,
 }
 
 struct Anchored {
@@ -218,67 +202,6 @@ impl Builder {
             }
             None if style == ScalarStyle::Plain => Style::Plain,
             None => Style::Quoted,
-        }
-    }
-}
-
-impl OpenMapping {
-    /// Takes a key, or the value of the key before it.
-    fn put(&mut self, node: Node, findings: &mut Findings) {
-        let Some(key) = self.key.take() else {
-            self.key = Some(self.key(node, findings));
-            return;
-        };
-        match key {
-            Key::Name(key, at) => {
-                self.names.insert(key.clone(), self.entries.len());
-                self.entries.push(Entry { key, at, value: node });
-            }
-            Key::Merge => self.merged.push(node),
-            Key::Refused => {}
-        }
-    }
-
-    fn key(&self, node: Node, findings: &mut Findings) -> Key {
-        let Value::Scalar(Scalar { text, style }) = node.value else {
-            findings.add(node.at, "a name before the colon", node.kind());
-            return Key::Refused;
-        };
-        if text == "<<" && style == Style::Plain {
-            return Key::Merge;
-        }
-        if let Some(first) = self.names.get(&text).and_then(|index| self.entries.get(*index)) {
-            let found = format!("{} again, first in line {}", quoted(&text), first.at.line);
-            findings.add(node.at, "each name once", found);
-            return Key::Refused;
-        }
-        Key::Name(text, node.at)
-    }
-
-    fn finish(mut self, findings: &mut Findings) -> Vec<Entry> {
-        for source in std::mem::take(&mut self.merged) {
-            match source.value {
-                Value::Mapping(entries) => self.merge(entries),
-                Value::Sequence(items) => {
-                    for item in items {
-                        match item.value {
-                            Value::Mapping(entries) => self.merge(entries),
-                            _ => findings.add(item.at, "mappings in the list after `<<`", item.kind()),
-                        }
-                    }
-                }
-                _ => findings.add(source.at, "a mapping, or a list of mappings, after `<<`", source.kind()),
-            }
-        }
-        self.entries
-    }
-
-    fn merge(&mut self, entries: Vec<Entry>) {
-        for entry in entries {
-            if !self.names.contains_key(&entry.key) {
-                self.names.insert(entry.key.clone(), self.entries.len());
-                self.entries.push(entry);
-            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod finding;
 mod load;
+mod mapping;
 mod read;
 mod text;
 
@@ -26,6 +27,8 @@ pub struct Position {
 impl Position {
     /// The first character.
     pub const START: Self = Self { line: 1, column: 1 };
+    /// After everything else.
+    pub const END: Self = Self { line: usize::MAX, column: usize::MAX };
 }
 
 /// A value and where it begins. A value that an alias stands for is where its anchor is.

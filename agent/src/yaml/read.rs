@@ -27,18 +27,11 @@ impl Node {
     /// A value parsed from a scalar, by a function whose error says what was expected.
     pub fn parsed<T>(&self, report: &mut Report, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         // What is expected is known to the parser alone, so it is asked even where there is no scalar.
-        let text = self.scalar().map_or("", |scalar| scalar.text.trim());
-        match (self.scalar(), parse(text)) {
-            (Some(_), Ok(value)) => Some(value),
-            (_, Err(expected)) => {
-                report.expected(self.at, expected, self.describe());
-                None
-            }
-            (None, Ok(_)) => {
-                report.expected(self.at, "a single value", self.kind());
-                None
-            }
-        }
+        let parsed = match self.scalar() {
+            Some(scalar) => parse(scalar.text.trim()),
+            None => parse("").and_then(|_| Err("a single value".to_owned())),
+        };
+        parsed.map_err(|expected| report.expected(self.at, expected, self.describe())).ok()
     }
 }
 

@@ -8,8 +8,6 @@ mod instances;
 mod resource_tags;
 mod revisions;
 mod targets;
-#[cfg(test)]
-mod tests;
 
 use std::str::FromStr;
 

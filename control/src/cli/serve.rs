@@ -77,6 +77,12 @@ impl Serve {
         say(&format!("slipway-control is listening on {url}\n"))?;
         tracing::info!(url, data = %data.root().display(), "listening");
 
+        if self.listen.ip().is_unspecified() && self.hostnames.is_empty() {
+            tracing::warn!(
+                "the certificate is for loopback addresses alone: hosts will not trust it; give --hostname NAME"
+            );
+        }
+
         let signal = stop.wait().await;
         tracing::info!(signal, "closing: polls are answered, requests may end");
         renewing.abort();

@@ -48,8 +48,11 @@ pub async fn respond(app: &App, request: Request<Body>) -> Response<Body> {
         let name = if matches!(route, Route::S3) { S3_REQUEST_ID } else { REQUEST_ID };
         response.headers_mut().insert(name, id);
     }
-    let operation = route.operation();
-    tracing::debug!(%method, path, operation, status = response.status().as_u16(), id, "answered");
+    let (operation, status) = (route.operation(), response.status().as_u16());
+    match (&route, status) {
+        (Route::S3, 403 | 500..) => tracing::info!(%method, path, operation, status, id, "answered"),
+        _ => tracing::debug!(%method, path, operation, status, id, "answered"),
+    }
     response
 }
 
@@ -210,11 +213,8 @@ fn screen_s3(request: &Request<Body>, now: Timestamp) -> S3Result<()> {
     if old_header || has_query("Signature") || has_query("AWSAccessKeyId") {
         return Err(s3_error!(InvalidRequest, "signatures of version 2 are not accepted; sign with AWS4-HMAC-SHA256"));
     }
-    let Some(authorization) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
-        return Ok(());
-    };
-    let signed = authorization.split([',', ' ']).find_map(|field| field.trim().strip_prefix("SignedHeaders="));
-    if let Some(name) = sigv4::unsigned_header(headers, signed.unwrap_or_default()) {
+    let signed = signed_headers(headers, query);
+    if let Some(name) = signed.and_then(|signed| sigv4::unsigned_header(headers, &signed)) {
         return Err(s3_error!(AccessDenied, "the header {name:?} has to be signed and is not"));
     }
     let signed_at = headers.get("x-amz-date").and_then(|date| sigv4::parse_amz_date(date.to_str().ok()?));
@@ -222,6 +222,18 @@ fn screen_s3(request: &Request<Body>, now: Timestamp) -> S3Result<()> {
         Some(signed_at) if now.duration_since(signed_at).abs() > sigv4::MAX_SKEW => Err(clock_skew(signed_at, now)),
         _ => Ok(()),
     }
+}
+
+/// The names that a signature in the header or the query says it covers; `None` for an unsigned request.
+fn signed_headers(headers: &HeaderMap, query: &str) -> Option<String> {
+    if let Some(authorization) = headers.get(AUTHORIZATION) {
+        let fields = authorization.to_str().unwrap_or_default().split([',', ' ']);
+        return Some(fields.filter_map(|field| field.strip_prefix("SignedHeaders=")).collect());
+    }
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    let signed = parameters.find(|(name, _)| name == "X-Amz-SignedHeaders")?.1;
+    // In a query the digest of the content cannot be known beforehand; where it comes, it is verified.
+    Some(format!("{signed};x-amz-content-sha256"))
 }
 
 fn clock_skew(signed_at: Timestamp, now: Timestamp) -> S3Error {

@@ -202,6 +202,27 @@ impl<'a> S3<'a> {
     }
 }
 
+/// A link that was given away is for what it says, and cannot be turned into another request.
+#[tokio::test]
+async fn a_presigned_link_takes_no_further_headers_and_old_signatures_are_refused() {
+    let running = Running::start(&[]);
+    let key = running.key(&["--administrator", "root"]);
+    assert!(running.command(&["bucket", "create", "bundles"]).status.success());
+    assert_eq!(S3::new(&running, &key, "bundles/secret").put("secret").await, 200);
+    let url = S3::new(&running, &key, "bundles/inbox").presigned("PUT", &running.url);
+    let copying = running.client().put(&url).header("x-amz-copy-source", "/bundles/secret").body("");
+    let refused = copying.send().await.unwrap();
+    let (status, text) = (refused.status().as_u16(), refused.text().await.unwrap());
+    assert!(status == 403 && text.contains("AccessDenied") && text.contains("x-amz-copy-source"), "{status} {text}");
+
+    let old = format!("{}/bundles/secret?AWSAccessKeyId={}&Signature=x&Expires=9999999999", running.url, key.id);
+    let refused = running.client().get(old).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let form = running.client().post(format!("{}/bundles", running.url));
+    let form = form.header("content-type", "multipart/form-data; boundary=x").body("--x--");
+    assert_eq!(form.send().await.unwrap().status(), 501);
+}
+
 #[tokio::test]
 async fn a_bucket_can_be_in_the_name_of_the_host() {
     let running = Running::start(&["--hostname", "deploy.test"]);

@@ -1,0 +1,3 @@
+mod behaviour;
+mod faults;
+mod world;
