@@ -69,7 +69,7 @@ class TestedControl:
 
 def key_of(printed):
     """A key as `keys create --json` prints it."""
-    return printed["access_key_id"], printed["secret_access_key"]
+    return printed["accessKeyId"], printed["secretAccessKey"]
 
 
 def yaml_of(path):
