@@ -148,7 +148,10 @@ fn commands(events: &[String]) -> anyhow::Result<Vec<Command>> {
 fn check_event(name: &str) -> anyhow::Result<Command> {
     match Command::parse(name) {
         Ok(Command::UpdateAgent) | Err(_) => {
-            bail!("{name:?} is not a lifecycle event that a local deployment can run; the usual ones are {}", IN_PLACE.join(", "))
+            bail!(
+                "{name:?} is not a lifecycle event that a local deployment can run; the usual ones are {}",
+                IN_PLACE.join(", ")
+            )
         }
         Ok(Command::Hook(event)) => Ok(Command::Hook(EventName::parse(event.as_str())?)),
         Ok(command) => Ok(command),

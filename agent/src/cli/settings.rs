@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::daemon;
-use crate::deployment::envelope::{Anchors, Sha1, Trust};
 use crate::deployment::FileExistsBehavior;
+use crate::deployment::envelope::{Anchors, Sha1, Trust};
 use crate::disk;
 use crate::engine::{Engine, KeepBundles, Policy};
 use crate::hooks::invocation::Inherit;
@@ -24,6 +23,7 @@ use crate::process::Account;
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
 use crate::store;
 use crate::unpack;
+use anyhow::{Context as _, bail};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -234,7 +234,9 @@ fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
     let Some(name) = user else { return Ok(None) };
     match Account::find(name)? {
         Some(account) => Ok(Some((account.uid, account.gid))),
-        None => bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting"),
+        None => {
+            bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting")
+        }
     }
 }
 

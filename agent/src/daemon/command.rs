@@ -47,7 +47,12 @@ impl Daemon {
     ) {
         let since = Timestamp::now();
         self.board.update(|status| {
-            status.running.push(Running { command: command.command_name.clone(), deployment: None, group: None, since });
+            status.running.push(Running {
+                command: command.command_name.clone(),
+                deployment: None,
+                group: None,
+                since,
+            });
         });
         if let Err(error) = self.clone().run(&in_hand.id, &command, since).await {
             // What cannot be written down is not claimed: the service offers the command again.
@@ -59,7 +64,12 @@ impl Daemon {
         drop(permit);
     }
 
-    async fn run(self: Arc<Self>, id: &HostCommandId, command: &HostCommand, since: Timestamp) -> Result<(), LedgerError> {
+    async fn run(
+        self: Arc<Self>,
+        id: &HostCommandId,
+        command: &HostCommand,
+        since: Timestamp,
+    ) -> Result<(), LedgerError> {
         let name = &command.command_name;
         let life = match self.ledger.lookup(id)? {
             Known::New => Life::First,
@@ -171,8 +181,7 @@ impl Daemon {
             .map_err(|error| Failure::unknown(format!("the deployment specification could not be fetched: {error}")))?;
         let content =
             envelope::open(&envelope, &self.options.trust).map_err(|error| Failure::unknown(error.to_string()))?;
-        let spec =
-            DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
+        let spec = DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
         Ok((Order { id: id.clone(), command: parsed, spec, life }, hex::encode(Sha256::digest(&content))))
     }
 

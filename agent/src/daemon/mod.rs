@@ -160,7 +160,10 @@ impl Daemon {
         let ended = tokio::time::timeout(self.options.max_wait_at_end, self.capacity.acquire_many(all)).await;
         if ended.is_err() {
             let running = self.board.read().running;
-            tracing::warn!(?running, "the end was asked for and these commands did not end in time; the next start settles them");
+            tracing::warn!(
+                ?running,
+                "the end was asked for and these commands did not end in time; the next start settles them"
+            );
         }
         if let Err(error) = self.report_pending().await {
             tracing::warn!(%error, "results that the service did not take yet are reported after the next start");

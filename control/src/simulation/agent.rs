@@ -47,7 +47,8 @@ impl Agent {
 
     pub(super) async fn poll(&self) -> Option<HostCommand> {
         let answer = self.call("PollHostCommand", json!({ "HostIdentifier": self.arn })).await.unwrap();
-        let command: Option<HostCommand> = serde_json::from_value(answer.get("HostCommand").cloned().unwrap_or_default()).unwrap();
+        let command: Option<HostCommand> =
+            serde_json::from_value(answer.get("HostCommand").cloned().unwrap_or_default()).unwrap();
         if let Some(command) = &command {
             assert_eq!(command.host_identifier, self.arn);
         }

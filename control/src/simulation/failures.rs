@@ -15,13 +15,27 @@ async fn the_first_failure_is_told_in_full_and_the_rest_is_skipped() {
     let world = World::new().await;
     let agents = world.hosts(3).await;
     let id = world.deploy("v1.zip", json!({})).await;
-    let info = world.run(&id, &agents, |_, event| if event == "AfterInstall" { Behaviour::Fail } else { Behaviour::Succeed }).await;
+    let info = world
+        .run(&id, &agents, |_, event| if event == "AfterInstall" { Behaviour::Fail } else { Behaviour::Succeed })
+        .await;
     assert_eq!(info["status"], "Failed");
-    assert_eq!((info["deploymentOverview"]["Failed"].as_u64(), info["deploymentOverview"]["Skipped"].as_u64()), (Some(1), Some(2)));
-    let failed = world.ok("ListDeploymentInstances", json!({ "deploymentId": id, "instanceStatusFilter": ["Failed"] })).await;
+    assert_eq!(
+        (info["deploymentOverview"]["Failed"].as_u64(), info["deploymentOverview"]["Skipped"].as_u64()),
+        (Some(1), Some(2))
+    );
+    let failed =
+        world.ok("ListDeploymentInstances", json!({ "deploymentId": id, "instanceStatusFilter": ["Failed"] })).await;
     let failed = failed["instancesList"][0].as_str().unwrap();
     let message = info["errorInformation"]["message"].as_str().unwrap();
-    for part in ["too many individual instances failed", failed, "AfterInstall", "scripts/check.sh", "ScriptFailed", "ended with 7", "last words"] {
+    for part in [
+        "too many individual instances failed",
+        failed,
+        "AfterInstall",
+        "scripts/check.sh",
+        "ScriptFailed",
+        "ended with 7",
+        "last words",
+    ] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
     let (status, events) = world.target(&id, failed).await;
@@ -67,7 +81,10 @@ async fn stopping_lets_the_running_event_end_and_sends_nothing_more() {
     running.complete(&command, Behaviour::Succeed).await;
 
     let info = world.info(&id).await;
-    assert_eq!((info["status"].as_str(), info["errorInformation"]["code"].as_str()), (Some("Stopped"), Some("MANUAL_STOP")));
+    assert_eq!(
+        (info["status"].as_str(), info["errorInformation"]["code"].as_str()),
+        (Some("Stopped"), Some("MANUAL_STOP"))
+    );
     let (status, events) = world.target(&id, "web-0").await;
     assert_eq!((status.as_str(), &statuses(&events)[..3]), ("Failed", &["Succeeded", "Succeeded", "Skipped"][..]));
     let (status, events) = world.target(&id, "web-1").await;
@@ -96,7 +113,10 @@ async fn deleting_a_group_ends_its_deployment() {
     let id = world.deploy("v1.zip", json!({})).await;
     world.ok("DeleteDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
     let info = world.info(&id).await;
-    assert_eq!((info["status"].as_str(), info["errorInformation"]["code"].as_str()), (Some("Failed"), Some("DEPLOYMENT_GROUP_MISSING")));
+    assert_eq!(
+        (info["status"].as_str(), info["errorInformation"]["code"].as_str()),
+        (Some("Failed"), Some("DEPLOYMENT_GROUP_MISSING"))
+    );
 
     world.create_group("fleet", json!({})).await;
     let id = world.deploy("v1.zip", json!({})).await;

@@ -32,7 +32,8 @@ async fn one_host_runs_all_events_in_order() {
     assert_eq!(status, "Succeeded");
     assert_eq!(events, EVENTS.map(|event| (event.to_owned(), "Succeeded".to_owned())));
 
-    let group = world.ok("GetDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
+    let group =
+        world.ok("GetDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
     let group = &group["deploymentGroupInfo"];
     assert_eq!(group["targetRevision"], revision("v1.zip"));
     assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], id);
@@ -46,7 +47,8 @@ async fn the_specification_holds_what_agents_need() {
     let id = world.deploy("v1.tgz", json!({ "fileExistsBehavior": "OVERWRITE" })).await;
     let command = agent.expect("ApplicationStop").await;
     let specification = agent.specification(&command).await;
-    let group = world.ok("GetDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
+    let group =
+        world.ok("GetDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
     let expected = json!({
         "DeploymentId": id,
         "DeploymentGroupId": group["deploymentGroupInfo"]["deploymentGroupId"],
@@ -70,7 +72,8 @@ async fn run_fleet(config: &str, hosts: usize, failing: &'static [usize]) -> (St
     let world = World::new().await;
     let agents = world.hosts(hosts).await;
     let id = world.deploy("v1.zip", json!({ "deploymentConfigName": config })).await;
-    let (now, most, begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, most, begun) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counters = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&begun));
     let info = world
         .run(&id, &agents, move |_, event| {
@@ -137,7 +140,9 @@ async fn all_at_once_succeeds_if_one_does() {
 async fn a_custom_configuration_rules_and_keeps_its_name() {
     let world = World::new().await;
     let minimum = json!({ "type": "HOST_COUNT", "value": 2 });
-    world.ok("CreateDeploymentConfig", json!({ "deploymentConfigName": "two-stay", "minimumHealthyHosts": minimum })).await;
+    world
+        .ok("CreateDeploymentConfig", json!({ "deploymentConfigName": "two-stay", "minimumHealthyHosts": minimum }))
+        .await;
     let agents = world.hosts(5).await;
     let id = world.deploy("v1.zip", json!({ "deploymentConfigName": "two-stay" })).await;
     assert_eq!(world.info(&id).await["deploymentOverview"]["InProgress"], 3);
@@ -149,7 +154,10 @@ async fn a_deployment_that_cannot_begin_says_why() {
     let world = World::new().await;
     let id = world.deploy("v1.zip", json!({})).await;
     let info = world.info(&id).await;
-    assert_eq!((info["status"].as_str(), info["errorInformation"]["code"].as_str()), (Some("Failed"), Some("NO_INSTANCES")));
+    assert_eq!(
+        (info["status"].as_str(), info["errorInformation"]["code"].as_str()),
+        (Some("Failed"), Some("NO_INSTANCES"))
+    );
 
     world.hosts(1).await;
     let id = world.deploy("v1.zip", json!({ "deploymentConfigName": "CodeDeployDefault.HalfAtATime" })).await;
@@ -174,7 +182,9 @@ async fn a_group_has_one_deployment_at_a_time() {
 #[tokio::test]
 async fn hosts_that_cannot_be_selected_are_not_passed_over_in_silence() {
     let world = World::new().await;
-    world.create_group("cloud", json!({ "ec2TagFilters": [{ "Key": "fleet" }], "onPremisesInstanceTagFilters": [] })).await;
+    world
+        .create_group("cloud", json!({ "ec2TagFilters": [{ "Key": "fleet" }], "onPremisesInstanceTagFilters": [] }))
+        .await;
     let id = world.deploy("v1.zip", json!({ "deploymentGroupName": "cloud" })).await;
     let info = world.info(&id).await;
     assert_eq!(info["errorInformation"]["code"], "NO_INSTANCES");
@@ -193,7 +203,8 @@ async fn only_outdated_hosts_on_request() {
     assert!(info["deploymentStatusMessages"][0].as_str().unwrap().contains("2 of 2"), "{info}");
 
     agents.push(world.host("web-new").await);
-    let input = json!({ "applicationName": "app", "deploymentGroupName": "fleet", "updateOutdatedInstancesOnly": true });
+    let input =
+        json!({ "applicationName": "app", "deploymentGroupName": "fleet", "updateOutdatedInstancesOnly": true });
     let id = world.ok("CreateDeployment", input).await["deploymentId"].as_str().unwrap().to_owned();
     let targets = world.ok("ListDeploymentTargets", json!({ "deploymentId": id })).await;
     assert_eq!(targets["targetIds"], json!(["web-new"]));

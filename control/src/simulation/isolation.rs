@@ -42,7 +42,9 @@ async fn a_specification_is_for_the_deployments_hosts_only() {
     world.deploy("v1.zip", json!({})).await;
     let command = member.expect("ApplicationStop").await;
     let stranger = world.host("web-2").await;
-    for execution_id in [command.deployment_execution_id.as_str(), "codedeploy/a/b/d-000000000", "nonsense", "a/b/c/d/e"] {
+    for execution_id in
+        [command.deployment_execution_id.as_str(), "codedeploy/a/b/d-000000000", "nonsense", "a/b/c/d/e"]
+    {
         let input = json!({ "DeploymentExecutionId": execution_id, "HostIdentifier": stranger.arn });
         let error = stranger.call("GetDeploymentSpecification", input).await.unwrap_err();
         assert_eq!(error.name, "ClientException", "{execution_id}");
@@ -114,7 +116,10 @@ async fn other_agents_get_one_command_at_a_time() {
     let world = two_groups().await;
     let mut agent = world.host("web-1").await;
     agent.version = "OFFICIAL_1.8.1-1_deb";
-    let ids = [world.deploy("v1.zip", json!({})).await, world.deploy("v1.zip", json!({ "deploymentGroupName": "second" })).await];
+    let ids = [
+        world.deploy("v1.zip", json!({})).await,
+        world.deploy("v1.zip", json!({ "deploymentGroupName": "second" })).await,
+    ];
     assert_ne!(first, second);
     while let Some(command) = agent.poll().await {
         agent.handle(&command, Behaviour::Succeed).await;

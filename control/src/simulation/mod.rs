@@ -147,7 +147,10 @@ impl World {
         let target = self.raw_target(id, host).await;
         let word = |value: &Value| value.as_str().unwrap().to_owned();
         let events = target["lifecycleEvents"].as_array().unwrap();
-        (word(&target["status"]), events.iter().map(|event| (word(&event["lifecycleEventName"]), word(&event["status"]))).collect())
+        (
+            word(&target["status"]),
+            events.iter().map(|event| (word(&event["lifecycleEventName"]), word(&event["status"]))).collect(),
+        )
     }
 
     async fn raw_target(&self, id: &str, host: &str) -> Value {
@@ -156,7 +159,12 @@ impl World {
     }
 
     /// Runs a deployment to its end with these agents.
-    async fn run(&self, id: &str, agents: &[Agent], behave: impl Fn(&str, &str) -> Behaviour + Send + Sync + 'static) -> Value {
+    async fn run(
+        &self,
+        id: &str,
+        agents: &[Agent],
+        behave: impl Fn(&str, &str) -> Behaviour + Send + Sync + 'static,
+    ) -> Value {
         let behave: agent::Script = Arc::new(behave);
         let tasks: Vec<_> = agents.iter().map(|agent| tokio::spawn(agent.clone().work(Arc::clone(&behave)))).collect();
         let info = self.ended(id).await;

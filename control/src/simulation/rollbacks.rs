@@ -23,7 +23,13 @@ async fn a_failure_is_rolled_back_to_the_last_success() {
     deployed(&world, &agents, "v2.zip").await;
 
     let failing = world.deploy("v3.zip", json!({ "fileExistsBehavior": "OVERWRITE" })).await;
-    let info = world.run(&failing, &agents, |_, event| if event == "ValidateService" { Behaviour::Fail } else { Behaviour::Succeed }).await;
+    let info = world
+        .run(
+            &failing,
+            &agents,
+            |_, event| if event == "ValidateService" { Behaviour::Fail } else { Behaviour::Succeed },
+        )
+        .await;
     assert_eq!(info["status"], "Failed");
     let rollback = info["rollbackInfo"]["rollbackDeploymentId"].as_str().unwrap().to_owned();
 
@@ -61,7 +67,8 @@ async fn a_rollback_that_fails_is_not_rolled_back() {
     let agents = world.hosts(1).await;
     deployed(&world, &agents, "v1.zip").await;
     let failing = world.deploy("v2.zip", json!({})).await;
-    let rollback = world.run(&failing, &agents, |_, _| Behaviour::Fail).await["rollbackInfo"]["rollbackDeploymentId"].clone();
+    let rollback =
+        world.run(&failing, &agents, |_, _| Behaviour::Fail).await["rollbackInfo"]["rollbackDeploymentId"].clone();
     let info = world.run(rollback.as_str().unwrap(), &agents, |_, _| Behaviour::Fail).await;
     assert_eq!(info["status"], "Failed");
     assert_eq!(info["rollbackInfo"].get("rollbackDeploymentId"), None);

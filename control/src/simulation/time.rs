@@ -31,7 +31,9 @@ async fn a_host_that_takes_nothing_fails_after_five_minutes() {
     let info = world.info(&id).await;
     assert_eq!(info["status"], "Failed");
     let message = info["errorInformation"]["message"].as_str().unwrap();
-    for part in ["did not take ApplicationStop within 5 min", "last heard at", "systemctl status slipway-agent", "user/web-0"] {
+    for part in
+        ["did not take ApplicationStop within 5 min", "last heard at", "systemctl status slipway-agent", "user/web-0"]
+    {
         assert!(message.contains(part), "{part} is not in {message}");
     }
     let (status, events) = world.target(&id, "web-0").await;
@@ -79,7 +81,10 @@ async fn a_host_that_is_busy_with_another_group_is_not_late() {
     agent.acknowledge(&busy, false).await;
     let second = world.deploy("v1.zip", json!({ "deploymentGroupName": "second" })).await;
     expire(&world.service, in_(600)).await.unwrap();
-    assert_eq!((world.status(&first).await.as_str(), world.status(&second).await.as_str()), ("InProgress", "InProgress"));
+    assert_eq!(
+        (world.status(&first).await.as_str(), world.status(&second).await.as_str()),
+        ("InProgress", "InProgress")
+    );
     agent.complete(&busy, Behaviour::Succeed).await;
     expire(&world.service, in_(299)).await.unwrap();
     assert_eq!(world.status(&second).await, "InProgress", "its time begins when the host could have taken it");
@@ -96,12 +101,18 @@ async fn a_deployment_has_twelve_hours() {
     agent.acknowledge(&command, false).await;
     // The event's own time is kept out of it.
     commands::shift_deadlines(&mut *world.service.pool().acquire().await.unwrap(), 1_000).await.unwrap();
-    sqlx::query("UPDATE commands SET deadline_ms = deadline_ms + 864000000").execute(world.service.pool()).await.unwrap();
+    sqlx::query("UPDATE commands SET deadline_ms = deadline_ms + 864000000")
+        .execute(world.service.pool())
+        .await
+        .unwrap();
     expire(&world.service, in_(12 * 3600 - 60)).await.unwrap();
     agent.complete(&command, Behaviour::Succeed).await;
     let command = agent.expect("DownloadBundle").await;
     agent.acknowledge(&command, false).await;
-    sqlx::query("UPDATE commands SET deadline_ms = deadline_ms + 864000000").execute(world.service.pool()).await.unwrap();
+    sqlx::query("UPDATE commands SET deadline_ms = deadline_ms + 864000000")
+        .execute(world.service.pool())
+        .await
+        .unwrap();
     expire(&world.service, in_(12 * 3600 + 60)).await.unwrap();
     assert_eq!(world.status(&id).await, "InProgress", "the running event ends by itself");
     agent.complete(&command, Behaviour::Succeed).await;
