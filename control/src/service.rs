@@ -158,6 +158,12 @@ impl Service {
         (receiver, number)
     }
 
+    /// How many polls of a host were entered.
+    #[cfg(test)]
+    pub(crate) fn polls(&self, host: &str) -> u64 {
+        locked(&self.shared.lines).get(host).map_or(0, |line| line.borrow().newest)
+    }
+
     /// Wakes the polls of these hosts.
     pub(crate) fn stir<'h>(&self, hosts: impl IntoIterator<Item = &'h String>) {
         let lines = locked(&self.shared.lines);

@@ -117,6 +117,9 @@ pub enum HookError {
         /// Its own words.
         said: String,
     },
+    /// A script has begun, and what it was to be is not there.
+    #[error("{} is gone, though its script has begun: somebody removed it. Deploy again.", .0.display())]
+    SpecGone(PathBuf),
     /// A runner holds its lock and does nothing.
     #[error("another runner holds {} and neither begins nor ends: find it with `fuser`, end it, and deploy again", .0.display())]
     RunnerStuck(PathBuf),
@@ -156,10 +159,10 @@ pub fn recover(layout: &Layout, deployment: &DeploymentId, event: &EventName) ->
     for index in 0.. {
         let dir = layout.hook(deployment, event, index);
         let found = attach::settle(&dir)?;
-        let Some(spec) = store::read::<RunnerSpec>(&dir.join(SPEC))?.filter(|_| !matches!(found, Found::NotStarted))
-        else {
+        if matches!(found, Found::NotStarted) {
             return Ok(if index == 0 { Recovered::NotStarted } else { Recovered::Partly });
-        };
+        }
+        let spec: RunnerSpec = store::read(&dir.join(SPEC))?.ok_or_else(|| HookError::SpecGone(dir.join(SPEC)))?;
         if let Some(failure) = judge(&spec, &found, &mut log) {
             return Ok(Recovered::Over(Failure { log: log.tail(), ..failure }.into()));
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::types::Json;
 
-use super::groups::{AlarmInput, RollbackInput};
+use super::group_wishes::{AlarmInput, RollbackInput};
 use crate::apps::{self, configs, groups};
 use crate::clock::Moment;
 use crate::deployments::halt::{self, Halted};
@@ -186,7 +186,7 @@ async fn info(db: &mut SqliteConnection, deployment: &Deployment) -> Result<Valu
         ("startTime", deployment.started.map(|time| json!(time))),
         ("completeTime", deployment.completed.map(|time| json!(time))),
         ("errorInformation", deployment.error.as_ref().map(|(code, text)| json!({ "code": code, "message": text }))),
-        ("rollbackInfo", (!rollback.is_empty()).then(|| Value::Object(rollback))),
+        ("rollbackInfo", (!rollback.is_empty()).then_some(Value::Object(rollback))),
         ("deploymentMode", (options.mode == Mode::Restart).then(|| json!("RESTART"))),
     ] {
         if let Some(value) = value {

@@ -3,6 +3,7 @@
 mod applications;
 mod configs;
 mod deployments;
+mod group_wishes;
 mod groups;
 mod instances;
 mod resource_tags;

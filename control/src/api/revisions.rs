@@ -18,9 +18,9 @@ use crate::text::words;
 words! {
     /// What a list is sorted by.
     enum SortBy {
-        RegisterTime = "registerTime",
-        FirstUsedTime = "firstUsedTime",
-        LastUsedTime = "lastUsedTime",
+        Registered = "registerTime",
+        FirstUsed = "firstUsedTime",
+        LastUsed = "lastUsedTime",
     }
 }
 
@@ -170,9 +170,9 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
         found.retain(|revision| current.contains(&revision.location.canonical()) == wants_current);
     }
     match sort_by {
-        None | Some(SortBy::RegisterTime) => {}
-        Some(SortBy::FirstUsedTime) => found.sort_by_key(|revision| (revision.first_used, revision.seq)),
-        Some(SortBy::LastUsedTime) => found.sort_by_key(|revision| (revision.last_used, revision.seq)),
+        None | Some(SortBy::Registered) => {}
+        Some(SortBy::FirstUsed) => found.sort_by_key(|revision| (revision.first_used, revision.seq)),
+        Some(SortBy::LastUsed) => found.sort_by_key(|revision| (revision.last_used, revision.seq)),
     }
     // Newest first is what people look for, and so the order of those who ask for none.
     match sort_order {

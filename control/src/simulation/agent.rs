@@ -115,12 +115,14 @@ impl Agent {
         self.handle(&command, behaviour).await;
     }
 
-    /// Works for ever.
-    pub(super) async fn work(self, behave: Script) {
+    /// Works on one deployment until it is given a command of another, which is left to its lease.
+    pub(super) async fn work(self, deployment: String, behave: Script) {
         loop {
-            if let Some(command) = self.poll().await {
-                self.handle(&command, behave(&self.name, &command.command_name)).await;
+            let Some(command) = self.poll().await else { continue };
+            if !command.deployment_execution_id.ends_with(&deployment) {
+                return;
             }
+            self.handle(&command, behave(&self.name, &command.command_name)).await;
         }
     }
 }

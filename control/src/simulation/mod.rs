@@ -166,7 +166,8 @@ impl World {
         behave: impl Fn(&str, &str) -> Behaviour + Send + Sync + 'static,
     ) -> Value {
         let behave: agent::Script = Arc::new(behave);
-        let tasks: Vec<_> = agents.iter().map(|agent| tokio::spawn(agent.clone().work(Arc::clone(&behave)))).collect();
+        let tasks: Vec<_> =
+            agents.iter().map(|agent| tokio::spawn(agent.clone().work(id.to_owned(), Arc::clone(&behave)))).collect();
         let info = self.ended(id).await;
         for task in tasks {
             task.abort();

@@ -3,12 +3,23 @@
 use std::time::Duration;
 
 use serde_json::json;
+use slipway_protocol::commands::HostCommand;
+use tokio::task::JoinHandle;
 
-use super::agent::Behaviour;
+use super::agent::{Agent, Behaviour};
 use super::{World, eventually, options, service_on, succeed};
 use crate::deployments::EVENTS;
 use crate::service::ServiceOptions;
 use crate::timekeeper;
+
+/// Begins a poll and gives it once it is held.
+async fn held(agent: &Agent) -> JoinHandle<Option<HostCommand>> {
+    let before = agent.service.polls(&agent.arn);
+    let poller = agent.clone();
+    let poll = tokio::spawn(async move { poller.poll().await });
+    eventually(async || (agent.service.polls(&agent.arn) > before).then_some(())).await;
+    poll
+}
 
 fn short(hold: u64, lease: u64) -> ServiceOptions {
     ServiceOptions { poll_hold: Duration::from_millis(hold), lease: Duration::from_millis(lease), ..options() }
@@ -99,15 +110,11 @@ async fn a_deployment_goes_on_in_the_next_service() {
 async fn a_held_poll_is_woken_by_a_deployment_and_by_the_next_event() {
     let world = World::new().await;
     let agent = world.host("web-1").await;
-    let poller = agent.clone();
-    let poll = tokio::spawn(async move { poller.poll().await });
-    tokio::task::yield_now().await;
+    let poll = held(&agent).await;
     let id = world.deploy("v1.zip", json!({})).await;
     let command = poll.await.unwrap().expect("the poll was held and got the command");
     assert_eq!(command.command_name, "ApplicationStop");
-    let poller = agent.clone();
-    let poll = tokio::spawn(async move { poller.poll().await });
-    tokio::task::yield_now().await;
+    let poll = held(&agent).await;
     agent.handle(&command, Behaviour::Succeed).await;
     assert_eq!(poll.await.unwrap().unwrap().command_name, "DownloadBundle");
     assert_eq!(world.status(&id).await, "InProgress");
@@ -118,8 +125,7 @@ async fn a_held_poll_sees_what_another_process_wrote() {
     let world = World::new().await;
     let agent = world.host("web-1").await;
     let other = World { service: service_on(world.dir.path(), options()).await, dir: tempfile::tempdir().unwrap() };
-    let poll = tokio::spawn(async move { agent.poll().await });
-    tokio::task::yield_now().await;
+    let poll = held(&agent).await;
     other.deploy("v1.zip", json!({})).await;
     assert_eq!(poll.await.unwrap().unwrap().command_name, "ApplicationStop");
 }
@@ -128,11 +134,8 @@ async fn a_held_poll_sees_what_another_process_wrote() {
 async fn a_newer_poll_ends_an_older_one_and_gets_the_command() {
     let world = World::new().await;
     let agent = world.host("web-1").await;
-    let poller = agent.clone();
-    let dead = tokio::spawn(async move { poller.poll().await });
-    tokio::task::yield_now().await;
-    let poller = agent.clone();
-    let live = tokio::spawn(async move { poller.poll().await });
+    let dead = held(&agent).await;
+    let live = held(&agent).await;
     assert_eq!(dead.await.unwrap(), None);
     world.deploy("v1.zip", json!({})).await;
     assert!(live.await.unwrap().is_some());
@@ -143,8 +146,7 @@ async fn closing_answers_held_polls() {
     let world = World::new().await;
     let agent = world.host("web-1").await;
     let keeper = timekeeper::start(&world.service).await.unwrap();
-    let poll = tokio::spawn(async move { agent.poll().await });
-    tokio::task::yield_now().await;
+    let poll = held(&agent).await;
     keeper.stop().await;
     assert_eq!(poll.await.unwrap(), None);
 }

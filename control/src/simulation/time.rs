@@ -100,7 +100,7 @@ async fn a_deployment_has_twelve_hours() {
     let command = agent.expect("ApplicationStop").await;
     agent.acknowledge(&command, false).await;
     // The event's own time is kept out of it.
-    commands::shift_deadlines(&mut *world.service.pool().acquire().await.unwrap(), 1_000).await.unwrap();
+    commands::shift_deadlines(&mut world.service.pool().acquire().await.unwrap(), 1_000).await.unwrap();
     sqlx::query("UPDATE commands SET deadline_ms = deadline_ms + 864000000")
         .execute(world.service.pool())
         .await
@@ -127,7 +127,7 @@ async fn a_clock_that_is_set_makes_nobody_late() {
     world.hosts(1).await;
     let id = world.deploy("v1.zip", json!({})).await;
     let years = 3 * 365 * 86_400;
-    commands::shift_deadlines(&mut *world.service.pool().acquire().await.unwrap(), years * 1000).await.unwrap();
+    commands::shift_deadlines(&mut world.service.pool().acquire().await.unwrap(), years * 1000).await.unwrap();
     expire(&world.service, in_(years as u64 + 200)).await.unwrap();
     assert_eq!(world.status(&id).await, "InProgress");
     expire(&world.service, in_(years as u64 + 400)).await.unwrap();
@@ -142,7 +142,7 @@ async fn hosts_get_their_time_anew_when_the_service_was_away() {
     let command = agents[0].expect("ApplicationStop").await;
     agents[0].acknowledge(&command, false).await;
     // As if all had been long ago.
-    commands::shift_deadlines(&mut *world.service.pool().acquire().await.unwrap(), -20_000_000).await.unwrap();
+    commands::shift_deadlines(&mut world.service.pool().acquire().await.unwrap(), -20_000_000).await.unwrap();
     let keeper = timekeeper::start(&world.service).await.unwrap();
     expire(&world.service, Moment::now()).await.unwrap();
     keeper.stop().await;

@@ -32,8 +32,9 @@ async fn a_look_without_a_signature_is_answered_and_a_call_is_refused() {
         let (status, error) = answered(request.send().await.unwrap()).await;
         assert_eq!((status, &error["__type"]), (404, &json!("UnknownOperationException")), "{path} {target:?}");
     }
-    let cbor = client.post(format!("{}/service/CodeDeploy_20141006/operation/ListApplications", running.url));
-    assert_eq!(answered(cbor.send().await.unwrap()).await.0, 404);
+    let rpc = client.post(format!("{}/service/CodeDeploy_20141006/operation/ListApplications", running.url));
+    let (status, error) = answered(rpc.header("smithy-protocol", "rpc-v2-cbor").send().await.unwrap()).await;
+    assert_eq!((status, &error["__type"]), (404, &json!("UnknownOperationException")));
 }
 
 #[tokio::test]
@@ -232,4 +233,10 @@ async fn a_bucket_can_be_in_the_name_of_the_host() {
     let url = S3::new(&running, &key, "k").presigned("GET", &format!("https://bundles.deploy.test:{}", running.port()));
     let response = running.client().get(url).send().await.unwrap();
     assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, "content"));
+    // Then the paths of other services are objects', too.
+    let base = format!("https://bundles.deploy.test:{}", running.port());
+    let url = S3::new(&running, &key, "service/a/operation/b").presigned("PUT", &base);
+    assert_eq!(running.client().put(url).body("x").send().await.unwrap().status(), 200);
+    let refused = running.client().post(format!("{base}/?delete")).body("<Delete/>").send().await.unwrap();
+    assert!(refused.text().await.unwrap().contains("<Code>AccessDenied"), "the S3 answers, not the API");
 }

@@ -187,7 +187,7 @@ fn a_zip_whose_list_of_entries_is_endless_is_refused() {
     let comment = 60_000_u16;
     entry[32..34].copy_from_slice(&comment.to_le_bytes());
     entry.extend(vec![b'c'; comment.into()]);
-    let count = 400_u16;
+    let count = 500_u16;
     let mut bundle = b"PK\x03\x04".to_vec();
     bundle.extend([0; 26]);
     let start = bundle.len() as u32;
