@@ -1,17 +1,15 @@
-//! `slipway-agent`.
+//! `slipway-agent`: a deployment agent for Linux hosts.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: there is one of these for each script that runs, and it is to stay small.
-    let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|command| command == "hook-runner") {
-        let Some(dir) = args.next() else {
-            eprintln!("usage: slipway-agent hook-runner DIR");
-            return ExitCode::from(2);
-        };
-        return slipway_agent::hooks::runner::main(Path::new(&dir));
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // A runner is one of these for each script; it needs no TLS and is to stay small.
+    if let [_, command, directory] = arguments.as_slice()
+        && command == "hook-runner"
+    {
+        return slipway_agent::hooks::runner::main(Path::new(directory));
     }
-    ExitCode::from(2)
+    slipway_agent::cli::main(arguments)
 }

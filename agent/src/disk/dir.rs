@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Error, Result, fault};
@@ -75,6 +75,11 @@ pub struct Stat {
 }
 
 impl Dir {
+    /// Opens the root directory, below which every absolute path is.
+    pub fn root() -> Result<Self> {
+        Self::open("/")
+    }
+
     /// Opens a directory by a path that is trusted: links in it are followed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -108,9 +113,12 @@ impl Dir {
         &self.path
     }
 
-    /// Opens a directory below this one.
+    /// Opens a directory below this one; an empty path is this one itself.
     pub fn open_dir(&self, relative: impl AsRef<Path>) -> Result<Self> {
         let relative = relative.as_ref();
+        if relative.as_os_str().is_empty() {
+            return self.try_clone();
+        }
         let fd = self.open_beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY, "open directory")?;
         Ok(Self { fd, path: self.path.join(relative) })
     }
@@ -244,21 +252,6 @@ impl Dir {
         Ok(entries)
     }
 
-    /// Renames; what is at `to` is replaced.
-    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::empty(), "rename")
-    }
-
-    /// Renames; fails if there is anything at `to`.
-    pub fn rename_noreplace(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::NOREPLACE, "rename")
-    }
-
-    /// Swaps two entries in one step.
-    pub fn exchange(&self, one: impl AsRef<Path>, other: impl AsRef<Path>) -> Result<()> {
-        self.rename_with(one.as_ref(), other.as_ref(), RenameFlags::EXCHANGE, "exchange")
-    }
-
     /// Removes a file or symlink.
     pub fn unlink(&self, relative: impl AsRef<Path>) -> Result<()> {
         self.remove(relative.as_ref(), AtFlags::empty())
@@ -286,32 +279,8 @@ impl Dir {
         }
     }
 
-    /// Makes the directory's entries durable.
-    pub fn sync(&self) -> Result<()> {
-        fault::point("sync directory").map_err(|source| Error::new("sync", &self.path, source))?;
-        sys::fsync(&self.fd).map_err(|errno| Error::new("sync", &self.path, errno))
-    }
-
-    /// Makes the whole file system durable.
-    pub fn sync_filesystem(&self) -> Result<()> {
-        fault::point("sync file system").map_err(|source| Error::new("sync file system of", &self.path, source))?;
-        sys::syncfs(&self.fd).map_err(|errno| Error::new("sync file system of", &self.path, errno))
-    }
-
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-
-    fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags, action: &'static str) -> Result<()> {
-        let (from_parent, from_name) = self.parent_of(from, action)?;
-        let (to_parent, to_name) = self.parent_of(to, action)?;
-        self.before(action, to)?;
-        let result = if flags.is_empty() {
-            sys::renameat(from_parent.fd(), from_name, to_parent.fd(), to_name)
-        } else {
-            sys::renameat_with(from_parent.fd(), from_name, to_parent.fd(), to_name, flags)
-        };
-        result.map_err(|errno| self.error(action, to, errno))
     }
 
     fn remove(&self, relative: &Path, flags: AtFlags) -> Result<()> {
@@ -320,15 +289,15 @@ impl Dir {
         sys::unlinkat(parent.fd(), name, flags).map_err(|errno| self.error("remove", relative, errno))
     }
 
-    fn before(&self, action: &'static str, relative: &Path) -> Result<()> {
+    pub(super) fn before(&self, action: &'static str, relative: &Path) -> Result<()> {
         fault::point(action).map_err(|source| Error::new(action, self.path.join(relative), source))
     }
 
-    fn error(&self, action: &'static str, relative: &Path, errno: Errno) -> Error {
+    pub(super) fn error(&self, action: &'static str, relative: &Path, errno: Errno) -> Error {
         Error::new(action, self.path.join(relative), errno)
     }
 
-    fn parent_of(&self, relative: &Path, action: &'static str) -> Result<(Self, OsString)> {
+    pub(super) fn parent_of(&self, relative: &Path, action: &'static str) -> Result<(Self, OsString)> {
         let Some(Component::Normal(name)) = relative.components().next_back() else {
             return Err(self.error(action, relative, Errno::INVAL));
         };
@@ -342,6 +311,9 @@ impl Dir {
     fn open_beneath(&self, relative: &Path, flags: OFlags, action: &'static str) -> Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        if fault::lacks("openat2") {
+            return self.walk_beneath(relative, flags, action);
+        }
         match sys::openat2(&self.fd, relative, flags, Mode::empty(), resolve) {
             Ok(fd) => Ok(fd),
             Err(Errno::NOSYS | Errno::PERM) => self.walk_beneath(relative, flags, action),

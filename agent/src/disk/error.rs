@@ -36,4 +36,28 @@ impl Error {
     pub fn is_no_space(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// Whether the kernel or the file system cannot do this kind of thing at all.
+    pub fn is_unsupported(&self) -> bool {
+        use rustix::io::Errno;
+        let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::XDEV))
+    }
+
+    /// Whether something on the path is not a directory, or is a symlink where none is followed.
+    pub fn is_not_a_directory(&self) -> bool {
+        use rustix::io::Errno;
+        let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NOTDIR | Errno::LOOP))
+    }
+
+    /// Whether a directory still holds something.
+    pub fn is_not_empty(&self) -> bool {
+        self.source.kind() == io::ErrorKind::DirectoryNotEmpty || self.is_already_exists()
+    }
+
+    /// Whether it is not allowed.
+    pub fn is_not_permitted(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
 }

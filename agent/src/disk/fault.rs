@@ -9,10 +9,18 @@ pub(super) fn point(_mutation: &'static str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a test plays a kernel or file system that lacks a call (`openat2`, `exchange`,
+/// `noreplace`, `syncfs`, `clone`, `copy_file_range`).
+#[cfg(not(any(test, feature = "fault")))]
+#[inline(always)]
+pub(super) fn lacks(_call: &'static str) -> bool {
+    false
+}
+
 #[cfg(any(test, feature = "fault"))]
-pub(super) use scripted::point;
+pub use scripted::{Seen, run, without};
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Seen, run};
+pub(super) use scripted::{lacks, point};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {
@@ -46,6 +54,23 @@ mod scripted {
 
     thread_local! {
         static THEN_DEAD: RefCell<bool> = const { RefCell::new(false) };
+    }
+
+    thread_local! {
+        static LACKING: RefCell<&'static [&'static str]> = const { RefCell::new(&[]) };
+    }
+
+    /// Runs `work` on this thread as if the kernel or the file system lacked these calls, so that
+    /// what stands in for them is run.
+    pub fn without<T>(calls: &'static [&'static str], work: impl FnOnce() -> T) -> T {
+        let before = LACKING.replace(calls);
+        let result = work();
+        LACKING.set(before);
+        result
+    }
+
+    pub(in crate::disk) fn lacks(call: &'static str) -> bool {
+        LACKING.with(|lacking| lacking.borrow().contains(&call))
     }
 
     pub(in crate::disk) fn point(mutation: &'static str) -> io::Result<()> {

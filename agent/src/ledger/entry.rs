@@ -70,6 +70,11 @@ pub enum Delivery {
         /// What it said.
         answer: String,
     },
+    /// The service had settled the command itself, and it was not run.
+    Settled {
+        /// What the service answered to the acknowledgement.
+        answer: String,
+    },
     /// Nobody was to be told: a local deploy.
     Local,
 }

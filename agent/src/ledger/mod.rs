@@ -198,6 +198,28 @@ impl Ledger {
         Ok(disk::remove_if_exists(&self.outbox_file(command))?)
     }
 
+    /// Puts a result that was reported into the outbox again: the service asks for it once more.
+    pub fn report_again(&self, command: &HostCommandId) -> Result<(), LedgerError> {
+        let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(command)?.ok_or_else(|| out_of_turn(command, "reported again", "was never begun"))?;
+        if let Progress::Reported { finished, outcome, .. } = entry.progress.clone() {
+            self.put_out(Entry { progress: Progress::Finished { at: finished, outcome }, ..entry })?;
+        }
+        Ok(())
+    }
+
+    /// Ends a command that was begun and is not to be run: the service has settled it, so there is
+    /// nothing to report.
+    pub fn skip(&self, command: &HostCommandId, outcome: Outcome, answer: &str) -> Result<(), LedgerError> {
+        let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(command)?.ok_or_else(|| out_of_turn(command, "skipped", "was never begun"))?;
+        if entry.outcome().is_some() {
+            return Ok(());
+        }
+        let (at, delivery) = (Timestamp::now(), Delivery::Settled { answer: answer.to_owned() });
+        self.write(&Entry { progress: Progress::Reported { finished: at, at, outcome, delivery }, ..entry })
+    }
+
     /// Commands that have begun and have no result: at the start, those that an earlier life left.
     pub fn unfinished(&self) -> Result<Listing, LedgerError> {
         let mut listing = self.all()?;

@@ -152,3 +152,25 @@ fn one_bad_file_hides_no_other() {
     assert_eq!(listing.unreadable.len(), 2);
     assert!(listing.unreadable.iter().any(|error| error.to_string().contains("format 99")));
 }
+
+#[test]
+fn a_reported_result_is_sent_again_when_it_is_asked_for() {
+    let (_temp, _, ledger) = ledger();
+    ledger.begin(received("c"), work()).unwrap();
+    ledger.finish(&id("c"), Outcome::succeeded()).unwrap();
+    ledger.mark_reported(&id("c"), Delivery::Accepted).unwrap();
+    ledger.report_again(&id("c")).unwrap();
+    assert_eq!(ledger.pending().unwrap().entries.len(), 1);
+    ledger.mark_reported(&id("c"), Delivery::Accepted).unwrap();
+    assert!(ledger.pending().unwrap().entries.is_empty());
+}
+
+#[test]
+fn a_command_that_the_service_settled_is_neither_reported_nor_taken_up_again() {
+    let (_temp, _, ledger) = ledger();
+    ledger.begin(received("c"), work()).unwrap();
+    ledger.skip(&id("c"), Outcome::succeeded(), "Succeeded").unwrap();
+    assert!(ledger.pending().unwrap().entries.is_empty());
+    assert!(ledger.unfinished().unwrap().entries.is_empty());
+    assert!(matches!(ledger.lookup(&id("c")).unwrap(), Known::Finished(..)));
+}

@@ -3,6 +3,7 @@
 //! A file is replaced as a whole and is durable when a write returns. A file whose `format` is newer
 //! than this version knows is refused, never guessed at.
 
+pub mod manifests;
 pub mod markers;
 pub mod retention;
 
@@ -14,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
-pub use markers::{Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers};
+pub use manifests::{groups, read_manifest};
+pub use markers::{
+    Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers, withdraw_good,
+};
 pub use retention::{Retention, retain};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without a member
@@ -140,4 +144,5 @@ struct Written<'a, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]
 mod tests;

@@ -64,7 +64,11 @@ fn updates_from_many_threads_are_all_counted() {
     let path = temp.path().join("count.json");
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..5).for_each(|_| drop(update(&path, |state: &mut Count| state.count += 1).unwrap())));
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    update(&path, |state: &mut Count| state.count += 1).unwrap();
+                }
+            });
         }
     });
     assert_eq!(read::<Count>(&path).unwrap(), Some(Count { count: 20 }));

@@ -1,12 +1,11 @@
 use super::*;
-use crate::deployment::Origin;
 
 fn spec(revision: &str) -> DeploymentSpec {
     let text = format!(
         r#"{{"DeploymentId":"d-1","DeploymentGroupId":"g-1","DeploymentGroupName":"group","ApplicationName":"app",
             "Revision":{revision}}}"#
     );
-    DeploymentSpec::from_json(text.as_bytes(), Origin::Local).unwrap()
+    DeploymentSpec::from_json(text.as_bytes()).unwrap()
 }
 
 const S3: &str =

@@ -1,0 +1,34 @@
+//! Users and groups of this host by name.
+
+use nix::unistd::{Group, User};
+
+use crate::appspec::PermissionEntry;
+use crate::disk;
+use crate::plan::grounds::Accounts;
+
+/// Looks up every name that the entries use. A number stands for itself where nobody has it as a name.
+/// Names that the host lacks are left out.
+pub(super) fn resolve(entries: &[PermissionEntry]) -> Result<Accounts, disk::Error> {
+    let mut accounts = Accounts::default();
+    for entry in entries {
+        if let Some(name) = &entry.owner
+            && !accounts.users.contains_key(name)
+        {
+            let found = User::from_name(name).map_err(|errno| failed("look up user", name, errno))?;
+            let uid = found.map(|user| user.uid.as_raw()).or_else(|| name.parse().ok());
+            accounts.users.extend(uid.map(|uid| (name.clone(), uid)));
+        }
+        if let Some(name) = &entry.group
+            && !accounts.groups.contains_key(name)
+        {
+            let found = Group::from_name(name).map_err(|errno| failed("look up group", name, errno))?;
+            let gid = found.map(|group| group.gid.as_raw()).or_else(|| name.parse().ok());
+            accounts.groups.extend(gid.map(|gid| (name.clone(), gid)));
+        }
+    }
+    Ok(accounts)
+}
+
+fn failed(action: &'static str, name: &str, errno: nix::errno::Errno) -> disk::Error {
+    disk::Error::new(action, name, std::io::Error::from_raw_os_error(errno as i32))
+}

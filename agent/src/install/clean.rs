@@ -1,0 +1,108 @@
+//! Removing what a transaction kept beside its targets.
+
+use std::path::Path;
+
+use super::root::{Root, name};
+use super::settle::{Drift, Seen, look};
+use super::transaction::Transaction;
+use crate::disk::{self, Kind};
+use crate::plan::{Change, trees};
+
+/// Before anything was prepared: whatever is under a stage name was put there by the transaction.
+pub(super) fn stage_names(root: &Root, transaction: &Transaction) -> Result<(), disk::Error> {
+    for (_, step, _) in trees(&transaction.steps).filter(|(_, step, _)| step.is_staged()) {
+        remove(root, &transaction.names.staged(&step.path))?;
+    }
+    Ok(())
+}
+
+/// After an undo: the new state goes, from wherever it is. What is not the new state is not ours to
+/// remove.
+pub(super) fn after_undo(root: &Root, transaction: &Transaction, drift: &mut Vec<Drift>) -> Result<(), disk::Error> {
+    for (staged, step) in transaction.staged_steps() {
+        let at = transaction.names.staged(&step.path);
+        if look(root, &at, staged.old, staged.new)? == Seen::New {
+            let left = if step.want.is_directory() {
+                remove_members(root, &at, transaction, staged.step)?
+            } else {
+                remove(root, &at)?;
+                false
+            };
+            if left {
+                let found = "something was put into this directory while it was installed".to_owned();
+                drift.push(Drift { path: at, found });
+            }
+        }
+        // A second name that was given to the old state because it could not be exchanged.
+        let kept = transaction.names.old(&step.path);
+        let both = [&kept, &step.path].map(|path| look(root, path, staged.old, staged.new));
+        if let [Ok(Seen::Old), Ok(Seen::Old)] = both {
+            remove(root, &kept)?;
+        }
+    }
+    Ok(())
+}
+
+/// After a commit: what was replaced or removed goes, and then the directories that are left empty.
+pub(super) fn after_commit(root: &Root, transaction: &Transaction, drift: &mut Vec<Drift>) -> Result<(), disk::Error> {
+    for (staged, step) in transaction.staged_steps() {
+        for kept in [transaction.names.staged(&step.path), transaction.names.old(&step.path)] {
+            match look(root, &kept, staged.old, staged.new)? {
+                Seen::Nothing => {}
+                Seen::Old => remove(root, &kept)?,
+                Seen::New | Seen::Strange => {
+                    let found = "somebody else put something under a name of the transaction".to_owned();
+                    drift.push(Drift { path: kept, found });
+                }
+            }
+        }
+    }
+    for (staged, step) in transaction.staged_steps().rev().filter(|(_, step)| step.change == Change::RemoveDirectory) {
+        if look(root, &step.path, staged.old, None)? == Seen::Old {
+            match root.parent(&step.path)?.remove_dir(name(&step.path)) {
+                Err(error) if error.is_not_empty() => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes from a new directory what the transaction put into it, and the directory if nothing else is
+/// left; tells whether something is.
+pub(super) fn remove_members(
+    root: &Root,
+    base: &Path,
+    transaction: &Transaction,
+    step: usize,
+) -> Result<bool, disk::Error> {
+    let mut left = false;
+    for (_, first, members) in trees(&transaction.steps).filter(|(number, _, _)| *number == step) {
+        for member in members.iter().rev() {
+            let Ok(relative) = member.path.strip_prefix(&first.path) else { continue };
+            left |= remove_member(root, &base.join(relative), member.want.is_directory())?;
+        }
+        left |= remove_member(root, base, true)?;
+    }
+    Ok(left)
+}
+
+fn remove_member(root: &Root, path: &Path, is_directory: bool) -> Result<bool, disk::Error> {
+    let Some(facts) = root.facts(path)? else { return Ok(false) };
+    let parent = root.parent(path)?;
+    match (facts.stat.kind == Kind::Directory, is_directory) {
+        (false, false) => parent.unlink(name(path)).map(|()| false),
+        (true, true) => match parent.remove_dir(name(path)) {
+            Err(error) if error.is_not_empty() => Ok(true),
+            other => other.map(|()| false),
+        },
+        _ => Ok(true),
+    }
+}
+
+fn remove(root: &Root, path: &Path) -> Result<(), disk::Error> {
+    match root.parent(path) {
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(()),
+        parent => parent?.remove_tree(name(path)),
+    }
+}

@@ -1,0 +1,64 @@
+//! What an unpacked revision holds.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256 as Hasher};
+
+use super::Cause;
+use super::root::shallow_state;
+use crate::appspec::AppSpec;
+use crate::disk::{self, Dir, Kind};
+use crate::plan::{Index, PathState, Sha256};
+use crate::revision::Revision;
+
+/// More entries than this are not a bundle any more; it bounds the memory of a plan.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// Reads the tree. Files that the AppSpec installs get their digest.
+pub(super) fn read(revision: &Revision, appspec: &AppSpec) -> Result<Index, Cause> {
+    let root = Dir::open(revision.root())?;
+    let mut index = Index::new();
+    index.insert(PathBuf::new(), shallow_state(&root.stat_self()?));
+    let mut directories = vec![PathBuf::new()];
+    while let Some(directory) = directories.pop() {
+        let dir = root.open_dir(&directory)?;
+        for entry in dir.entries()? {
+            let path = directory.join(&entry.name);
+            let mut state = shallow_state(&dir.stat(&entry.name)?);
+            match (&mut state, entry.kind) {
+                (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
+                (PathState::File { sha256, .. }, _) if is_installed(&path, appspec) => {
+                    let file = dir.open_file(&entry.name)?;
+                    *sha256 = Some(digest(&file, &revision.root().join(&path))?);
+                }
+                (_, Kind::Directory) => directories.push(path.clone()),
+                _ => {}
+            }
+            index.insert(path, state);
+            if index.len() > MAX_ENTRIES {
+                return Err(Cause::TooMany { path: revision.root().to_owned(), limit: MAX_ENTRIES });
+            }
+        }
+    }
+    Ok(index)
+}
+
+fn is_installed(path: &Path, appspec: &AppSpec) -> bool {
+    appspec.files.iter().any(|mapping| path.starts_with(mapping.source.as_path()))
+}
+
+/// The digest of an open file, named `path` in errors.
+pub(super) fn digest(mut file: &File, path: &Path) -> Result<Sha256, disk::Error> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Sha256(hasher.finalize().into())),
+            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(disk::Error::new("read", path, error)),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Installing a revision as a transaction: a failure, a crash or a power cut at any point leaves the
+//! old state or the new one, whole.
+//!
+//! The order is: look at what is there ([`survey`](plan) and plan), write the plan to a journal, stage
+//! the new state beside the old, write down which inodes are about to move, move them, commit, clean
+//! up. [`settle`] finishes or undoes an install that was cut off; a failed one is undone by the same
+//! code.
+
+mod accounts;
+mod apply;
+mod claims;
+mod clean;
+mod display;
+mod follow;
+mod index;
+mod names;
+mod publish;
+mod root;
+mod settle;
+mod space;
+mod stage;
+mod survey;
+mod transaction;
+mod undo;
+
+use std::path::PathBuf;
+
+pub use settle::{Drift, Ending, SettleError, Settled, settle};
+pub use space::{Amount, Shortage};
+
+use crate::appspec::AppSpec;
+use crate::deployment::FileExistsBehavior;
+use crate::disk::{self, Dir, Lock};
+use crate::ids::{DeploymentId, GroupId, TransactionId};
+use crate::journal::JournalError;
+use crate::layout::Layout;
+use crate::plan::conflict::Conflicts;
+use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
+use crate::plan::{self, Plan};
+use crate::revision::Revision;
+use crate::store::StoreError;
+use transaction::{Phase, Transaction};
+
+/// What to install, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct InstallRequest<'a> {
+    /// Where the agent keeps its state.
+    pub layout: &'a Layout,
+    /// The group, which owns what is installed. The caller holds its lock.
+    pub group: &'a GroupId,
+    /// The deployment.
+    pub deployment: &'a DeploymentId,
+    /// Where the content comes from.
+    pub revision: &'a Revision,
+    /// What the author wants.
+    pub appspec: &'a AppSpec,
+    /// What the host and the service want.
+    pub policy: InstallPolicy,
+}
+
+/// What is decided outside of the revision.
+#[derive(Clone, Copy, Debug)]
+pub struct InstallPolicy {
+    /// What to do about paths that exist; the AppSpec's own value goes before it.
+    pub file_exists: FileExistsBehavior,
+    /// To whom files belong.
+    pub ownership: Ownership,
+    /// The user to whom everything belongs, where the configuration names one (uid and gid).
+    pub default_owner: Option<(u32, u32)>,
+}
+
+/// To whom files belong that no permission entry gives to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// As the bundle has it. An agent that is not root owns everything itself.
+    Preserve,
+    /// To root.
+    Root,
+}
+
+/// An install that was committed.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// What was done.
+    pub plan: Plan,
+    /// What became of installs that had been cut off before.
+    pub settled: Vec<Settled>,
+    /// What somebody else changed in the meantime, and was left.
+    pub drift: Vec<Drift>,
+}
+
+/// An install that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}{aftermath}")]
+pub struct InstallError {
+    /// Why.
+    pub cause: Cause,
+    /// What is on the host now.
+    pub aftermath: Aftermath,
+}
+
+/// What a failed install left.
+#[derive(Debug)]
+pub enum Aftermath {
+    /// Nothing was changed.
+    Untouched,
+    /// Everything was put back as it was, except what somebody else changed in the meantime.
+    PutBack(Vec<Drift>),
+    /// Neither putting back nor going on worked, or it had to wait; it will be tried again before the
+    /// next deployment.
+    Unsettled(String),
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Untouched => Ok(()),
+            Self::PutBack(drift) => {
+                out.write_str("; everything was put back as it was")?;
+                drift.iter().try_for_each(|drift| write!(out, "; {drift}"))
+            }
+            Self::Unsettled(why) => {
+                write!(out, "; settling it is not finished ({why}): ")?;
+                out.write_str("it goes on before the next deployment, or now by `slipway-agent recover`")
+            }
+        }
+    }
+}
+
+/// Why an install failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The plan cannot be made.
+    #[error(transparent)]
+    Conflicts(#[from] Conflicts),
+    /// The disks have too little room.
+    #[error("the revision cannot be installed, and nothing was changed: {}", listed(.0))]
+    NoSpace(Vec<Shortage>),
+    /// The revision has too many entries.
+    #[error("{} has more than {limit} entries, which is the most that is installed", path.display())]
+    TooMany {
+        /// The revision.
+        path: PathBuf,
+        /// The most.
+        limit: usize,
+    },
+    /// Somebody else changed a target while it was being installed.
+    #[error("{} was changed by somebody else during the install; deploy again when that is over", path.display())]
+    ChangedMeanwhile {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A file of the revision changed while it was copied.
+    #[error("{} in the unpacked revision changed while it was being copied; deploy again", path.display())]
+    SourceChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An earlier install was cut off and cannot be settled.
+    #[error("an earlier install was cut off and cannot be settled: {0}")]
+    Leftover(#[source] SettleError),
+    /// An earlier install was cut off, and a file system that it concerns is not mounted.
+    #[error(
+        "an earlier install was cut off, and the file system of {} is not there as it was then; \
+         mount it, then deploy again", mount_point.display()
+    )]
+    Waiting {
+        /// Where it was mounted.
+        mount_point: PathBuf,
+    },
+    /// The install was committed, but what follows from it could not be done.
+    #[error("the revision is installed, but the install could not be finished: {0}")]
+    Unfinished(#[source] SettleError),
+    /// The file system said no.
+    #[error("the install failed: {0}")]
+    Disk(#[from] disk::Error),
+    /// State could not be read or written.
+    #[error("the install failed: {0}")]
+    Store(#[from] StoreError),
+    /// The journal could not be written.
+    #[error("the install failed: {0}")]
+    Journal(#[from] JournalError),
+}
+
+fn listed(shortages: &[Shortage]) -> String {
+    shortages.iter().map(Shortage::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl From<Cause> for InstallError {
+    fn from(cause: Cause) -> Self {
+        Self { cause, aftermath: Aftermath::Untouched }
+    }
+}
+
+/// Says what [`run`] would do now. Changes nothing and takes no lock.
+pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
+    let before = claims::read(request)?;
+    Ok(planned(request, &before)?)
+}
+
+/// Installs the revision. When this returns, every path has its old state or every path its new one.
+/// Takes the lock on all paths, and first settles whatever was cut off.
+pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
+    Dir::open_or_create(request.layout.locks(), 0o700).map_err(Cause::from)?;
+    let _paths = Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?;
+    let settled = settle::settle_all(request.layout).map_err(Cause::Leftover)?;
+    for one in &settled {
+        if let Ending::Waiting { mount_point } = &one.ending {
+            return Err(Cause::Waiting { mount_point: mount_point.clone() }.into());
+        }
+    }
+    let before = claims::read(request)?;
+    let plan = planned(request, &before)?;
+    let id = TransactionId::random();
+    let Failed { cause, phase } = match attempt(request, &plan, &before, &id) {
+        Ok(drift) => return Ok(Installed { plan, settled, drift }),
+        Err(failed) => failed,
+    };
+    let aftermath = match settle::settle_one(request.layout, id) {
+        Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(Installed { plan, settled, drift }),
+        // The journal itself was already removed, and only its directory was left.
+        Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => {
+            return Ok(Installed { plan, settled, drift });
+        }
+        Ok(Settled { ending: Ending::Discarded, .. }) => Aftermath::Untouched,
+        Ok(Settled { ending: Ending::RolledBack, drift, .. }) => Aftermath::PutBack(drift),
+        Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
+            Aftermath::Unsettled(format!("the file system of {} is gone", mount_point.display()))
+        }
+        Err(error) => Aftermath::Unsettled(error.to_string()),
+    };
+    Err(InstallError { cause, aftermath })
+}
+
+/// Why an attempt failed, and how far it came.
+struct Failed {
+    cause: Cause,
+    phase: Phase,
+}
+
+fn attempt(
+    request: &InstallRequest<'_>,
+    plan: &Plan,
+    before: &claims::Before,
+    id: &TransactionId,
+) -> Result<Vec<Drift>, Failed> {
+    let mut transaction =
+        Transaction::begin(request, plan, before, id.clone()).map_err(|cause| Failed { cause, phase: Phase::Begun })?;
+    if let Err(cause) = transaction.commit(request) {
+        let phase = transaction.phase;
+        drop(transaction);
+        // The commit may be in the page cache without being on the disk. If it cannot be taken back
+        // either, settling finds out what is on the disk, or says that it cannot.
+        if phase == Phase::Prepared
+            && let Err(error) = settle::retract_commit(request.layout, id)
+        {
+            tracing::warn!(%error, "a commit that failed could not be taken back");
+        }
+        return Err(Failed { cause, phase });
+    }
+    let mut drift = Vec::new();
+    let completed = root::Root::open()
+        .map_err(SettleError::from)
+        .and_then(|root| settle::complete(request.layout, &root, &mut transaction, &mut drift));
+    completed.map_err(|error| Failed { cause: Cause::Unfinished(error), phase: transaction.phase })?;
+    Ok(drift)
+}
+
+fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan, Cause> {
+    let index = index::read(request.revision, request.appspec)?;
+    let mut conflicts = Vec::new();
+    let targets = plan::expand(request.appspec, &index, &mut conflicts);
+    let mut survey = survey::survey(request.layout, request.appspec, (targets, &index), &before.claims)?;
+    survey.warnings.extend(before.warnings.iter().cloned());
+    let grounds = Grounds {
+        group: request.group,
+        deployment: request.deployment,
+        appspec: request.appspec,
+        index: &index,
+        file_exists: request.policy.file_exists,
+        owners: owners(request.policy),
+        claims: &before.claims,
+        survey: &survey,
+    };
+    Ok(plan::build(&grounds, conflicts)?)
+}
+
+fn owners(policy: InstallPolicy) -> Owners {
+    let uid = rustix::process::geteuid();
+    let agent = Owner { uid: uid.as_raw(), gid: rustix::process::getegid().as_raw() };
+    let configured = policy.default_owner.map(|(uid, gid)| Owner { uid, gid });
+    let fixed = match policy.ownership {
+        _ if configured.is_some() => configured,
+        // Whoever is not root cannot give files away.
+        Ownership::Preserve => (!uid.is_root()).then_some(agent),
+        Ownership::Root => Some(agent),
+    };
+    Owners { files: fixed.map_or(FileOwner::Bundle, FileOwner::Fixed), directories: configured.unwrap_or(agent) }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]
+mod tests;

@@ -1,0 +1,78 @@
+//! Making the new state beside the old one, finished in every attribute, where nobody looks for it.
+
+use std::path::Path;
+
+use super::Cause;
+use super::names::Names;
+use super::root::{Root, name};
+use crate::disk::{self, Dir, Syncfs, sync_file};
+use crate::plan::{Attrs, PathState, Step, trees};
+use crate::revision::Revision;
+
+/// Stages everything that the steps create or replace, and makes it durable.
+pub(super) fn stage(root: &Root, steps: &[Step], names: &Names, revision: &Revision) -> Result<(), Cause> {
+    let source = Dir::open(revision.root())?;
+    let stager = Stager { source, syncfs: Syncfs::of_this_kernel() };
+    for (_, first, members) in trees(steps).filter(|(_, first, _)| first.is_staged()) {
+        let staged = names.staged(&first.path);
+        let parent = root.parent(&staged)?;
+        let base = Path::new(name(&staged));
+        stager.make(&parent, base, first)?;
+        for member in members {
+            let relative = member.path.strip_prefix(&first.path).unwrap_or(&member.path);
+            stager.make(&parent, &base.join(relative), member)?;
+        }
+        // Directories were closed to all but us while they were filled: deepest first, they open.
+        for step in std::iter::once(first).chain(members).rev() {
+            if let PathState::Directory { attrs } = &step.want {
+                let relative = step.path.strip_prefix(&first.path).unwrap_or(&step.path);
+                let at = if relative.as_os_str().is_empty() { base.to_owned() } else { base.join(relative) };
+                stager.open_up(&parent.open_dir(at)?, *attrs)?;
+            }
+        }
+        if stager.syncfs == Syncfs::Swallows {
+            parent.sync()?;
+        }
+    }
+    Ok(())
+}
+
+struct Stager {
+    source: Dir,
+    syncfs: Syncfs,
+}
+
+impl Stager {
+    fn make(&self, parent: &Dir, at: &Path, step: &Step) -> Result<(), Cause> {
+        match &step.want {
+            PathState::File { attrs, modified, size, .. } => {
+                let file = parent.create_file(at, 0o600)?;
+                let path = parent.path().join(at);
+                let from = step.source.as_deref().unwrap_or(Path::new(""));
+                let copied = disk::copy(&self.source.open_file(from)?, &file, &path)?;
+                if copied != *size {
+                    return Err(Cause::SourceChanged { path: self.source.path().join(from) });
+                }
+                disk::set_owner(&file, &path, attrs.uid, attrs.gid)?;
+                disk::set_mode(&file, &path, attrs.mode)?;
+                parent.set_modified_at(at, (modified.0, modified.1))?;
+                if self.syncfs == Syncfs::Swallows {
+                    sync_file(&file, &path)?;
+                }
+            }
+            PathState::Directory { .. } => parent.make_dir(at, 0o700)?,
+            PathState::Symlink { uid, gid, target } => {
+                parent.symlink(target, at)?;
+                parent.set_owner_at(at, *uid, *gid)?;
+            }
+            PathState::Absent | PathState::Other => {}
+        }
+        Ok(())
+    }
+
+    fn open_up(&self, dir: &Dir, attrs: Attrs) -> Result<(), disk::Error> {
+        disk::set_owner(dir, dir.path(), attrs.uid, attrs.gid)?;
+        disk::set_mode(dir, dir.path(), attrs.mode)?;
+        if self.syncfs == Syncfs::Swallows { dir.sync() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,186 @@
+//! What is on the host where a revision is to go. Reads, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::accounts;
+use super::follow::{self, Trust};
+use super::index::digest;
+use super::root::{Root, identity, shallow_state};
+use crate::appspec::AppSpec;
+use crate::disk::{self, Facts, Mounts};
+use crate::layout::Layout;
+use crate::plan::grounds::{Foreign, Found, Place, Site, Survey};
+use crate::plan::{Claims, Index, PathState, Role, Target};
+
+/// How many entries of somebody else a message names.
+const EXAMPLES: usize = 3;
+
+/// Looks at every target, and at everything that the group owns.
+pub(super) fn survey(
+    layout: &Layout,
+    appspec: &AppSpec,
+    (targets, index): (Vec<Target>, &Index),
+    claims: &Claims,
+) -> Result<Survey, disk::Error> {
+    let root = Root::open()?;
+    let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
+    let mut surveyor =
+        Surveyor { root, mounts: Mounts::read()?, claims, index, closed: BTreeMap::new(), ways: BTreeMap::new() };
+    let mut survey = Survey { accounts: accounts::resolve(&appspec.permissions)?, own, ..Survey::default() };
+    for target in targets {
+        survey.sites.push(surveyor.site(target)?);
+    }
+    for (path, _) in claims.ours() {
+        survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
+    }
+    Ok(survey)
+}
+
+struct Surveyor<'a> {
+    root: Root,
+    mounts: Mounts,
+    claims: &'a Claims,
+    index: &'a Index,
+    /// Why nothing can be changed in a directory.
+    closed: BTreeMap<PathBuf, Option<String>>,
+    /// Directories as the AppSpec names them, and where they are.
+    ways: BTreeMap<PathBuf, Way>,
+}
+
+/// Where a directory of the AppSpec is.
+#[derive(Clone)]
+enum Way {
+    /// It is there.
+    Exists(PathBuf),
+    /// It will be there: nothing can be below it yet.
+    Missing(PathBuf),
+}
+
+impl Surveyor<'_> {
+    fn site(&mut self, target: Target) -> Result<Site, disk::Error> {
+        let name = target.path.file_name().unwrap_or_default();
+        let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
+            Some(Way::Missing(parent)) => {
+                let path = parent.join(name);
+                self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                return Ok(Site { target, path, place: Place::default() });
+            }
+            Some(Way::Exists(parent)) => parent.join(name),
+            None => Path::new("/").join(name),
+        };
+        let want = if target.role == Role::Leaf { self.index.get(&target.source) } else { None };
+        let mut site = Site { place: self.place(&path, want)?, target, path };
+        if site.target.role == Role::Leaf {
+            if let Some(found) = &mut site.place.found
+                && found.state.is_directory()
+            {
+                self.foreign(&site.path, &mut found.foreign)?;
+            }
+            return Ok(site);
+        }
+        if let Some(directory) = self.followed(&site)? {
+            site.place = self.place(&directory, None)?;
+            site.path = directory;
+        }
+        let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
+        let way = if exists { Way::Exists(site.path.clone()) } else { Way::Missing(site.path.clone()) };
+        self.ways.insert(site.target.path.clone(), way);
+        Ok(site)
+    }
+
+    /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
+    /// not: it counts as absent.
+    fn followed(&self, site: &Site) -> Result<Option<PathBuf>, disk::Error> {
+        let Some(found) = &site.place.found else { return Ok(None) };
+        let is_link = matches!(found.state, PathState::Symlink { .. });
+        if !is_link || self.claims.is_ours(&site.path, &found.state) {
+            return Ok(None);
+        }
+        let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
+        follow::directory(&self.root, &site.path, trust)
+    }
+
+    fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
+        let closed = self.closed(path.parent().unwrap_or(path))?;
+        let Some(facts) = self.root.facts(path)? else { return Ok(Place { found: None, closed }) };
+        let mut state = shallow_state(&facts.stat);
+        let mut leads_to_directory = false;
+        match &mut state {
+            PathState::Symlink { target, .. } => {
+                *target = self.root.read_link(path)?;
+                leads_to_directory = follow::directory(&self.root, path, Trust::Any)?.is_some();
+            }
+            PathState::File { size, sha256, .. } => {
+                if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
+                    *sha256 = Some(digest(&self.root.file(path)?, path)?);
+                }
+            }
+            _ => {}
+        }
+        let found = Found {
+            state,
+            identity: identity(&facts),
+            links: facts.stat.links,
+            fixed: self.fixed(path, &facts),
+            foreign: Foreign::default(),
+            leads_to_directory,
+        };
+        Ok(Place { found: Some(found), closed })
+    }
+
+    fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {
+        if facts.sealed {
+            return Some("it is marked immutable or append-only; run `chattr -i -a` on it first".to_owned());
+        }
+        let mounted = facts.mount_point || self.mounts.is_mount_point(path);
+        mounted.then(|| "something is mounted on it; unmount it, or choose another destination".to_owned())
+    }
+
+    /// Why nothing can be made or removed in a directory; nothing too where it is missing.
+    fn closed(&mut self, directory: &Path) -> Result<Option<String>, disk::Error> {
+        if let Some(known) = self.closed.get(directory) {
+            return Ok(known.clone());
+        }
+        let reason = self.closed_reason(directory)?;
+        self.closed.insert(directory.to_owned(), reason.clone());
+        Ok(reason)
+    }
+
+    fn closed_reason(&self, directory: &Path) -> Result<Option<String>, disk::Error> {
+        let dir = match self.root.dir(directory) {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(None),
+            other => other?,
+        };
+        let shown = directory.display();
+        if dir.space()?.read_only {
+            return Ok(Some(format!("the file system of {shown} is mounted read-only; mount it writable first")));
+        }
+        let sealed = directory.parent().is_some() && self.root.facts(directory)?.is_some_and(|facts| facts.sealed);
+        if sealed {
+            return Ok(Some(format!("{shown} is marked immutable or append-only; run `chattr -i -a` on it first")));
+        }
+        Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
+    }
+
+    fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {
+        let mut ahead = vec![directory.to_owned()];
+        while let Some(directory) = ahead.pop() {
+            let dir = self.root.dir(&directory)?;
+            for entry in dir.entries()? {
+                let path = directory.join(&entry.name);
+                let Some(facts) = dir.facts(&entry.name)? else { continue };
+                let state = shallow_state(&facts.stat);
+                if !self.claims.is_ours(&path, &state) || self.fixed(&path, &facts).is_some() {
+                    foreign.count += 1;
+                    if foreign.examples.len() < EXAMPLES {
+                        foreign.examples.push(path);
+                    }
+                } else if state.is_directory() {
+                    ahead.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! One install from its plan to its end.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+use jiff::Timestamp;
+
+use super::claims::Before;
+use super::names::Names;
+use super::root::Root;
+use super::{Cause, InstallRequest, apply, publish, space, stage};
+use crate::disk::{self, Dir, Mounts};
+use crate::ids::TransactionId;
+use crate::journal::{Begin, FORMAT, Journal, JournalError, Record, Replay, Staged};
+use crate::layout::Layout;
+use crate::plan::{Plan, Step};
+
+/// Bytes that the records of one step take once it is prepared, and some for the last records.
+const RESERVED_PER_STEP: u64 = 256;
+const RESERVED: u64 = 4096;
+
+/// An install that has a journal.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) names: Names,
+    pub(super) begin: Begin,
+    /// The steps that change something.
+    pub(super) steps: Vec<Step>,
+    /// The inodes of each step that stands for itself; empty before it was prepared.
+    pub(super) staged: Vec<Staged>,
+    pub(super) phase: Phase,
+    pub(super) journal: Journal,
+}
+
+/// How far an install came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing was staged.
+    Begun,
+    /// Something may be staged.
+    Planned,
+    /// Some targets may have their new state.
+    Prepared,
+    /// All targets have their new state.
+    Committed,
+    /// All targets have their old state.
+    RolledBack,
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Transaction {
+    /// Writes the plan down. Nothing outside of the transaction's directory is changed.
+    pub(super) fn begin(
+        request: &InstallRequest<'_>,
+        plan: &Plan,
+        before: &Before,
+        id: TransactionId,
+    ) -> Result<Self, Cause> {
+        let steps: Vec<Step> = plan.changes().cloned().collect();
+        let mounts = Mounts::read()?;
+        let root = Root::open()?;
+        space::check(&root, &steps, &mounts)?;
+        let filesystems = space::filesystems(&steps, &mounts)?;
+        let all = Dir::open_or_create(request.layout.transactions(), 0o700)?;
+        all.make_dir(id.as_str(), 0o700)?;
+        let mut journal = Journal::create(&request.layout.journal(&id))?;
+        all.open_dir(id.as_str())?.sync()?;
+        all.sync()?;
+        let begin = Begin {
+            format: FORMAT,
+            group: request.group.clone(),
+            deployment: request.deployment.clone(),
+            previous: before.ours.as_ref().map(|manifest| manifest.deployment.clone()),
+            filesystems,
+        };
+        journal.append(&Record::Begin(begin.clone()))?;
+        for step in &steps {
+            journal.append(&Record::Step(step.clone()))?;
+        }
+        publish::write_ahead(request.layout, &id, &plan.manifest(before.serial, Timestamp::now()))?;
+        journal.reserve(RESERVED + RESERVED_PER_STEP * steps.len() as u64)?;
+        journal.append(&Record::Planned { steps: steps.len() })?;
+        journal.sync()?;
+        Ok(Self { names: Names(id), begin, steps, staged: Vec::new(), phase: Phase::Planned, journal })
+    }
+
+    /// Stages, prepares, applies and commits.
+    pub(super) fn commit(&mut self, request: &InstallRequest<'_>) -> Result<(), Cause> {
+        let root = Root::open()?;
+        stage::stage(&root, &self.steps, &self.names, request.revision)?;
+        self.sync_filesystems()?;
+        self.staged = apply::prepare(&root, &self.steps, &self.names)?;
+        for staged in &self.staged {
+            self.journal.append(&Record::Staged(*staged))?;
+        }
+        self.record(Record::Prepared, Phase::Prepared)?;
+        apply::apply(&root, self)?;
+        apply::sync_targets(&root, &self.steps)?;
+        self.record(Record::Commit, Phase::Committed)?;
+        Ok(())
+    }
+
+    /// The transaction that a journal tells of; nothing if it did not get as far as a plan.
+    pub(super) fn from_replay(id: TransactionId, path: &Path, replay: Replay) -> Result<Option<Self>, JournalError> {
+        let nonsense = |problem: String| JournalError::Nonsense { path: path.to_owned(), problem };
+        let mut records = replay.records.into_iter();
+        let Some(Record::Begin(begin)) = records.next() else { return Ok(None) };
+        let (mut steps, mut staged, mut phase) = (Vec::new(), Vec::new(), Phase::Begun);
+        for record in records {
+            phase = match (record, phase) {
+                (Record::Step(step), Phase::Begun) if is_plain(&step.path) => {
+                    steps.push(step);
+                    Phase::Begun
+                }
+                (Record::Planned { steps: count }, Phase::Begun) if count == steps.len() => Phase::Planned,
+                (Record::Staged(one), Phase::Planned) if one.step < steps.len() => {
+                    staged.push(one);
+                    Phase::Planned
+                }
+                (Record::Prepared, Phase::Planned) => Phase::Prepared,
+                (Record::Commit, Phase::Prepared) => Phase::Committed,
+                (Record::RolledBack, Phase::Planned | Phase::Prepared) => Phase::RolledBack,
+                (Record::Done, Phase::Committed) => Phase::Done,
+                (record, phase) => return Err(nonsense(format!("{record:?} follows {phase:?}"))),
+            };
+        }
+        Ok(Some(Self { names: Names(id), begin, steps, staged, phase, journal: replay.journal }))
+    }
+
+    /// Writes down how far the install came, durably.
+    pub(super) fn record(&mut self, record: Record, phase: Phase) -> Result<(), JournalError> {
+        self.journal.append(&record)?;
+        self.journal.sync()?;
+        self.phase = phase;
+        Ok(())
+    }
+
+    /// The steps that stand for themselves, with their inodes.
+    pub(super) fn staged_steps(&self) -> impl DoubleEndedIterator<Item = (&Staged, &Step)> {
+        self.staged.iter().filter_map(|staged| Some((staged, self.steps.get(staged.step)?)))
+    }
+
+    /// Removes the transaction's own directory.
+    pub(super) fn forget(layout: &Layout, id: &TransactionId) -> Result<(), disk::Error> {
+        let all = Dir::open(layout.transactions())?;
+        all.remove_tree(id.as_str())?;
+        all.sync()
+    }
+
+    fn sync_filesystems(&self) -> Result<(), disk::Error> {
+        let points: BTreeSet<&Path> = self.begin.filesystems.iter().map(|known| known.mount_point.as_path()).collect();
+        points.into_iter().try_for_each(|point| Dir::open(point)?.sync_filesystem())
+    }
+}
+
+/// Whether a path is absolute and goes straight down.
+fn is_plain(path: &Path) -> bool {
+    path.file_name().is_some()
+        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+        && path.is_absolute()
+}

@@ -1,0 +1,295 @@
+//! From grounds to a plan.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::conflict::{Conflict, Conflicts};
+use super::grounds::{FileOwner, Found, Grounds, Site};
+use super::permission::Permissions;
+use super::state::{Attrs, PathState};
+use super::target::Role;
+use super::{Change, Plan, Step};
+use crate::appspec::PathKind;
+use crate::deployment::FileExistsBehavior;
+
+/// Directories that a deployment makes have this mode, whatever the bundle says, as in AWS's agent.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Makes the plan, or says everything that keeps it from being made. `conflicts` are those that
+/// were found before.
+pub fn build(grounds: &Grounds<'_>, mut conflicts: Vec<Conflict>) -> Result<Plan, Conflicts> {
+    let permissions = Permissions::new(&grounds.appspec.permissions, &grounds.survey.accounts, &mut conflicts);
+    let mut builder = Builder {
+        grounds,
+        behavior: grounds.appspec.file_exists_behavior.unwrap_or(grounds.file_exists),
+        permissions,
+        steps: Vec::new(),
+        conflicts,
+        warnings: grounds.survey.warnings.clone(),
+        replaced: BTreeSet::new(),
+        retained: Vec::new(),
+        targets: BTreeSet::new(),
+    };
+    builder.targets();
+    builder.leftovers();
+    builder.finish()
+}
+
+struct Builder<'a> {
+    grounds: &'a Grounds<'a>,
+    behavior: FileExistsBehavior,
+    permissions: Permissions<'a>,
+    steps: Vec<Step>,
+    conflicts: Vec<Conflict>,
+    warnings: Vec<String>,
+    /// Directories that something else takes the place of, with all that is in them.
+    replaced: BTreeSet<PathBuf>,
+    /// What RETAIN left where a directory should be, and how many paths are not installed below it.
+    retained: Vec<(PathBuf, usize)>,
+    targets: BTreeSet<PathBuf>,
+}
+
+impl<'a> Builder<'a> {
+    fn targets(&mut self) {
+        let mut sites: Vec<&'a Site> = self.grounds.survey.sites.iter().collect();
+        sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
+        let mut previous: Option<&Site> = None;
+        for site in sites {
+            match previous.filter(|previous| previous.path == site.path) {
+                Some(previous) if site.target.role == Role::Leaf => self.conflicts.push(Conflict::DuplicateTarget {
+                    path: site.target.path.clone(),
+                    first: (previous.target.source.clone(), previous.target.entry),
+                    second: (site.target.source.clone(), site.target.entry),
+                }),
+                Some(_) => {}
+                None => self.target(site),
+            }
+            previous = Some(site);
+        }
+    }
+
+    fn target(&mut self, site: &'a Site) {
+        self.targets.insert(site.path.clone());
+        if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path.starts_with(path)) {
+            *count += 1;
+            return;
+        }
+        let Some(found) = &site.place.found else {
+            let want = self.want(site);
+            return self.step(site, Change::Create, want);
+        };
+        match (site.target.role, &found.state) {
+            (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, *attrs),
+            (Role::Way | Role::Directory, PathState::Symlink { target, .. })
+                if found.leads_to_directory && !self.is_ours(site, found) =>
+            {
+                let (path, target) = (site.target.path.clone(), target.clone());
+                self.conflicts.push(Conflict::SymlinkInTheWay { path, target });
+            }
+            _ => self.occupied(site, found),
+        }
+    }
+
+    /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
+    /// of these only what nobody changed since: scripts give directories to other users.
+    fn directory(&mut self, site: &Site, found: Attrs) {
+        if !self.is_ours_at(site) {
+            return;
+        }
+        let fresh = self.new_directory();
+        let given = self.grounds.claims.directory(&site.path).unwrap_or(fresh);
+        let base =
+            Attrs::each([given, found, fresh], |[given, found, fresh]| if given == found { fresh } else { found });
+        let path = &site.target.path;
+        let want = self.permissions.apply(path, PathKind::Directory, base, &mut self.conflicts);
+        let change = if want == found { Change::Keep } else { Change::Attributes };
+        self.step(site, change, PathState::Directory { attrs: want });
+        let recorded =
+            Attrs::each([given, found, want], |[given, found, want]| if want == found { given } else { want });
+        if let Some(step) = self.steps.last_mut().filter(|_| recorded != want) {
+            step.given = Some(recorded);
+        }
+    }
+
+    /// Something is there that cannot stay if the target is to be installed as it is.
+    fn occupied(&mut self, site: &'a Site, found: &'a Found) {
+        let ours = self.is_ours(site, found);
+        if !ours {
+            match self.behavior {
+                FileExistsBehavior::Overwrite => {}
+                FileExistsBehavior::Retain => return self.retain(site, found),
+                FileExistsBehavior::Disallow => {
+                    self.conflicts.push(Conflict::Exists {
+                        path: site.target.path.clone(),
+                        kind: found.state.kind(),
+                        owner: self.grounds.claims.owner(&site.path).cloned(),
+                    });
+                    return;
+                }
+            }
+        }
+        let want = self.want(site);
+        if found.foreign.count > 0 {
+            self.conflicts.push(Conflict::ForeignEntries {
+                path: site.target.path.clone(),
+                want: want.kind(),
+                examples: found.foreign.examples.clone(),
+                count: found.foreign.count,
+            });
+            return;
+        }
+        let shared = matches!(found.state, PathState::File { .. }) && found.links > 1;
+        if want.is_met_by(&found.state) && !shared {
+            let change = if modified(&want) == modified(&found.state) { Change::Keep } else { Change::Touch };
+            return self.step(site, change, want);
+        }
+        if found.state.is_directory() {
+            self.replaced.insert(site.path.clone());
+        }
+        self.step(site, Change::Replace, want);
+    }
+
+    fn retain(&mut self, site: &Site, found: &Found) {
+        if site.target.role != Role::Leaf {
+            self.retained.push((site.path.clone(), 0));
+        }
+        self.steps.push(Step {
+            path: site.path.clone(),
+            change: Change::Retain,
+            was: found.state.clone(),
+            want: found.state.clone(),
+            identity: Some(found.identity),
+            given: None,
+            source: None,
+        });
+    }
+
+    /// What the group owns and the revision lacks.
+    fn leftovers(&mut self) {
+        for (path, claim) in self.grounds.claims.ours() {
+            let Some(place) = self.grounds.survey.owned.get(path) else { continue };
+            let Some(found) = &place.found else { continue };
+            let within = |set: &BTreeSet<PathBuf>| path.ancestors().skip(1).any(|above| set.contains(above));
+            if self.targets.contains(path) || within(&self.replaced) {
+                continue;
+            }
+            if !claim.covers(&found.state) {
+                self.warnings.push(format!(
+                    "{} stays: the group installed something else there, now it is a {}",
+                    path.display(),
+                    found.state.kind()
+                ));
+                continue;
+            }
+            let change = if found.state.is_directory() { Change::RemoveDirectory } else { Change::Remove };
+            if change == Change::Remove {
+                self.check_changeable(path, [&found.fixed, &place.closed]);
+            }
+            self.steps.push(Step {
+                path: path.to_owned(),
+                change,
+                was: found.state.clone(),
+                want: PathState::Absent,
+                identity: Some(found.identity),
+                given: None,
+                source: None,
+            });
+        }
+    }
+
+    fn finish(mut self) -> Result<Plan, Conflicts> {
+        if !self.conflicts.is_empty() {
+            return Err(Conflicts(self.conflicts));
+        }
+        for (path, count) in self.retained.iter().filter(|(_, count)| *count > 0) {
+            let path = path.display();
+            self.warnings
+                .push(format!("{path} is no directory and stays, so {count} paths below it are not installed"));
+        }
+        self.warnings.extend(self.permissions.warnings());
+        self.steps.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Plan {
+            group: self.grounds.group.clone(),
+            deployment: self.grounds.deployment.clone(),
+            steps: self.steps,
+            warnings: self.warnings,
+        })
+    }
+
+    fn step(&mut self, site: &Site, change: Change, want: PathState) {
+        let found = site.place.found.as_ref();
+        if site.path.starts_with(&self.grounds.survey.own) {
+            let (path, own) = (site.target.path.clone(), self.grounds.survey.own.clone());
+            self.conflicts.push(Conflict::OwnState { path, own });
+        }
+        let fixed = found.map_or(&None, |found| &found.fixed);
+        match change {
+            Change::Create => self.check_changeable(&site.target.path, [&None, &site.place.closed]),
+            Change::Replace => self.check_changeable(&site.target.path, [fixed, &site.place.closed]),
+            Change::Attributes | Change::Touch => self.check_changeable(&site.target.path, [fixed, &None]),
+            Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => {}
+        }
+        self.steps.push(Step {
+            path: site.path.clone(),
+            change,
+            was: found.map_or(PathState::Absent, |found| found.state.clone()),
+            want,
+            identity: found.map(|found| found.identity),
+            given: None,
+            source: (site.target.role == Role::Leaf).then(|| site.target.source.clone()),
+        });
+    }
+
+    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) {
+        if let Some(reason) = reasons.into_iter().flatten().next() {
+            self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
+        }
+    }
+
+    /// What the revision and the permission entries want at a site where something new is put.
+    fn want(&mut self, site: &Site) -> PathState {
+        let Some(state) = self.grounds.index.get(&site.target.source).filter(|_| site.target.role == Role::Leaf) else {
+            let base = self.new_directory();
+            let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, base, &mut self.conflicts);
+            return PathState::Directory { attrs };
+        };
+        match state {
+            PathState::File { attrs, modified, size, sha256 } => {
+                let attrs = match self.grounds.owners.files {
+                    FileOwner::Bundle => *attrs,
+                    FileOwner::Fixed(owner) => Attrs { uid: owner.uid, gid: owner.gid, mode: attrs.mode },
+                };
+                let attrs = self.permissions.apply(&site.target.path, PathKind::File, attrs, &mut self.conflicts);
+                PathState::File { attrs, modified: *modified, size: *size, sha256: *sha256 }
+            }
+            PathState::Symlink { uid, gid, target } => {
+                let (uid, gid) = match self.grounds.owners.files {
+                    FileOwner::Bundle => (*uid, *gid),
+                    FileOwner::Fixed(owner) => (owner.uid, owner.gid),
+                };
+                PathState::Symlink { uid, gid, target: target.clone() }
+            }
+            PathState::Directory { .. } | PathState::Absent | PathState::Other => state.clone(),
+        }
+    }
+
+    fn new_directory(&self) -> Attrs {
+        let owner = self.grounds.owners.directories;
+        Attrs { uid: owner.uid, gid: owner.gid, mode: DIRECTORY_MODE }
+    }
+
+    fn is_ours(&self, site: &Site, found: &Found) -> bool {
+        self.grounds.claims.is_ours(&site.path, &found.state)
+    }
+
+    fn is_ours_at(&self, site: &Site) -> bool {
+        site.place.found.as_ref().is_some_and(|found| self.is_ours(site, found))
+    }
+}
+
+fn modified(state: &PathState) -> Option<super::Time> {
+    match state {
+        PathState::File { modified, .. } => Some(*modified),
+        _ => None,
+    }
+}

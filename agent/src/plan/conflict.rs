@@ -1,0 +1,167 @@
+//! What keeps a plan from being made. All conflicts of a plan are reported together.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::appspec::Position;
+use crate::appspec::permissions::FileObjectError;
+use crate::ids::GroupId;
+
+/// How many conflicts a message shows.
+const SHOWN: usize = 50;
+
+/// One reason why a revision cannot be installed as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Something is there that the group does not own, and the behaviour is DISALLOW.
+    #[error(
+        "{} exists already ({kind}{}); remove it, or set file_exists_behavior to OVERWRITE or RETAIN",
+        path.display(), owner.as_ref().map(|group| format!(", installed by deployment group {group}")).unwrap_or_default()
+    )]
+    Exists {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        kind: &'static str,
+        /// The other group that owns it.
+        owner: Option<GroupId>,
+    },
+    /// Two sources go to one path.
+    #[error(
+        "two sources go to {}: {} (files entry in line {}) and {} (files entry in line {}); remove one of them",
+        path.display(), first.0.display(), first.1.line, second.0.display(), second.1.line
+    )]
+    DuplicateTarget {
+        /// The path.
+        path: PathBuf,
+        /// Source in the revision and its entry.
+        first: (PathBuf, Position),
+        /// The other source and its entry.
+        second: (PathBuf, Position),
+    },
+    /// A `files` entry names something that the revision does not have.
+    #[error("line {}: the revision has no {}; correct `source`, or add it to the bundle", at.line, source_path.display())]
+    MissingSource {
+        /// As the entry names it.
+        source_path: PathBuf,
+        /// The entry.
+        at: Position,
+    },
+    /// The revision holds something that is no file, directory or symlink.
+    #[error("{} in the revision is a device, socket or pipe, which cannot be installed; leave it out of the bundle", source_path.display())]
+    UnsupportedSource {
+        /// Where in the revision.
+        source_path: PathBuf,
+    },
+    /// Two permission entries mean one path.
+    #[error(
+        "the permissions entries in lines {} and {} both mean {}; narrow one of them by `pattern`, `except` or `type`",
+        first.line, second.line, path.display()
+    )]
+    TwoPermissions {
+        /// The path.
+        path: PathBuf,
+        /// One entry.
+        first: Position,
+        /// The other.
+        second: Position,
+    },
+    /// A permission entry selects among the children of a file.
+    #[error("line {}: {}: {reason}", at.line, path.display())]
+    FileObject {
+        /// The object.
+        path: PathBuf,
+        /// What the entry has that it cannot have.
+        reason: FileObjectError,
+        /// The entry.
+        at: Position,
+    },
+    /// A permission entry asks for what this version cannot do.
+    #[error("line {}: `{key}` is not supported by this version of the agent yet; remove it, or set it in an AfterInstall script", at.line)]
+    Unsupported {
+        /// `acls` or `context`.
+        key: &'static str,
+        /// The entry.
+        at: Position,
+    },
+    /// The host has no such user or group.
+    #[error("line {}: this host has no {kind} {name:?}; create it before the deployment, or give a number", at.line)]
+    UnknownAccount {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The permission entry.
+        at: Position,
+    },
+    /// A directory that holds what the group does not own would have to go.
+    #[error(
+        "{} is a directory, and a {want} is to take its place, but it holds {count} {} that the deployment group did not install ({}); move {} away first",
+        path.display(), if *count == 1 { "entry" } else { "entries" }, listed(examples), if *count == 1 { "it" } else { "them" }
+    )]
+    ForeignEntries {
+        /// The directory.
+        path: PathBuf,
+        /// What is to be there.
+        want: &'static str,
+        /// Some of what it holds.
+        examples: Vec<PathBuf>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A symlink below a destination leads to a directory, and others than root could redirect it.
+    #[error(
+        "{} is a symlink to {} where a directory is to be; it is followed only if it and all directories above it belong to root and only root can write them; replace it by a directory",
+        path.display(), target.display()
+    )]
+    SymlinkInTheWay {
+        /// The link.
+        path: PathBuf,
+        /// Where it points.
+        target: PathBuf,
+    },
+    /// The path cannot be changed at all.
+    #[error("{} cannot be changed: {reason}", path.display())]
+    Unchangeable {
+        /// The path.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The agent's own state would be written to.
+    #[error("{} is inside the agent's own directory {}; choose another destination", path.display(), own.display())]
+    OwnState {
+        /// The path.
+        path: PathBuf,
+        /// The directory.
+        own: PathBuf,
+    },
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// All conflicts of a plan; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflicts(pub Vec<Conflict>);
+
+impl fmt::Display for Conflicts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(out, "the revision cannot be installed, and nothing was changed: {only}"),
+            many => {
+                write!(out, "the revision cannot be installed for {} reasons, and nothing was changed:", many.len())?;
+                for conflict in many.iter().take(SHOWN) {
+                    write!(out, "\n- {conflict}")?;
+                }
+                match many.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(out, "\n- and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for Conflicts {}

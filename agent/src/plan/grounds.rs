@@ -1,0 +1,129 @@
+//! What a plan is made from, gathered before and without touching anything.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::manifest::Claims;
+use super::state::{Identity, PathState};
+use super::target::{Index, Target};
+use crate::appspec::AppSpec;
+use crate::deployment::FileExistsBehavior;
+use crate::ids::{DeploymentId, GroupId};
+
+/// Everything that a plan depends on.
+#[derive(Clone, Debug)]
+pub struct Grounds<'a> {
+    /// The group.
+    pub group: &'a GroupId,
+    /// The deployment.
+    pub deployment: &'a DeploymentId,
+    /// What the author wants.
+    pub appspec: &'a AppSpec,
+    /// What the revision holds.
+    pub index: &'a Index,
+    /// What to do about paths that exist; the AppSpec's own value goes before it.
+    pub file_exists: FileExistsBehavior,
+    /// To whom things belong that no permission entry gives to somebody.
+    pub owners: Owners,
+    /// Who owns what now.
+    pub claims: &'a Claims,
+    /// What is there.
+    pub survey: &'a Survey,
+}
+
+/// What was found on the host.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The targets, each with what is in its place.
+    pub sites: Vec<Site>,
+    /// What the group owns, as it is now.
+    pub owned: BTreeMap<PathBuf, Place>,
+    /// The accounts that the permission entries name; those that the host lacks are missing.
+    pub accounts: Accounts,
+    /// The agent's own directory, in which nothing may be installed.
+    pub own: PathBuf,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// A target and its place.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The target.
+    pub target: Target,
+    /// Where it really is: without symlinks on the way.
+    pub path: PathBuf,
+    /// What is there.
+    pub place: Place,
+}
+
+/// A path on the host.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// What is there, if anything.
+    pub found: Option<Found>,
+    /// Why nothing can be made, replaced or removed in its directory.
+    pub closed: Option<String>,
+}
+
+/// What was found at a path.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its state; the digest is there where the size is what is wanted.
+    pub state: PathState,
+    /// Which inode it is.
+    pub identity: Identity,
+    /// Its names: a file with several is shared with paths that the deployment knows nothing of.
+    pub links: u64,
+    /// Why it cannot be replaced or removed.
+    pub fixed: Option<String>,
+    /// What a directory holds that the group does not own; looked for only where a directory has to go.
+    pub foreign: Foreign,
+    /// Whether a symlink leads to a directory.
+    pub leads_to_directory: bool,
+}
+
+/// Entries that somebody else put into a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// A few of them.
+    pub examples: Vec<PathBuf>,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// Users and groups by the names that the permission entries use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Users.
+    pub users: BTreeMap<String, u32>,
+    /// Groups.
+    pub groups: BTreeMap<String, u32>,
+}
+
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// To whom installed things belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owners {
+    /// Files and symlinks.
+    pub files: FileOwner,
+    /// Directories that a deployment makes.
+    pub directories: Owner,
+}
+
+/// To whom files and symlinks belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOwner {
+    /// As the bundle has it.
+    Bundle,
+    /// All to one.
+    Fixed(Owner),
+}

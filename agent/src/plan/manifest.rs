@@ -1,0 +1,134 @@
+//! What a deployment owns on the host, and who owns a path when several groups name it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::path_text;
+use super::state::{Attrs, PathState};
+use crate::ids::{DeploymentId, GroupId};
+
+/// Everything that a group's installed deployment put on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The group.
+    pub group: GroupId,
+    /// The deployment that installed it.
+    pub deployment: DeploymentId,
+    /// Counts the installs on this host: of two groups that name one path, the later install has it.
+    pub serial: u64,
+    /// When it was installed; for people.
+    pub at: Timestamp,
+    /// What is owned, in the order of paths: a directory comes before what is in it.
+    pub entries: Vec<Owned>,
+}
+
+/// One owned path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// Absolute, without symlinks on the way.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// As it was installed.
+    pub state: PathState,
+}
+
+/// Who owns what before an install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    ours: BTreeMap<PathBuf, Claim>,
+    others: BTreeMap<PathBuf, GroupId>,
+}
+
+/// What is known of a path that the group owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A directory, with the attributes that it was given.
+    Directory(Attrs),
+    /// A file or symlink.
+    Leaf,
+    /// Another agent made it and did not say what it is.
+    Unknown,
+}
+
+impl Claims {
+    /// From the group's own manifest and those of all other groups.
+    pub fn new(ours: Option<&Manifest>, others: &[Manifest]) -> Self {
+        let mut claims = Self::default();
+        let serial = ours.map_or(0, |manifest| manifest.serial);
+        if let Some(manifest) = ours {
+            claims.ours =
+                manifest.entries.iter().map(|owned| (owned.path.clone(), Claim::from(&owned.state))).collect();
+        }
+        let mut others: Vec<&Manifest> = others.iter().collect();
+        others.sort_by_key(|manifest| manifest.serial);
+        for manifest in others {
+            for owned in manifest.entries.iter().filter(|owned| !owned.state.is_directory()) {
+                if manifest.serial > serial {
+                    claims.ours.remove(&owned.path);
+                }
+                if !claims.ours.contains_key(&owned.path) {
+                    claims.others.insert(owned.path.clone(), manifest.group.clone());
+                }
+            }
+        }
+        claims
+    }
+
+    /// Takes over from an agent that left only a list of paths, all absolute and without symlinks on
+    /// the way. What another group owns stays with that group.
+    pub fn take_over(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        for path in paths {
+            if !self.others.contains_key(&path) {
+                self.ours.entry(path).or_insert(Claim::Unknown);
+            }
+        }
+    }
+
+    /// The group's own paths, in order.
+    pub fn ours(&self) -> impl DoubleEndedIterator<Item = (&Path, &Claim)> {
+        self.ours.iter().map(|(path, claim)| (path.as_path(), claim))
+    }
+
+    /// Whether what was found at the path is what the group put there.
+    pub fn is_ours(&self, path: &Path, found: &PathState) -> bool {
+        self.ours.get(path).is_some_and(|claim| claim.covers(found))
+    }
+
+    /// The attributes that the group gave a directory of its own.
+    pub fn directory(&self, path: &Path) -> Option<Attrs> {
+        match self.ours.get(path) {
+            Some(Claim::Directory(attrs)) => Some(*attrs),
+            _ => None,
+        }
+    }
+
+    /// The other group that owns the path.
+    pub fn owner(&self, path: &Path) -> Option<&GroupId> {
+        self.others.get(path)
+    }
+}
+
+impl Claim {
+    /// Whether something of this kind can be what was claimed. A directory in a file's place was made
+    /// by somebody else, and the other way round.
+    pub fn covers(&self, found: &PathState) -> bool {
+        match (self, found) {
+            (_, PathState::Absent | PathState::Other) => false,
+            (Self::Directory(_), PathState::Directory { .. }) | (Self::Unknown, _) => true,
+            (Self::Leaf, PathState::File { .. } | PathState::Symlink { .. }) => true,
+            (Self::Directory(_), _) | (Self::Leaf, PathState::Directory { .. }) => false,
+        }
+    }
+}
+
+impl From<&PathState> for Claim {
+    fn from(state: &PathState) -> Self {
+        match state {
+            PathState::Directory { attrs } => Self::Directory(*attrs),
+            _ => Self::Leaf,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What an install will change, as data, before it changes anything.
+//!
+//! A [`Plan`] is an ordered list of paths, each with the state that it is to have and the state that
+//! it has. It is a pure function of its [`Grounds`].
+
+pub mod conflict;
+pub mod grounds;
+pub mod manifest;
+pub mod path_text;
+mod permission;
+pub mod state;
+pub mod target;
+
+mod build;
+mod show;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use build::build;
+pub use conflict::{Conflict, Conflicts};
+pub use grounds::Grounds;
+pub use manifest::{Claims, Manifest, Owned};
+pub use state::{Attrs, Identity, PathState, Sha256, Time};
+pub use target::{Index, Role, Target, expand};
+
+use crate::ids::{DeploymentId, GroupId};
+
+/// What an install will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The group.
+    pub group: GroupId,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// What happens at each path, in the order of paths: a directory comes before what is in it.
+    pub steps: Vec<Step>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// What happens at one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Absolute, without symlinks on the way.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// What happens.
+    pub change: Change,
+    /// What is there now.
+    pub was: PathState,
+    /// What is to be there.
+    pub want: PathState,
+    /// Which inode is there now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// What the group gave a directory, where somebody else changed that since and the change stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Attrs>,
+    /// Where in the revision it comes from, relative to its root.
+    #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+}
+
+/// What happens at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Nothing is there, something will be.
+    Create,
+    /// Something else takes the place of what is there.
+    Replace,
+    /// What the group installed earlier goes.
+    Remove,
+    /// A directory that the group made goes, if nothing is left in it.
+    RemoveDirectory,
+    /// A directory of the group gets another owner or mode.
+    Attributes,
+    /// The content is as it should be; only the modification time is set.
+    Touch,
+    /// All is as it should be.
+    Keep,
+    /// Somebody else's is there and stays, as RETAIN says. The deployment does not own it.
+    Retain,
+}
+
+impl Plan {
+    /// The steps that change something.
+    pub fn changes(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !matches!(step.change, Change::Keep | Change::Retain))
+    }
+
+    /// What the deployment owns once it is installed.
+    pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
+        let owned = |step: &Step| match step.change {
+            Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
+                let state = step.given.map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
+                Some(Owned { path: step.path.clone(), state })
+            }
+            Change::Remove | Change::RemoveDirectory | Change::Retain => None,
+        };
+        Manifest {
+            group: self.group.clone(),
+            deployment: self.deployment.clone(),
+            serial,
+            at,
+            entries: self.steps.iter().filter_map(owned).collect(),
+        }
+    }
+}
+
+impl Step {
+    /// Whether something new is made beside the path, to be put in its place.
+    pub fn is_staged(&self) -> bool {
+        matches!(self.change, Change::Create | Change::Replace)
+    }
+
+    /// Whether a directory is put in place here together with all that is new in it.
+    pub fn is_tree(&self) -> bool {
+        self.is_staged() && self.want.is_directory()
+    }
+}
+
+/// The steps in groups: each is one that stands for itself, with its number, followed by those that
+/// happen within the new directory that it puts in place.
+pub fn trees(steps: &[Step]) -> impl Iterator<Item = (usize, &Step, &[Step])> {
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        let (first, rest) = steps.get(number..)?.split_first()?;
+        let members = if first.is_tree() { count_below(&first.path, rest) } else { 0 };
+        let at = number;
+        number += 1 + members;
+        Some((at, first, rest.get(..members).unwrap_or_default()))
+    })
+}
+
+fn count_below(root: &Path, steps: &[Step]) -> usize {
+    steps.iter().take_while(|step| step.path.starts_with(root)).count()
+}

@@ -1,0 +1,95 @@
+//! The `files` section applied to a revision: which paths it is about.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::conflict::Conflict;
+use super::state::PathState;
+use crate::appspec::{AppSpec, FileMapping, Position};
+
+/// What a revision holds, by path relative to its root; the root itself is the empty path. States are
+/// as the bundle has them; files that are to be installed have their digest.
+pub type Index = BTreeMap<PathBuf, PathState>;
+
+/// One path that an AppSpec names, as it names it: symlinks on the way are not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What it is to be.
+    pub role: Role,
+    /// Where in the revision it comes from.
+    pub source: PathBuf,
+    /// The `files` entry.
+    pub entry: Position,
+}
+
+/// What a target is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A destination, or a directory above one: made where it is missing, followed where it is a link.
+    Way,
+    /// A directory of the revision.
+    Directory,
+    /// A file or symlink of the revision.
+    Leaf,
+}
+
+/// All targets in the order of paths, directories once; what the entries name and the revision lacks
+/// is a conflict.
+pub fn expand(appspec: &AppSpec, index: &Index, conflicts: &mut Vec<Conflict>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for mapping in &appspec.files {
+        match index.get(mapping.source.as_path()) {
+            None => conflicts
+                .push(Conflict::MissingSource { source_path: mapping.source.as_path().to_owned(), at: mapping.at }),
+            Some(state) => expand_one(mapping, state, index, &mut targets, conflicts),
+        }
+    }
+    targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
+    targets.dedup_by(|later, earlier| {
+        later.path == earlier.path && later.role != Role::Leaf && earlier.role != Role::Leaf
+    });
+    targets
+}
+
+fn expand_one(
+    mapping: &FileMapping,
+    state: &PathState,
+    index: &Index,
+    targets: &mut Vec<Target>,
+    conflicts: &mut Vec<Conflict>,
+) {
+    let (source, destination) = (mapping.source.as_path(), mapping.destination.as_path());
+    let target = |path: &Path, role, source: &Path| Target {
+        path: path.to_owned(),
+        role,
+        source: source.to_owned(),
+        entry: mapping.at,
+    };
+    for way in destination.ancestors().filter(|way| way.parent().is_some()) {
+        targets.push(target(way, Role::Way, source));
+    }
+    if !state.is_directory() {
+        let name = source.file_name().unwrap_or_default();
+        push(target(&destination.join(name), Role::Leaf, source), state, targets, conflicts);
+        return;
+    }
+    for (path, state) in index.range(source.to_owned()..).take_while(|(path, _)| path.starts_with(source)) {
+        let Ok(relative) = path.strip_prefix(source) else { continue };
+        if relative.as_os_str().is_empty() {
+            continue;
+        }
+        let role = if state.is_directory() { Role::Directory } else { Role::Leaf };
+        push(target(&destination.join(relative), role, path), state, targets, conflicts);
+    }
+}
+
+fn push(target: Target, state: &PathState, targets: &mut Vec<Target>, conflicts: &mut Vec<Conflict>) {
+    match state {
+        PathState::Other | PathState::Absent => {
+            conflicts.push(Conflict::UnsupportedSource { source_path: target.source });
+        }
+        _ => targets.push(target),
+    }
+}
