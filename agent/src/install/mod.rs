@@ -29,7 +29,7 @@ pub use space::{Amount, Shortage};
 
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
-use crate::disk::{self, Dir, Lock, Mounts};
+use crate::disk::{self, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
@@ -37,7 +37,7 @@ use crate::plan::conflict::Conflicts;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
 use crate::plan::{self, Plan};
 use crate::revision::Revision;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 use transaction::{Phase, Transaction};
 
 /// What to install, and where.
@@ -202,7 +202,7 @@ pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
 /// Takes the lock on all paths, and first settles whatever was cut off.
 pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
-    Dir::open_or_create(request.layout.locks(), 0o700).map_err(Cause::from)?;
+    store::prepare(request.layout).map_err(Cause::from)?;
     let _paths = Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?;
     let settled = settle::settle_all(request.layout).map_err(Cause::Leftover)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;

@@ -219,6 +219,15 @@ pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
+/// Whether this process may give files away; where not, the test that asks says so and is skipped.
+pub(super) fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped, since it takes root");
+    }
+    is_root
+}
+
 pub(super) fn id(deployment: &str) -> DeploymentId {
     DeploymentId::parse(deployment).unwrap()
 }
