@@ -1,1 +1,4 @@
-//! tests come here
+//! Holds the wire types to the golden files, in both directions, and the reports to their bounds.
+
+mod diagnostics;
+mod golden;

@@ -1,12 +1,27 @@
 //! The `hooks` section.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Position;
+use super::{Position, files, warn_of_unknown};
 use crate::deployment::RelativePath;
+use crate::ids::EventName;
+use crate::lifecycle::{HOOK_EVENTS, SERVICE_EVENTS};
+use crate::yaml::{Entry, Node, Report, nearest, quoted};
 
 /// How long a script may run if its entry does not say.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Longer than any deployment; keeps deadlines far from overflow.
+const LONGEST_TIMEOUT: u64 = i32::MAX as u64;
+
+/// Events that the agent carries out itself.
+const AGENT_EVENTS: [&str; 2] = ["DownloadBundle", "Install"];
+
+const KEYS: [&str; 8] = ["location", "timeout", "runas", "sudo", "environment", "args", "memory_max", "cpu_quota"];
+
+/// Keys of ours that this version reads but does not act on.
+const WITHOUT_EFFECT: [&str; 4] = ["environment", "args", "memory_max", "cpu_quota"];
 
 /// One script of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,4 +47,121 @@ pub enum Sudo {
     Yes,
     /// It did not.
     No,
+}
+
+/// Reads the section. Events without scripts are left out, and those whose scripts never run.
+pub(super) fn read(section: &Node, report: &mut Report) -> BTreeMap<EventName, Vec<Script>> {
+    let Some(fields) = section.fields("`hooks` as a mapping of event names to lists of scripts", report) else {
+        return BTreeMap::new();
+    };
+    let mut hooks = BTreeMap::new();
+    for entry in fields.rest() {
+        if entry.value.is_null() {
+            continue;
+        }
+        let Some(event) = event(entry, report) else { continue };
+        let expected = format!("the scripts of `{event}` as a list, each beginning with `- location:`");
+        let scripts: Vec<_> =
+            entry.value.items(&expected, report).iter().filter_map(|node| script(node, report)).collect();
+        if !scripts.is_empty() {
+            hooks.insert(event, scripts);
+        }
+    }
+    hooks
+}
+
+/// Other agents ignore what they do not know here, so nothing of it fails a deployment.
+fn event(entry: &Entry, report: &mut Report) -> Option<EventName> {
+    let name = entry.key.as_str();
+    if SERVICE_EVENTS.contains(&name) || AGENT_EVENTS.contains(&name) {
+        let message = format!("`{name}` takes no scripts, these never run: use `Before{name}` or `After{name}`");
+        // DownloadBundle is the one without events of its own around it.
+        let alone = "`DownloadBundle` takes no scripts, these never run: use `BeforeInstall`";
+        report.warn(entry.at, if name == "DownloadBundle" { alone.to_owned() } else { message });
+        return None;
+    }
+    let Ok(event) = EventName::parse(name) else {
+        let message = format!(
+            "{} cannot be the name of an event (1 to 64 letters and digits), its scripts never run",
+            quoted(name)
+        );
+        report.warn(entry.at, with_guess(message, name));
+        return None;
+    };
+    if !HOOK_EVENTS.contains(&name) && nearest(name, HOOK_EVENTS).is_some() {
+        let message = format!("`{name}` is taken for an event of your own");
+        report.warn(entry.at, with_guess(message, name));
+    }
+    Some(event)
+}
+
+fn with_guess(message: String, name: &str) -> String {
+    match nearest(name, HOOK_EVENTS) {
+        Some(known) => format!("{message}; did you mean `{known}`?"),
+        None => message,
+    }
+}
+
+fn script(node: &Node, report: &mut Report) -> Option<Script> {
+    let mut fields = node.fields("a script: a mapping with `location`", report)?;
+    let location =
+        fields.required("location", "`location`, the script's path in the revision", report).and_then(|value| {
+            value.parsed(report, |text| {
+                let location = files::inside("location", text)?;
+                if location.is_root() {
+                    return Err("`location` as the path of a script in the revision".to_owned());
+                }
+                Ok((location, text.to_owned()))
+            })
+        });
+    let timeout = match fields.value("timeout") {
+        Some(value) => value.parsed(report, timeout),
+        None => Some(DEFAULT_TIMEOUT),
+    };
+    let runas = fields.value("runas").map(|value| value.parsed(report, user));
+    let sudo = match fields.value("sudo") {
+        None => Some(Sudo::No),
+        Some(value) => sudo(value, report),
+    };
+    for key in WITHOUT_EFFECT {
+        if let Some(entry) = fields.take(key) {
+            report.warn(entry.at, format!("`{key}` has no effect in this version: the script runs without it"));
+        }
+    }
+    let at = fields.at();
+    warn_of_unknown(fields, &KEYS, report);
+    let (location, written) = location?;
+    Some(Script {
+        location,
+        written,
+        timeout: timeout?,
+        runas: runas.map_or(Some(None), |r| r.map(Some))?,
+        sudo: sudo?,
+        at,
+    })
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds @ 1..=LONGEST_TIMEOUT) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("`timeout` as whole seconds from 1 to {LONGEST_TIMEOUT}")),
+    }
+}
+
+fn user(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains([':', '\0', '\n']) {
+        return Err("`runas` as a user's name".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn sudo(value: &Node, report: &mut Report) -> Option<Sudo> {
+    match value.scalar().and_then(crate::yaml::Scalar::as_bool) {
+        Some(true) => Some(Sudo::Yes),
+        Some(false) => Some(Sudo::No),
+        None => {
+            report.expected(value.at, "`sudo` as true or false", value.describe());
+            None
+        }
+    }
 }

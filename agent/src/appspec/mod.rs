@@ -6,28 +6,24 @@
 pub mod acl;
 pub mod files;
 pub mod hooks;
+mod locate;
 pub mod mode;
 pub mod pattern;
 pub mod permissions;
 pub mod selinux;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub use files::{Destination, FileMapping};
 pub use hooks::Script;
+pub use locate::{AppSpecNotFound, locate};
 pub use permissions::{AclEntry, Mode, PathKind, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
 
 use crate::deployment::FileExistsBehavior;
 use crate::ids::EventName;
-
-/// Line and column in a file, both from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-}
+pub use crate::yaml::Position;
+use crate::yaml::{self, Budget, Fields, Findings, Node, Report, Value, Warning, nearest, quoted};
 
 /// A whole AppSpec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,3 +37,116 @@ pub struct AppSpec {
     /// Scripts of each event, in the order in which they run. Events without scripts are left out.
     pub hooks: BTreeMap<EventName, Vec<Script>>,
 }
+
+/// An AppSpec and what in its file does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What the author wants.
+    pub spec: AppSpec,
+    /// What is ignored: other agents ignore it too, so it does not fail a deployment.
+    pub warnings: Vec<Warning>,
+}
+
+/// Parses an AppSpec file; `file` is its name in the revision, for the messages.
+pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
+    let errors = |findings| AppSpecErrors { file: file.to_owned(), findings };
+    let root = yaml::parse(text, Budget::FILE).map_err(errors)?;
+    let mut report = Report::default();
+    match (read(&root, &mut report), report.findings.is_empty()) {
+        (Some(spec), true) => Ok(Parsed { spec, warnings: report.warnings }),
+        _ => Err(errors(report.findings)),
+    }
+}
+
+/// All mistakes of an AppSpec file. Shown as one line for each, `appspec.yml:12:9: expected …, found …`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct AppSpecErrors {
+    /// The file's name in the revision.
+    pub file: String,
+    /// The mistakes, in the file's order.
+    pub findings: Findings,
+}
+
+impl fmt::Display for AppSpecErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.in_file(&self.file).fmt(out)
+    }
+}
+
+const KEYS: [&str; 6] = ["version", "os", "files", "file_exists_behavior", "permissions", "hooks"];
+
+fn read(root: &Node, report: &mut Report) -> Option<AppSpec> {
+    let mut fields = root.fields("an AppSpec: a mapping with `version`, `os`, `files` and `hooks`", report)?;
+    if let Some(resources) = fields.take("resources").or_else(|| fields.take("Resources")) {
+        // Nothing else in the file is for this agent, so nothing else in it is a mistake.
+        let found = format!("`{}`: this file is for {}", resources.key, platform(&resources.value));
+        report.expected(resources.at, "an AppSpec for EC2 or on-premises hosts", found);
+        return None;
+    }
+    if let Some(value) = fields.required("version", "`version: 0.0`", report) {
+        value.parsed(report, version);
+    }
+    if let Some(value) = fields.required("os", "`os: linux`", report) {
+        value.parsed(report, os);
+    }
+    let behavior = fields.value("file_exists_behavior").and_then(|value| {
+        value.parsed(report, |text| {
+            FileExistsBehavior::parse(text)
+                .ok_or_else(|| "`file_exists_behavior` as DISALLOW, OVERWRITE or RETAIN".to_owned())
+        })
+    });
+    let spec = AppSpec {
+        files: fields.value("files").map(|section| files::read(section, report)).unwrap_or_default(),
+        file_exists_behavior: behavior,
+        permissions: fields.value("permissions").map(|section| permissions::read(section, report)).unwrap_or_default(),
+        hooks: fields.value("hooks").map(|section| hooks::read(section, report)).unwrap_or_default(),
+    };
+    warn_of_unknown(fields, &KEYS, report);
+    Some(spec)
+}
+
+/// The version in any spelling of the number zero, `0.0` or `"0.0"`.
+fn version(text: &str) -> Result<(), String> {
+    let zero = text.contains('0') && text.matches('.').count() <= 1 && text.chars().all(|c| matches!(c, '0' | '.'));
+    if zero { Ok(()) } else { Err("`version` as 0.0, the only one there is".to_owned()) }
+}
+
+fn os(text: &str) -> Result<(), String> {
+    match text {
+        "linux" => Ok(()),
+        "windows" => Err("`os` as linux, since this agent deploys to Linux hosts alone".to_owned()),
+        _ => Err("`os` as linux".to_owned()),
+    }
+}
+
+/// The platform that the `resources` of an AppSpec are for.
+fn platform(resources: &Node) -> &'static str {
+    fn names(node: &Node, prefix: &str) -> bool {
+        match &node.value {
+            Value::Scalar(scalar) => scalar.text.starts_with(prefix),
+            Value::Sequence(items) => items.iter().any(|item| names(item, prefix)),
+            Value::Mapping(entries) => entries.iter().any(|entry| names(&entry.value, prefix)),
+        }
+    }
+    if names(resources, "AWS::Lambda::") {
+        "AWS Lambda"
+    } else if names(resources, "AWS::ECS::") {
+        "Amazon ECS"
+    } else {
+        "AWS Lambda or Amazon ECS"
+    }
+}
+
+/// What is left of a mapping is ignored, and said to be.
+fn warn_of_unknown(fields: Fields<'_>, known: &[&'static str], report: &mut Report) {
+    for entry in fields.rest() {
+        let guess = match nearest(&entry.key, known.iter().copied()) {
+            Some(name) => format!("; did you mean `{name}`?"),
+            None => String::new(),
+        };
+        report.warn(entry.at, format!("the unknown key {} is ignored{guess}", quoted(&entry.key)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The deployment specification, parsed into types that cannot be wrong.
 
+pub mod envelope;
 pub mod revision;
 
 use std::fmt;
@@ -158,23 +159,20 @@ pub enum SpecError {
     },
 }
 
-/// Where a specification came from, which decides the sources that it may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// From a service: no local sources.
-    Service,
-    /// Made by this process for a local deploy.
-    Local,
-}
-
 impl DeploymentSpec {
-    /// Parses the signed content.
-    pub fn from_json(text: &[u8], origin: Origin) -> Result<Self, SpecError> {
-        Self::from_wire(serde_json::from_slice(text)?, origin)
+    /// Parses the signed content of a service's specification.
+    pub fn from_json(text: &[u8]) -> Result<Self, SpecError> {
+        let mut spec: wire::DeploymentSpecification = serde_json::from_slice(text)?;
+        let source = RevisionSource::from_wire(spec.revision.take().unwrap_or_default())?;
+        Self::parse(spec, source)
     }
 
-    /// Turns the wire form into the domain's.
-    pub fn from_wire(spec: wire::DeploymentSpecification, origin: Origin) -> Result<Self, SpecError> {
+    /// A specification that this process makes up for itself; `spec` need not name a revision.
+    pub fn local(spec: wire::DeploymentSpecification, source: RevisionSource) -> Result<Self, SpecError> {
+        Self::parse(spec, source)
+    }
+
+    fn parse(spec: wire::DeploymentSpecification, source: RevisionSource) -> Result<Self, SpecError> {
         let rollback = spec.deployment_creator.as_deref() == Some("codeDeployRollback");
         let blue_green = match spec.deployment_type.as_deref() {
             None | Some("" | "IN_PLACE") => false,
@@ -213,7 +211,7 @@ impl DeploymentSpec {
                 .filter(|id| !id.is_empty())
                 .map(|id| DeploymentId::parse(&id))
                 .transpose()?,
-            source: RevisionSource::from_wire(spec.revision.unwrap_or_default(), origin)?,
+            source,
             github_token: spec.github_access_token.map(Secret::new),
         })
     }

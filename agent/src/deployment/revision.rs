@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use slipway_protocol::specification as wire;
 
-use super::{Origin, SpecError, required, value};
+use super::{SpecError, required, value};
 use crate::ids::DeploymentId;
 
 /// Where the revision is.
@@ -95,22 +95,13 @@ impl fmt::Display for BundleType {
 }
 
 impl RevisionSource {
-    pub(super) fn from_wire(revision: wire::Revision, origin: Origin) -> Result<Self, SpecError> {
+    /// A service can name S3 and GitHub; what is on the host already is not its to read.
+    pub(super) fn from_wire(revision: wire::Revision) -> Result<Self, SpecError> {
         let kind = required(revision.revision_type, "Revision.RevisionType")?;
-        match (kind.as_str(), origin) {
-            ("S3", _) => s3(revision.s3_revision.unwrap_or_default()).map(Self::S3),
-            ("GitHub", _) => github(revision.github_revision.unwrap_or_default()).map(Self::GitHub),
-            ("Local File", Origin::Local) => {
-                let local = revision.local_revision.unwrap_or_default();
-                Ok(Self::LocalFile { bundle_type: bundle_type(local.bundle_type)?, path: location(local.location)? })
-            }
-            ("Local Directory", Origin::Local) => {
-                Ok(Self::LocalDirectory { path: location(revision.local_revision.unwrap_or_default().location)? })
-            }
-            (other, Origin::Service) => Err(value("Revision.RevisionType", other, "S3 or GitHub")),
-            (other, Origin::Local) => {
-                Err(value("Revision.RevisionType", other, "S3, GitHub, Local File or Local Directory"))
-            }
+        match kind.as_str() {
+            "S3" => s3(revision.s3_revision.unwrap_or_default()).map(Self::S3),
+            "GitHub" => github(revision.github_revision.unwrap_or_default()).map(Self::GitHub),
+            other => Err(value("Revision.RevisionType", other, "S3 or GitHub")),
         }
     }
 }
@@ -157,13 +148,4 @@ fn url_name(text: String, member: &'static str) -> Result<String, SpecError> {
 fn bundle_type(name: Option<String>) -> Result<BundleType, SpecError> {
     let name = required(name, "BundleType")?;
     BundleType::parse(&name).ok_or_else(|| value("BundleType", &name, "tar, tgz or zip"))
-}
-
-fn location(location: Option<String>) -> Result<PathBuf, SpecError> {
-    let text = required(location, "LocalRevision.Location")?;
-    if text.starts_with('/') {
-        Ok(text.into())
-    } else {
-        Err(value("LocalRevision.Location", &text, "an absolute path"))
-    }
 }

@@ -12,7 +12,7 @@ fn spec() -> Value {
 }
 
 fn parse(spec: &Value) -> Result<DeploymentSpec, SpecError> {
-    DeploymentSpec::from_json(spec.to_string().as_bytes(), Origin::Service)
+    DeploymentSpec::from_json(spec.to_string().as_bytes())
 }
 
 #[test]
@@ -52,8 +52,7 @@ fn a_service_cannot_name_local_sources() {
     let mut spec = spec();
     spec["Revision"] =
         json!({"RevisionType": "Local File", "LocalRevision": {"Location": "/etc/shadow", "BundleType": "tar"}});
-    assert!(parse(&spec).is_err());
-    assert!(DeploymentSpec::from_json(spec.to_string().as_bytes(), Origin::Local).is_ok());
+    assert!(parse(&spec).unwrap_err().to_string().contains("S3 or GitHub"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -55,8 +56,12 @@ fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32) -> Result<()>
 
 /// Reads a whole file of at most `limit` bytes; a longer one is an error.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|source| Error::new("read", path, source))?;
+    read_open(file, path, limit)
+}
+
+fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
     let fail = |source| Error::new("read", path, source);
-    let file = std::fs::File::open(path).map_err(fail)?;
     if file.metadata().map_err(fail)?.is_dir() {
         return Err(fail(std::io::ErrorKind::IsADirectory.into()));
     }
@@ -67,6 +72,12 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
     }
     Ok(content)
+}
+
+/// As [`read_bounded`], for a file below an open directory, reached without following a symlink.
+pub fn read_bounded_at(dir: &Dir, relative: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = dir.open_file(relative)?;
+    read_open(file, &dir.path().join(relative), limit)
 }
 
 /// As [`read_bounded`], but a file that does not exist is nothing.

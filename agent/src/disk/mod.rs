@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this module is what the others are to use instead")]
 
+mod append;
 mod attributes;
 mod copy;
 mod dir;
@@ -16,19 +17,28 @@ mod lock;
 mod log;
 mod mounts;
 mod rename;
+mod reserve;
+mod reserved;
+mod resolve;
 mod space;
+mod staged;
 mod sync;
 
+pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
 pub use copy::copy;
 pub use dir::{Dir, Entry, Kind, Stat};
 pub use error::{Error, Result};
 pub use facts::Facts;
-pub use file::{read_bounded, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic};
+pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
 pub use mounts::{Mount, Mounts};
+pub use reserve::{available, reserve};
+pub use reserved::Reserved;
+pub use resolve::{is_mounted_noexec, resolve_beneath};
 pub use space::Space;
+pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
 pub use sync::{Syncfs, sync_file};
 
 #[cfg(test)]

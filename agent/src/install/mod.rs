@@ -10,6 +10,7 @@ mod accounts;
 mod apply;
 mod claims;
 mod clean;
+mod display;
 mod follow;
 mod index;
 mod names;

@@ -1,7 +1,6 @@
 //! Finishing or undoing what an earlier life left, by what is on the disk. The same code puts things
 //! back when an install fails.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::root::{Root, identity};
@@ -49,28 +48,6 @@ pub struct Drift {
     pub path: PathBuf,
     /// What was found.
     pub found: String,
-}
-
-impl fmt::Display for Settled {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.install {
-            Some((group, deployment)) => {
-                write!(out, "the install of deployment {deployment} (group {group}) had been cut off: ")?;
-            }
-            None => out.write_str("an install had been cut off: ")?,
-        }
-        match &self.ending {
-            Ending::Discarded => out.write_str("it had not changed anything")?,
-            Ending::RolledBack => out.write_str("everything was put back as it was before it")?,
-            Ending::Completed => out.write_str("it was complete, and what was left to do was done")?,
-            Ending::Waiting { mount_point } => write!(
-                out,
-                "it waits for the file system of {}, which is not there as it was then; mount it",
-                mount_point.display()
-            )?,
-        }
-        self.drift.iter().try_for_each(|drift| write!(out, "; {drift}"))
-    }
 }
 
 /// Why something that was cut off could not be settled. It will be tried again.

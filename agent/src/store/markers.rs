@@ -113,6 +113,16 @@ pub fn mark_last_good(layout: &Layout, group: &GroupId, deployment: &DeploymentI
     })
 }
 
+/// Takes a deployment out of those that a rollback can go back to: an event after its Install failed.
+pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Result<(), StoreError> {
+    if read_markers(layout, group)?.good.iter().any(|mark| mark.deployment == *deployment) {
+        update(&layout.markers(group), |markers: &mut Markers| {
+            markers.good.retain(|mark| mark.deployment != *deployment);
+        })?;
+    }
+    Ok(())
+}
+
 fn mark(deployment: &DeploymentId) -> Mark {
     Mark { deployment: deployment.clone(), at: Timestamp::now() }
 }

@@ -16,7 +16,9 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use manifests::{groups, read_manifest};
-pub use markers::{Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers};
+pub use markers::{
+    Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers, withdraw_good,
+};
 pub use retention::{Retention, retain};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without a member

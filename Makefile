@@ -1,0 +1,55 @@
+# Everything that one does with a checkout. `make help` lists it.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# Where cargo-deny and the venv of the interop tests go; beside the build, so that they survive with it.
+TOOLS := $(CARGO_TARGET_DIR)/tools
+CARGO_DENY_VERSION := 0.20.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: ## Control service, agent and three deployments, for real; KEEP=1 leaves them running
+	@tests/prepare demo
+	@$(CARGO) build --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/demo" $(if $(filter-out 0,$(KEEP)),--keep)
+
+.PHONY: test
+test: ## All tests, installing what they need where that can be done (Debian and Ubuntu, as root)
+	@tests/prepare test
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) test --workspace
+
+.PHONY: bench
+bench: ## Latency and memory against their figures, with a release build; fails beyond them
+	@tests/prepare demo
+	$(CARGO) build --release --workspace --bins
+	@"$(CARGO_TARGET_DIR)/release/bench"
+
+.PHONY: lint
+lint: ## Formatting, clippy and the policy for dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory deny
+
+.PHONY: deny
+deny: $(TOOLS)/bin/cargo-deny
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --all-features check bans licenses sources
+	@if PATH="$(TOOLS)/bin:$$PATH" timeout 120 $(CARGO) deny fetch db 2>/dev/null; then \
+	    PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check --disable-fetch advisories; \
+	else \
+	    echo "advisories: not checked, the RustSec database cannot be reached from here"; \
+	fi
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-deny
+	rm -rf "$(TOOLS)/build"
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,209 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::disk;
+use crate::http::ClientError;
+use crate::identity::{IdentityError, SignError};
+use crate::ids::DeploymentId;
+
+/// Why a bundle was not acquired.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// There are no credentials to fetch it with.
+    #[error("the bundle cannot be fetched: {0}")]
+    Identity(#[from] IdentityError),
+    /// There is no client to fetch it with.
+    #[error("the bundle cannot be fetched: {0}")]
+    Client(#[from] ClientError),
+    /// The request could not be signed.
+    #[error("the bundle cannot be fetched: {0}")]
+    Sign(#[from] SignError),
+    /// Bucket or key cannot be part of an address.
+    #[error("the bundle {object} cannot be fetched: {reason}")]
+    Address {
+        /// Bucket and key.
+        object: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The service refuses.
+    #[error("the bundle {object} was not given to {caller}: {refusal}")]
+    Refused {
+        /// Bucket, key and version.
+        object: String,
+        /// The access key that asked, and where it came from.
+        caller: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The object is not what the deployment was made for.
+    #[error(
+        "the bundle {object} is not the one that the deployment was made for: \
+         its ETag is {found}, expected {expected}; deploy the object as it is now, or restore that version of it"
+    )]
+    Changed {
+        /// Bucket, key and version.
+        object: String,
+        /// The specification's ETag.
+        expected: String,
+        /// The answer's, or that the service found another one.
+        found: String,
+    },
+    /// No way to the service, or it kept failing.
+    #[error("the bundle {object} could not be fetched in {tries} tries: {last}")]
+    Unreachable {
+        /// Bucket, key and version.
+        object: String,
+        /// How often it was tried.
+        tries: u32,
+        /// What the last try met.
+        last: String,
+    },
+    /// The answer kept breaking off.
+    #[error("the bundle {object} is truncated: {received} of {expected} bytes came in {tries} tries ({last})")]
+    Truncated {
+        /// Bucket, key and version.
+        object: String,
+        /// Bytes that were announced.
+        expected: u64,
+        /// Bytes that came.
+        received: u64,
+        /// How often it was tried.
+        tries: u32,
+        /// What the last try met.
+        last: String,
+    },
+    /// The content does not have a digest that it must have.
+    #[error(
+        "the bundle {object} is refused: its {algorithm} is {computed}, but {origin} says {expected}; \
+         it was changed or damaged on the way and has been removed"
+    )]
+    Mismatch {
+        /// Bucket, key and version.
+        object: String,
+        /// Of what algorithm.
+        algorithm: &'static str,
+        /// Who said so.
+        origin: &'static str,
+        /// As it must be.
+        expected: String,
+        /// As it is.
+        computed: String,
+    },
+    /// No SHA-256 is known, but one is required.
+    #[error(
+        "the bundle {what} is refused: require_sha256 is set, and no SHA-256 of it is known beforehand; \
+         upload it with a SHA-256 checksum (aws s3 cp --checksum-algorithm SHA256), \
+         or give it the metadata sha256"
+    )]
+    NoSha256 {
+        /// The object or path.
+        what: String,
+    },
+    /// It is longer than it may be.
+    #[error("the bundle {object} is refused: it is longer than the {limit} bytes that are allowed")]
+    TooLong {
+        /// Bucket, key and version.
+        object: String,
+        /// The cap.
+        limit: u64,
+    },
+    /// The file system is too full.
+    #[error(
+        "there is no space for the bundle {object}: {needed} bytes are needed in {}, {available} are available; \
+         free some, or lower max_revisions",
+        place.display()
+    )]
+    NoSpace {
+        /// Bucket, key and version.
+        object: String,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes available.
+        available: u64,
+        /// Where.
+        place: PathBuf,
+    },
+    /// The file could not be written.
+    #[error("the bundle could not be stored: {0}")]
+    Disk(disk::Error),
+    /// A file or directory of this host is not usable.
+    #[error("the local bundle is not usable: {0}")]
+    Local(disk::Error),
+    /// GitHub is not supported yet.
+    #[error(
+        "the revision is {account}/{repository} at {commit} on GitHub, which this version of the agent \
+         cannot fetch yet; upload it to S3 and deploy it from there"
+    )]
+    GitHub {
+        /// Owner.
+        account: String,
+        /// Repository.
+        repository: String,
+        /// Commit.
+        commit: String,
+    },
+    /// A retained revision is not acquired.
+    #[error("the revision of deployment {0} is on this host already; there is nothing to fetch")]
+    Retained(DeploymentId),
+}
+
+/// Why the service refuses to give an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such bucket.
+    NoBucket,
+    /// There is no such object in the bucket.
+    NoKey,
+    /// There is no such version of the object.
+    NoVersion,
+    /// The caller may not read it.
+    Reading(String),
+    /// The caller may not use the key that it is encrypted with.
+    Decryption(String),
+    /// The caller is unknown, or its secret is wrong or expired.
+    Credentials(String),
+    /// The clocks are too far apart.
+    Clock {
+        /// By how many seconds this host is ahead; negative if it is behind.
+        ahead: Option<i64>,
+    },
+    /// Anything else: status and what the service says.
+    Other {
+        /// HTTP status.
+        status: u16,
+        /// Code and message of the answer.
+        answer: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBucket => out.write_str("there is no such bucket; check its name"),
+            Self::NoKey => {
+                out.write_str("there is no such object in the bucket; check the key, and that it was uploaded")
+            }
+            Self::NoVersion => out.write_str("there is no such version of the object; it may have expired"),
+            Self::Reading(answer) => write!(
+                out,
+                "access denied ({answer}); allow s3:GetObject on it (s3:GetObjectVersion for a version). \
+                 Without s3:ListBucket a missing object looks the same"
+            ),
+            Self::Decryption(answer) => {
+                write!(out, "it is encrypted with a key that may not be used ({answer}); allow kms:Decrypt with it")
+            }
+            Self::Credentials(answer) => write!(out, "the credentials are not accepted ({answer}); renew them"),
+            Self::Clock { ahead: Some(ahead) } if *ahead >= 0 => {
+                write!(out, "this host's clock is {ahead} s ahead of the service's; synchronise it")
+            }
+            Self::Clock { ahead: Some(ahead) } => {
+                write!(out, "this host's clock is {} s behind the service's; synchronise it", -ahead)
+            }
+            Self::Clock { ahead: None } => {
+                out.write_str("this host's clock is too far from the service's; synchronise it")
+            }
+            Self::Other { status, answer } => write!(out, "HTTP status {status} ({answer})"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use std::fmt::Write;
+
+use url::Url;
+
+use super::Endpoint;
+use crate::deployment::revision::S3Source;
+use crate::identity::Region;
+
+/// The address of an object: virtual-host style on AWS, where certificates cover one label before
+/// `s3`; path style for dotted or old buckets and for other endpoints.
+pub(in crate::bundle) fn address(endpoint: &Endpoint, region: &Region, source: &S3Source) -> Result<Url, String> {
+    let S3Source { bucket, key, version, .. } = source;
+    check_bucket(bucket)?;
+    if key.split('/').any(|part| part == "." || part == "..") {
+        return Err("a key with . or .. as a part of its path cannot be requested".to_owned());
+    }
+    let mut address = match endpoint {
+        Endpoint::Override(url) => format!("{}/{bucket}", url.as_str().trim_end_matches('/')),
+        Endpoint::Aws | Endpoint::Fips => {
+            let service = if *endpoint == Endpoint::Fips { "s3-fips" } else { "s3" };
+            let host = format!("{service}.{region}.{}", region.domain());
+            if is_dns_label(bucket) { format!("https://{bucket}.{host}") } else { format!("https://{host}/{bucket}") }
+        }
+    };
+    address.push('/');
+    encode(key, |byte| byte == b'/', &mut address);
+    if let Some(version) = version {
+        address.push_str("?versionId=");
+        encode(version, |_| false, &mut address);
+    }
+    Url::parse(&address).map_err(|error| format!("{address} is not an address: {error}"))
+}
+
+fn check_bucket(bucket: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if (3..=255).contains(&bucket.len()) && bucket.bytes().all(allowed) && bucket != "..." && !bucket.contains("..") {
+        Ok(())
+    } else {
+        Err("its bucket cannot be one: 3 to 255 letters, digits, dots, hyphens and underscores are expected".to_owned())
+    }
+}
+
+fn is_dns_label(bucket: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    bucket.len() <= 63 && bucket.bytes().all(allowed) && !bucket.starts_with('-') && !bucket.ends_with('-')
+}
+
+/// Percent-encodes everything but the unreserved characters, as the signature's definition wants it.
+fn encode(text: &str, kept: impl Fn(u8) -> bool, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || kept(byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::BundleType;
+
+    fn of(endpoint: &Endpoint, region: &str, bucket: &str, key: &str) -> Result<String, String> {
+        let source = S3Source {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            bundle_type: BundleType::Tgz,
+            version: Some("a/b+c=".to_owned()),
+            etag: None,
+            sha256: None,
+        };
+        address(endpoint, &Region::parse(region).unwrap(), &source).map(String::from)
+    }
+
+    #[test]
+    fn buckets_are_addressed_by_host_or_by_path() {
+        let query = "?versionId=a%2Fb%2Bc%3D";
+        let own = Endpoint::Override("https://s3.example.com:8443/base/".parse().unwrap());
+        for (endpoint, region, bucket, key, expected) in [
+            (&Endpoint::Aws, "eu-west-1", "bucket", "a/k.tgz", "https://bucket.s3.eu-west-1.amazonaws.com/a/k.tgz"),
+            (&Endpoint::Aws, "cn-north-1", "bucket", "k", "https://bucket.s3.cn-north-1.amazonaws.com.cn/k"),
+            (&Endpoint::Fips, "us-east-1", "bucket", "k", "https://bucket.s3-fips.us-east-1.amazonaws.com/k"),
+            (&Endpoint::Aws, "eu-west-1", "my.bucket", "k", "https://s3.eu-west-1.amazonaws.com/my.bucket/k"),
+            (&Endpoint::Aws, "us-east-1", "Old_Bucket", "k", "https://s3.us-east-1.amazonaws.com/Old_Bucket/k"),
+            (&own, "eu-west-1", "bucket", "k", "https://s3.example.com:8443/base/bucket/k"),
+            (
+                &Endpoint::Aws,
+                "eu-west-1",
+                "bucket",
+                "ä +?#%/b",
+                "https://bucket.s3.eu-west-1.amazonaws.com/%C3%A4%20%2B%3F%23%25/b",
+            ),
+            (&Endpoint::Aws, "eu-west-1", "bucket", "a//b", "https://bucket.s3.eu-west-1.amazonaws.com/a//b"),
+        ] {
+            assert_eq!(of(endpoint, region, bucket, key).unwrap(), format!("{expected}{query}"));
+        }
+    }
+
+    #[test]
+    fn what_would_lead_elsewhere_is_refused() {
+        for (bucket, key) in [
+            ("b", "k"),
+            ("evil.com/x", "k"),
+            ("a@b", "k"),
+            ("a..b", "k"),
+            ("bucket", "a/../../other/k"),
+            ("bucket", "."),
+        ] {
+            assert!(of(&Endpoint::Aws, "eu-west-1", bucket, key).is_err(), "{bucket} {key}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The command line: one file per command.
+
+mod deploy_local;
+mod local;
+mod logging;
+mod recover;
+mod rollback;
+mod run;
+mod settings;
+mod status;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ids::GroupId;
+
+/// Exit status: something failed, or was found.
+const FAILED: u8 = 1;
+/// Exit status: bad usage, or something that was needed could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Deployment agent: downloads revisions, installs them as a transaction, runs lifecycle hooks,
+/// reports and rolls back.
+#[derive(Debug, Parser)]
+#[command(name = "slipway-agent", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: poll the control service and carry out its deployments
+    Run(ConfigFile),
+    /// Deploy a bundle or directory on this host, without a control service
+    DeployLocal(deploy_local::Arguments),
+    /// Go back to the newest good revision of a group other than the current one; needs no network
+    Rollback(rollback::Arguments),
+    /// Show what is deployed, what runs, and the last error
+    Status(status::Arguments),
+    /// Finish or undo installs that were cut off; the daemon does this at every start
+    Recover(ConfigFile),
+    /// Run one script of a hook from its spec file; started by the agent itself
+    #[command(hide = true)]
+    HookRunner {
+        /// The runner's directory
+        directory: PathBuf,
+    },
+}
+
+/// The option that every command takes.
+#[derive(Clone, Debug, Args)]
+struct ConfigFile {
+    /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    path: Option<PathBuf>,
+}
+
+/// Parses the arguments of the process and runs the command that they name. Called by the name
+/// `codedeploy-local`, it is `deploy-local`.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(with_command(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Printing fails only where there is nobody to read it.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(UNREADABLE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run(config) => run::run(&config),
+        Command::DeployLocal(arguments) => deploy_local::run(&arguments),
+        Command::Rollback(arguments) => rollback::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Recover(config) => recover::run(&config),
+        Command::HookRunner { directory } => crate::hooks::runner::main(&directory),
+    }
+}
+
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "codedeploy-local") {
+        arguments.insert(1, "deploy-local".into());
+    }
+    arguments
+}
+
+/// Ends a command that could not do its work: the error and its causes, on standard error.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("slipway-agent: {error:#}");
+    ExitCode::from(FAILED)
+}
+
+/// Ends a command whose configuration or arguments could not be used.
+fn unreadable(error: &anyhow::Error) -> ExitCode {
+    eprintln!("slipway-agent: {error:#}");
+    ExitCode::from(UNREADABLE)
+}
+
+fn parse_group(text: &str) -> Result<GroupId, String> {
+    GroupId::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_old_name_is_a_local_deploy() {
+        let arguments =
+            with_command(vec!["/opt/codedeploy-agent/bin/codedeploy-local".into(), "-l".into(), "/x".into()]);
+        assert!(matches!(Cli::try_parse_from(arguments).unwrap().command, Command::DeployLocal(_)));
+    }
+}

@@ -1,0 +1,38 @@
+//! `run`: the daemon.
+
+use std::process::ExitCode;
+
+use super::settings::Context;
+use super::{ConfigFile, fail, logging, unreadable};
+use crate::daemon;
+
+pub(super) fn run(config: &ConfigFile) -> ExitCode {
+    let context = match Context::load(config.path.as_deref()) {
+        Ok(context) => context,
+        Err(error) => return unreadable(&error),
+    };
+    logging::start(context.verbosity(), context.shape());
+    context.warn();
+    match serve(&context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            fail(&error)
+        }
+    }
+}
+
+fn serve(context: &Context) -> anyhow::Result<()> {
+    let runtime = context.runtime()?;
+    let engine = context.engine(runtime.handle().clone())?;
+    let service = context.service()?;
+    let options = context.daemon_options()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        host = service.identity().host_identifier,
+        credentials = %service.identity().access.source,
+        endpoint = %service.endpoint(),
+        "slipway-agent starts"
+    );
+    runtime.block_on(daemon::run(engine, service, context.gate.clone(), options))
+}

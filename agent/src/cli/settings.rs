@@ -1,0 +1,254 @@
+//! From the configuration to the parts that a command needs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::logging::{Shape, Verbosity};
+use crate::bundle::{Endpoint, Requirement, S3};
+use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
+use crate::config_files::{self, Source};
+use crate::daemon;
+use crate::deployment::FileExistsBehavior;
+use crate::deployment::envelope::{Anchors, Sha1, Trust};
+use crate::disk;
+use crate::engine::{Engine, KeepBundles, Policy};
+use crate::hooks::invocation::Inherit;
+use crate::hooks::{DeploymentsLog, HookSettings};
+use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
+use crate::identity::{self, Environment};
+use crate::install;
+use crate::layout::Layout;
+use crate::process::Account;
+use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
+use crate::store;
+use crate::unpack;
+use anyhow::{Context as _, bail};
+
+/// How long a connection may take to come about, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest file of certificates for specifications, in bytes.
+const MAX_CA_FILE: u64 = 1 << 20;
+
+/// The configuration and what follows from it at once.
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) layout: Layout,
+    warnings: Vec<ConfigWarning>,
+    environment: Environment,
+    /// One for everything that this process asks of a service.
+    pub(super) gate: Arc<ThrottleGate>,
+}
+
+impl Context {
+    /// Reads the configuration; all its mistakes come as one error.
+    pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
+        let source = Source::from(path.map(Path::to_owned));
+        let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
+        if !loaded.settings.trusted_bundle_keys.is_empty() {
+            // Going on without the check would be worse than not going on.
+            bail!(
+                "{}: trusted_bundle_keys is set, and this version of slipway-agent cannot check signatures of bundles \
+                 yet: remove the key, or stay with a version that can",
+                loaded.settings.trusted_bundle_keys.origin()
+            );
+        }
+        Ok(Self {
+            layout: Layout::new(loaded.settings.root_dir.as_path()),
+            settings: loaded.settings,
+            warnings: loaded.warnings,
+            environment: Environment::capture(variable),
+            gate: Arc::new(ThrottleGate::new()),
+        })
+    }
+
+    /// Says what in the configuration has no effect; after logging has started.
+    pub(super) fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    pub(super) fn verbosity(&self) -> Verbosity {
+        if *self.settings.verbose { Verbosity::Verbose } else { Verbosity::Normal }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        match *self.settings.log_format {
+            LogFormat::Text => Shape::Text,
+            LogFormat::Json => Shape::Json,
+        }
+    }
+
+    /// One thread waits for the network; the work is done on others, which block.
+    pub(super) fn runtime(&self) -> anyhow::Result<tokio::runtime::Runtime> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(self.settings.max_parallel_groups.get() + 4)
+            .thread_keep_alive(Duration::from_secs(2))
+            .build()
+            .context("the runtime could not be started")
+    }
+
+    /// The engine, on a root directory that is ready for it.
+    pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
+        store::prepare(&self.layout).context("the root directory cannot be used")?;
+        let client = self.client(&self.settings.s3_proxy_uri)?;
+        let s3 = identity::for_person(self.on_premises()?, &self.environment).map(|access| S3 {
+            client,
+            runtime,
+            access,
+            endpoint: match (&*self.settings.s3_endpoint_override, *self.settings.use_fips_mode) {
+                (Some(url), _) => Endpoint::Override(url.clone()),
+                (None, true) => Endpoint::Fips,
+                (None, false) => Endpoint::Aws,
+            },
+            gate: self.gate.clone(),
+            backoff: S3::pauses(),
+        });
+        Ok(Engine::new(self.layout.clone(), self.policy()?, s3))
+    }
+
+    /// The commands service, as this host.
+    pub(super) fn service(&self) -> anyhow::Result<CommandsService> {
+        let settings = &self.settings;
+        let identity = identity::load(self.on_premises()?, &self.environment)?;
+        let flavor = if *settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary };
+        let endpoint = match &*settings.deploy_control_endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => {
+                let fips = if *settings.use_fips_mode { Fips::Required } else { Fips::No };
+                aws_endpoint(flavor, &identity.access.region, fips).map_err(anyhow::Error::msg)?
+            }
+        };
+        if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
+            tracing::warn!(
+                "deploy_control_endpoint is set and deployment_spec_ca_file is not: a deployment specification is \
+                 accepted whoever signed it; name the service's CA certificate there"
+            );
+        }
+        let version = match &*settings.agent_version_header {
+            Some(version) => version.clone(),
+            None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),
+        };
+        let client = self.client(&settings.control_proxy_uri)?;
+        Ok(CommandsService::new(client, endpoint, flavor, identity, version))
+    }
+
+    pub(super) fn daemon_options(&self) -> anyhow::Result<daemon::Options> {
+        let settings = &self.settings;
+        let anchors = match &*settings.deployment_spec_ca_file {
+            None => None,
+            Some(path) => {
+                let text = disk::read_bounded(path, MAX_CA_FILE).context("deployment_spec_ca_file cannot be used")?;
+                Some(Anchors::from_pem(&text)?)
+            }
+        };
+        Ok(daemon::Options {
+            trust: Trust { anchors, sha1: if *settings.allow_sha1_envelope { Sha1::Allowed } else { Sha1::Refused } },
+            wait_between_runs: *settings.wait_between_runs,
+            longest_backoff: settings.wait_after_error.is_explicit().then_some(*settings.wait_after_error),
+            max_parallel_groups: settings.max_parallel_groups.get(),
+            max_wait_at_end: *settings.kill_agent_max_wait_time_seconds,
+        })
+    }
+
+    fn policy(&self) -> anyhow::Result<Policy> {
+        let settings = &self.settings;
+        let runner = std::env::current_exe().context("the agent's own executable cannot be found")?;
+        let user = (*settings.user).clone();
+        Ok(Policy {
+            file_exists: settings.file_exists_behavior.unwrap_or(FileExistsBehavior::Disallow),
+            ownership: match *settings.ownership {
+                Ownership::Preserve => install::Ownership::Preserve,
+                Ownership::Root => install::Ownership::Root,
+            },
+            default_owner: default_owner(user.as_deref())?,
+            max_revisions: *settings.max_revisions,
+            bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
+            requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
+            unpack: self.unpack_policy(),
+            hooks: HookSettings {
+                inherit: match (*settings.restrict_hook_env_to_allowlist, *settings.strip_loader_env_in_hooks) {
+                    (true, _) => Inherit::AllowList,
+                    (false, true) => Inherit::AllButLoader,
+                    (false, false) => Inherit::All,
+                },
+                default_user: user,
+                directory: settings.hook_directory.to_path_buf(),
+                output_grace: *settings.output_grace_seconds,
+                deployments_log: if *settings.enable_deployments_log {
+                    DeploymentsLog::Written
+                } else {
+                    DeploymentsLog::Off
+                },
+                ..HookSettings::new(runner)
+            },
+        })
+    }
+
+    fn unpack_policy(&self) -> unpack::Policy {
+        let settings = &self.settings;
+        let mut policy = unpack::Policy::default();
+        if let Some(bytes) = *settings.archive_max_extraction_size {
+            policy.limits.bytes = bytes;
+        }
+        if *settings.reject_symlinks_in_bundle {
+            policy.symlinks = unpack::Symlinks::Refused;
+        }
+        if *settings.reject_unsafe_permissions_in_bundle {
+            policy.modes = unpack::Modes::UnsafeRefused;
+        }
+        if *settings.ownership == Ownership::Root {
+            policy.ownership = unpack::Ownership::Own;
+        }
+        policy
+    }
+
+    /// The identity that the on-premises file gives; nothing if there is no such file.
+    fn on_premises(&self) -> anyhow::Result<Option<identity::OnPremises>> {
+        let path = self.settings.on_premises_config_file.to_path_buf();
+        let Some(parsed) = config_files::on_premises(&self.settings)? else { return Ok(None) };
+        for warning in &parsed.warnings {
+            tracing::warn!("{}: {warning}", path.display());
+        }
+        Ok(Some(match parsed.identity {
+            OnPremises::IamUser { arn, region, access_key_id, secret } => {
+                identity::OnPremises::IamUser { path, arn, region, access_key_id, secret }
+            }
+            OnPremises::IamSession { arn, .. } => identity::OnPremises::IamSession { path, arn },
+        }))
+    }
+
+    /// A client for one kind of service; `own_proxy` goes before the proxy for all.
+    fn client(&self, own_proxy: &Option<ProxyUri>) -> anyhow::Result<Client> {
+        let settings = &self.settings;
+        let roots = (*settings.ssl_cert_file).clone().map_or(Roots::System, Roots::File);
+        let proxy = match own_proxy.as_ref().or(settings.proxy_uri.as_ref()) {
+            None => Proxy::Direct,
+            Some(uri) => Proxy::Through {
+                address: ProxyAddress::parse(uri.expose().as_str()).map_err(anyhow::Error::msg)?,
+                except: Some(settings.no_proxy.join(",")).filter(|hosts| !hosts.is_empty()),
+            },
+        };
+        let timeouts = Timeouts { connect: CONNECT_TIMEOUT, silence: *settings.http_read_timeout };
+        let trust = http::Trust { roots, additional: (*settings.ca_bundle).clone() };
+        Ok(Client::new(&http::Profile { trust, proxy, timeouts })?)
+    }
+}
+
+/// Uid and gid of the setting `user`.
+fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
+    let Some(name) = user else { return Ok(None) };
+    match Account::find(name)? {
+        Some(account) => Ok(Some((account.uid, account.gid))),
+        None => {
+            bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting")
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here, at the edge")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,205 @@
+//! `status`: what is deployed, what runs, and the last error.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::settings::Context;
+use super::{ConfigFile, fail, unreadable};
+use crate::daemon::status::{self, Connection, Status};
+use crate::disk::{Dir, Kind, Lock, LockError};
+use crate::ids::{DeploymentId, GroupId};
+use crate::ledger::Ledger;
+use crate::store::{self, Markers};
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Show this deployment group alone
+    #[arg(short = 'g', long, value_name = "ID", value_parser = super::parse_group)]
+    group: Option<GroupId>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// All that there is to show.
+#[derive(Debug, Serialize)]
+struct Report {
+    root: std::path::PathBuf,
+    daemon: Option<Daemon>,
+    groups: Vec<Group>,
+    unreported: Vec<Unreported>,
+}
+
+#[derive(Debug, Serialize)]
+struct Daemon {
+    alive: bool,
+    #[serde(flatten)]
+    status: Status,
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    id: GroupId,
+    #[serde(flatten)]
+    markers: Markers,
+    retained: Vec<DeploymentId>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unreported {
+    command: String,
+    deployment: Option<DeploymentId>,
+    state: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let context = match Context::load(arguments.config.path.as_deref()) {
+        Ok(context) => context,
+        Err(error) => return unreadable(&error),
+    };
+    let shown = report(&context, arguments.group.as_ref()).and_then(|report| {
+        Ok(if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { text(&report) })
+    });
+    match shown {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
+    let layout = &context.layout;
+    let daemon = status::read(&layout.status())?.map(|status| Daemon {
+        // The lock, not a process id, tells: ids are given out again.
+        alive: matches!(Lock::try_now(&layout.daemon_lock()), Err(LockError::Held(_))),
+        status,
+    });
+    let mut groups = Vec::new();
+    for id in group_ids(context)? {
+        if only.is_none_or(|only| *only == id) {
+            groups.push(Group { markers: store::read_markers(layout, &id)?, retained: retained(context, &id)?, id });
+        }
+    }
+    let unreported = match Dir::open(layout.ledger()) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        _ => {
+            let ledger = Ledger::open(layout)?;
+            let pending =
+                ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
+            let unfinished = ledger.unfinished()?.entries.into_iter().map(|entry| (entry, "begun"));
+            pending
+                .chain(unfinished)
+                .map(|(entry, state)| Unreported {
+                    command: entry.name,
+                    deployment: entry.work.map(|work| work.deployment),
+                    state: state.to_owned(),
+                })
+                .collect()
+        }
+    };
+    Ok(Report { root: layout.root().to_owned(), daemon, groups, unreported })
+}
+
+fn group_ids(context: &Context) -> anyhow::Result<Vec<GroupId>> {
+    let root = match Dir::open(context.layout.root()) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        other => other?,
+    };
+    let directories = root.entries()?.into_iter().filter(|entry| entry.kind == Kind::Directory);
+    Ok(directories.filter_map(|entry| GroupId::parse(entry.name.to_str()?).ok()).collect())
+}
+
+fn retained(context: &Context, group: &GroupId) -> anyhow::Result<Vec<DeploymentId>> {
+    let mut found = Vec::new();
+    for entry in Dir::open(context.layout.group(group))?.entries()? {
+        if let Some(id) = entry.name.to_str().and_then(|name| DeploymentId::parse(name).ok())
+            && let Ok(archive) = Dir::open(context.layout.archive(group, &id))
+        {
+            found.push((archive.stat_self()?.modified, id));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_daemon(&mut out, report);
+    let _ = write_groups(&mut out, report);
+    out
+}
+
+fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(Daemon { alive, status }) = &report.daemon else {
+        return writeln!(out, "No daemon has run on {} yet.", report.root.display());
+    };
+    if *alive {
+        writeln!(out, "slipway-agent {} runs with pid {} since {}.", status.version, status.pid, time(status.started))?;
+    } else {
+        writeln!(out, "slipway-agent does not run; the last one started {}.", time(status.started))?;
+    }
+    if let Some(host) = &status.host {
+        writeln!(out, "  host      {host}")?;
+    }
+    if let Some(endpoint) = &status.endpoint {
+        writeln!(out, "  service   {endpoint}")?;
+    }
+    match &status.connection {
+        Connection::Connecting => writeln!(out, "            no answer yet")?,
+        Connection::Connected { since } => writeln!(out, "            polls are answered since {}", time(*since))?,
+        Connection::Failing { since, why, attempts, next } => {
+            writeln!(out, "            polls fail since {} ({attempts} in a row): {why}", time(*since))?;
+            writeln!(out, "            the next one is made at {}", time(*next))?;
+        }
+        Connection::Stopped { at } => writeln!(out, "            stopped in order at {}", time(*at))?,
+    }
+    for running in &status.running {
+        let deployment = running.deployment.as_deref().unwrap_or("a deployment whose specification is being fetched");
+        writeln!(out, "  running   {} of {deployment} since {}", running.command, time(running.since))?;
+    }
+    for waiting in &report.unreported {
+        let deployment = waiting.deployment.as_ref().map_or("?", |id| id.as_str());
+        writeln!(out, "  pending   {} of {deployment}: {}", waiting.command, waiting.state)?;
+    }
+    if let Some(error) = &status.last_error {
+        writeln!(out, "  last error, {}: {}", time(error.at), error.message)?;
+    }
+    Ok(())
+}
+
+fn write_groups(out: &mut String, report: &Report) -> std::fmt::Result {
+    if report.groups.is_empty() {
+        return writeln!(out, "Nothing is deployed under {}.", report.root.display());
+    }
+    for group in &report.groups {
+        match &group.markers.who {
+            Some(who) => writeln!(out, "Group {} ({}, {})", group.id, who.application, who.group)?,
+            None => writeln!(out, "Group {}", group.id)?,
+        }
+        match &group.markers.last_successful {
+            Some(mark) => writeln!(out, "  current   {}, installed {}", mark.deployment, time(mark.at))?,
+            None => writeln!(out, "  current   none: no install has succeeded")?,
+        }
+        match group.markers.good.first() {
+            Some(mark) => writeln!(out, "  good      {}", mark.deployment)?,
+            None => writeln!(out, "  good      none to go back to")?,
+        }
+        let retained: Vec<&str> = group.retained.iter().map(DeploymentId::as_str).collect();
+        writeln!(out, "  retained  {}", if retained.is_empty() { "none".to_owned() } else { retained.join(" ") })?;
+    }
+    Ok(())
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

@@ -1,0 +1,39 @@
+//! Keys that are accepted without doing anything.
+
+/// Keys of this version's table whose effect is not built yet. Setting one to something else than its
+/// default is said once at the start.
+pub const WITHOUT_EFFECT: &[&str] = &[
+    "log_dir",
+    "program_name",
+    "log_aws_wire",
+    "retain_bytes",
+    "progress_updates",
+    "update_agent",
+    "on_failure",
+    "hook_profile",
+    "restrict_agent_dir_permissions",
+    "restrict_log_dir_permissions",
+    "disable_core_dumps",
+    "enable_archive_reuse",
+];
+
+/// Keys of AWS's agents, earlier ones too, that mean nothing here; each with the reason.
+pub(super) const RETIRED: [(&str, &str); 11] = [
+    ("children", "this agent is one process"),
+    ("wait_between_spawning_children", "this agent is one process"),
+    ("pid_dir", "a lock below root_dir keeps a second agent out"),
+    ("shared_dir", "nothing is shared with child processes"),
+    ("group", "a user's own groups are used"),
+    ("ongoing_deployment_tracking", "deployments are recorded below root_dir/.slipway"),
+    ("codedeploy_test_profile", "deploy_control_endpoint names another service"),
+    ("instance_service_region", "the identity gives the region"),
+    ("instance_service_endpoint", "the metadata service is set by AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+    ("instance_service_port", "the metadata service is set by AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+    ("deploy_control_region", "the identity gives the region"),
+];
+
+/// Another name of `ownership`: true is `root`, false is `preserve`.
+pub(super) const IGNORE_OWNERSHIP: &str = "ignore_ownership_in_bundle";
+
+/// Accepted, and on whatever it says.
+pub(super) const DISABLE_IMDS_V1: &str = "disable_imds_v1";

@@ -1,0 +1,215 @@
+//! One host command, from the poll to its result in the ledger.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::status::Running;
+use super::{Daemon, InHand};
+use crate::deployment::{DeploymentSpec, envelope};
+use crate::engine::{Life, Order};
+use crate::ids::HostCommandId;
+use crate::ledger::{Known, Received, Work};
+use crate::lifecycle::Command;
+use crate::outcome::{Failure, Outcome};
+use crate::service::ServiceError;
+
+/// How long a specification and an acknowledgement are tried for; the service gives a command up
+/// after five minutes.
+const PATIENCE: Duration = Duration::from_secs(270);
+
+/// What the service says of a command when it is acknowledged.
+enum Answer {
+    /// It is to be run.
+    Run,
+    /// It is settled, and nobody waits for a report.
+    Settled {
+        /// As what it counts from now on.
+        outcome: Outcome,
+        /// In the service's words.
+        answer: String,
+    },
+    /// It has this result, which is to be reported.
+    Ended(Outcome),
+}
+
+impl Daemon {
+    /// Carries out one command and leaves its result to the outbox.
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        command: HostCommand,
+        in_hand: InHand,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let since = Timestamp::now();
+        self.board.update(|status| {
+            status.running.push(Running {
+                command: command.command_name.clone(),
+                deployment: None,
+                group: None,
+                since,
+            });
+        });
+        if let Err(error) = self.clone().run(&in_hand.id, &command, since).await {
+            // What cannot be written down is not claimed: the service offers the command again.
+            tracing::error!(command = command.command_name, "the ledger could not be written: {error:#}");
+            self.board.error(format!("{}: {error:#}", command.command_name));
+        }
+        self.board.update(|status| status.running.retain(|running| running.since != since));
+        drop(in_hand);
+        drop(permit);
+    }
+
+    async fn run(self: Arc<Self>, id: &HostCommandId, command: &HostCommand, since: Timestamp) -> anyhow::Result<()> {
+        let name = &command.command_name;
+        let asked = id.clone();
+        let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await? {
+            Known::New => Life::First,
+            Known::Begun(_) => Life::Again,
+            Known::Finished(..) => {
+                tracing::info!(command = name, "offered again after it ended; the same result is sent again");
+                let id = id.clone();
+                self.on_ledger(move |ledger| ledger.report_again(&id)).await?;
+                self.results.notify_one();
+                return Ok(());
+            }
+        };
+        let received =
+            Received { command: id.clone(), name: name.clone(), execution: command.deployment_execution_id.clone() };
+        let (order, spec_sha256) = match self.order(id, command, life).await {
+            Ok(understood) => understood,
+            Err(failure) => {
+                self.tell(name, &failure);
+                self.on_ledger(move |ledger| ledger.finish_at_once(received, failure.into())).await?;
+                self.results.notify_one();
+                return Ok(());
+            }
+        };
+        let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
+        self.board.update(|status| {
+            if let Some(running) = status.running.iter_mut().find(|running| running.since == since) {
+                running.deployment = Some(deployment.to_string());
+                running.group = Some(group.to_string());
+            }
+        });
+        let work = Work { deployment: deployment.clone(), group: group.clone(), spec_sha256 };
+        self.on_ledger(move |ledger| ledger.begin(received, work)).await?;
+        let order = Arc::new(order);
+        let outcome = match self.acknowledge(command, &order).await {
+            Answer::Run => {
+                tracing::info!(command = name, %deployment, %group, "begun");
+                let started = Instant::now();
+                let outcome = self.clone().execute(order).await;
+                tracing::info!(command = name, %deployment, %group, elapsed = ?started.elapsed(), status = ?outcome.status(), "ended");
+                outcome
+            }
+            Answer::Ended(outcome) => outcome,
+            Answer::Settled { outcome, answer } => {
+                tracing::info!(command = name, %deployment, %group, answer, "the service has settled it");
+                let id = id.clone();
+                return self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await;
+            }
+        };
+        if let Outcome::Failed(failure) = &outcome {
+            self.tell(name, failure);
+        }
+        let id = id.clone();
+        self.on_ledger(move |ledger| ledger.finish(&id, outcome)).await?;
+        self.results.notify_one();
+        Ok(())
+    }
+
+    fn tell(&self, command: &str, failure: &Failure) {
+        tracing::error!(command, code = ?failure.code, "{}", failure.message);
+        self.board.error(format!("{command}: {}", failure.message));
+    }
+
+    async fn execute(self: Arc<Self>, order: Arc<Order>) -> Outcome {
+        let name = order.command.name().to_owned();
+        tokio::task::spawn_blocking(move || self.engine.execute(&order)).await.unwrap_or_else(|error| {
+            let message = format!("the agent failed inside while it carried out {name}: {error}; its log says more");
+            Failure::unknown(message).into()
+        })
+    }
+
+    async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>) -> Answer {
+        let (asking, question) = (self.clone(), order.clone());
+        let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false);
+        let acknowledgement = Acknowledgement { is_command_noop: noop };
+        let answer = self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await;
+        let settled = |outcome, answer: &str| Answer::Settled { outcome, answer: answer.to_owned() };
+        match answer {
+            Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => Answer::Run,
+            Ok(Some(CommandStatus::Succeeded)) => settled(Outcome::succeeded(), "Succeeded"),
+            Ok(Some(CommandStatus::Failed)) if noop => Answer::Ended(Outcome::Succeeded {
+                message: "Succeeded: CompletedNoopCommand".to_owned(),
+                log: String::new(),
+            }),
+            Ok(Some(CommandStatus::Failed)) => {
+                let why = "the service gave the command up before it began; the deployment was most likely stopped";
+                settled(Failure::unknown(why).into(), "Failed")
+            }
+            Err(ServiceError::Client { name, message }) => {
+                let why = format!("the service refused the acknowledgement ({name}: {message}), so nothing was run");
+                tracing::warn!(command = command.command_name, "{why}");
+                settled(Failure::unknown(&why).into(), &why)
+            }
+            Err(error) => {
+                let why = format!("the command could not be acknowledged, so nothing was run: {error}");
+                Answer::Ended(Failure::unknown(why).into())
+            }
+        }
+    }
+
+    /// Fetches and verifies what a command is about; with it the digest of what was signed.
+    async fn order(&self, id: &HostCommandId, command: &HostCommand, life: Life) -> Result<(Order, String), Failure> {
+        let own = &self.service.identity().host_identifier;
+        if command.host_identifier != *own {
+            return Err(Failure::unknown(format!(
+                "the service sent this host, {own}, a command for {:?}; it was not run",
+                command.host_identifier
+            )));
+        }
+        let parsed = Command::parse(&command.command_name).map_err(|error| Failure::unknown(error.to_string()))?;
+        let envelope = self
+            .persist("the deployment specification", || self.service.specification(command))
+            .await
+            .map_err(|error| Failure::unknown(format!("the deployment specification could not be fetched: {error}")))?;
+        let content =
+            envelope::open(&envelope, &self.options.trust).map_err(|error| Failure::unknown(error.to_string()))?;
+        let spec = DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
+        Ok((Order { id: id.clone(), command: parsed, spec, life }, hex::encode(Sha256::digest(&content))))
+    }
+
+    /// Calls the service until it answers, with backoff, for as long as the service waits too.
+    async fn persist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, ServiceError>
+    where
+        F: Future<Output = Result<T, ServiceError>>,
+    {
+        let begun = Instant::now();
+        let mut backoff = self.backoff();
+        loop {
+            self.gate.pass().await;
+            let error = match call().await {
+                Ok(answer) => {
+                    self.gate.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let wait = match &error {
+                ServiceError::Throttled(_) => self.throttled(),
+                _ => backoff.pause(),
+            };
+            if !error.is_passing() || begun.elapsed() + wait > PATIENCE {
+                return Err(error);
+            }
+            tracing::warn!(%error, wait = ?wait, "{what} failed and is tried again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The daemon: settle what an earlier life left, poll, carry out, report, end in order.
+//!
+//! ```text
+//!            ┌────────────┐   host command   ┌───────────────┐  blocking thread  ┌────────┐
+//! service ◄──┤ poll loop  ├─────────────────►│ one command   ├──────────────────►│ engine │
+//!            └────────────┘                  │ spec, ack     │◄──────────────────┤        │
+//!            ┌────────────┐   ledger+notify  │               │      outcome      └────────┘
+//! service ◄──┤ outbox     │◄─────────────────┴───────────────┘
+//!            └────────────┘
+//! ```
+//!
+//! Every result is in the ledger before anybody is told, and stays there until the service took it.
+
+mod command;
+mod outbox;
+mod poll;
+mod resume;
+mod shutdown;
+pub mod status;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::deployment::envelope::Trust;
+use crate::disk::{Lock, LockError};
+use crate::engine::Engine;
+use crate::http::{Backoff, ThrottleGate};
+use crate::ids::HostCommandId;
+use crate::install;
+use crate::ledger::{Ledger, LedgerError};
+use crate::service::CommandsService;
+
+use shutdown::Shutdown;
+use status::Board;
+
+/// How long the daemon's lock may be held by somebody who is about to let go of it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first pause after an error, at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for the service to take the last results.
+const LAST_REPORTS: Duration = Duration::from_secs(15);
+
+/// What the daemon needs to know beyond its engine and its service.
+#[derive(Debug)]
+pub struct Options {
+    /// Whose specifications are believed.
+    pub trust: Trust,
+    /// Between polls that found nothing; by default it depends on whether the service holds polls.
+    pub wait_between_runs: Option<Duration>,
+    /// Longest pause after errors, where one is configured.
+    pub longest_backoff: Option<Duration>,
+    /// Deployment groups that are worked on at once, at least one.
+    pub max_parallel_groups: usize,
+    /// How long what runs may go on after the end was asked for.
+    pub max_wait_at_end: Duration,
+}
+
+/// What all tasks of the daemon share.
+#[derive(Debug)]
+struct Daemon {
+    service: CommandsService,
+    engine: Engine,
+    ledger: Arc<Ledger>,
+    options: Options,
+    gate: Arc<ThrottleGate>,
+    board: Board,
+    results: Notify,
+    capacity: Arc<Semaphore>,
+    in_hand: Mutex<HashSet<HostCommandId>>,
+}
+
+/// Runs until a signal asks for the end. Returns an error only for what makes a start pointless:
+/// another daemon on the same root, or state that this version cannot read.
+pub async fn run(
+    engine: Engine,
+    service: CommandsService,
+    gate: Arc<ThrottleGate>,
+    options: Options,
+) -> anyhow::Result<()> {
+    let layout = engine.layout().clone();
+    let _only_one = only_one(&layout.daemon_lock())?;
+    let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
+    let board = Board::new(layout.status());
+    board.update(|status| {
+        status.host = Some(service.identity().host_identifier.clone());
+        status.endpoint = Some(service.endpoint().to_string());
+    });
+    let ledger = Arc::new(Ledger::open(&layout).context("the ledger of host commands cannot be read")?);
+    let daemon = Arc::new(Daemon {
+        service,
+        engine,
+        ledger,
+        capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
+        options,
+        gate,
+        board: board.clone(),
+        results: Notify::new(),
+        in_hand: Mutex::default(),
+    });
+    let writer = tokio::spawn(board.clone().keep_written());
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+
+    let recovering = daemon.clone();
+    tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
+    let outbox = tokio::spawn(daemon.clone().report_for_ever());
+    daemon.clone().resume()?;
+    tokio::select! {
+        () = daemon.clone().poll_for_ever() => {}
+        () = shutdown.asked() => {}
+    }
+
+    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    daemon.finish_running().await;
+    outbox.abort();
+    writer.abort();
+    board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
+    board.write().context("the status file cannot be written")?;
+    Ok(())
+}
+
+fn only_one(path: &Path) -> anyhow::Result<Lock> {
+    let begun = Instant::now();
+    loop {
+        match Lock::try_now(path) {
+            Ok(lock) => return Ok(lock),
+            // `status` looks at the lock for an instant, and a daemon that was killed just now may not be gone yet.
+            Err(LockError::Held(_)) if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PATIENCE / 50),
+            Err(LockError::Held(path)) => anyhow::bail!(
+                "another slipway-agent runs on this root directory: it holds {}; `slipway-agent status` shows it",
+                path.display()
+            ),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+impl Daemon {
+    /// Brings the disk in order before anything new is taken: installs that were cut off are finished
+    /// or undone, and what cut-off hooks left running is ended.
+    fn recover(&self) -> anyhow::Result<()> {
+        for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
+            tracing::warn!("{settled}");
+        }
+        self.recover_hooks().context("hooks that were cut off cannot be tied up")
+    }
+
+    /// Lets what runs go on to its end, its reports too, for as long as the configuration allows.
+    async fn finish_running(&self) {
+        let all = u32::try_from(self.options.max_parallel_groups).unwrap_or(u32::MAX);
+        let ended = tokio::time::timeout(self.options.max_wait_at_end, self.capacity.acquire_many(all)).await;
+        if ended.is_err() {
+            let running = self.board.read().running;
+            tracing::warn!(
+                ?running,
+                "the end was asked for and these commands did not end in time; the next start settles them"
+            );
+        }
+        match tokio::time::timeout(LAST_REPORTS, self.report_pending()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "results that were not taken yet are sent after the next start"),
+            Err(_) => tracing::warn!("the service did not answer; results are sent after the next start"),
+        }
+    }
+
+    /// Reads or writes the ledger where waiting for the disk holds nothing else up.
+    async fn on_ledger<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let ledger = self.ledger.clone();
+        Ok(tokio::task::spawn_blocking(move || work(&ledger)).await??)
+    }
+
+    /// Pauses after errors.
+    fn backoff(&self) -> Backoff {
+        match self.options.longest_backoff {
+            Some(longest) => Backoff::new(FIRST_PAUSE.min(longest), longest),
+            None => Backoff::standard(),
+        }
+    }
+
+    /// Closes the gate for everything, and says for how long.
+    fn throttled(&self) -> Duration {
+        self.gate.throttled();
+        self.gate.closed_for(Instant::now()).unwrap_or_default()
+    }
+
+    /// Takes a command in hand, unless it is already.
+    fn take_in_hand(self: &Arc<Self>, id: &HostCommandId) -> Option<InHand> {
+        let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        in_hand.insert(id.clone()).then(|| InHand { daemon: self.clone(), id: id.clone() })
+    }
+}
+
+/// A command that is being carried out; the same one is not begun again meanwhile.
+#[derive(Debug)]
+struct InHand {
+    daemon: Arc<Daemon>,
+    id: HostCommandId,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.daemon.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

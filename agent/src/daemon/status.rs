@@ -1,0 +1,195 @@
+//! What the daemon is doing, kept in a file for `status` and for people.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::store::{self, StoreError, Stored};
+
+/// Shortest time between two writes of the file.
+const PACE: Duration = Duration::from_millis(200);
+
+/// The file's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Process id of the daemon that wrote it.
+    pub pid: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// Who the host is, once that is known.
+    pub host: Option<String>,
+    /// The commands service.
+    pub endpoint: Option<String>,
+    /// How it stands with the service.
+    pub connection: Connection,
+    /// What runs now, oldest first.
+    pub running: Vec<Running>,
+    /// What went wrong last, if anything did.
+    pub last_error: Option<Occurrence>,
+}
+
+impl Stored for Status {
+    const WHAT: &'static str = "the daemon's status";
+    const FORMAT: u32 = 1;
+}
+
+/// How it stands with the commands service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Connection {
+    /// No answer yet, no error yet.
+    Connecting,
+    /// The last poll was answered.
+    Connected {
+        /// Since when polls have been answered.
+        since: Timestamp,
+    },
+    /// Polls fail.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in the last error's words.
+        why: String,
+        /// Failed polls since then.
+        attempts: u64,
+        /// When the next one is made.
+        next: Timestamp,
+    },
+    /// The daemon ended in order.
+    Stopped {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// One command that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The lifecycle event or command.
+    pub command: String,
+    /// The deployment, once its specification was read.
+    pub deployment: Option<String>,
+    /// The group, once the specification was read.
+    pub group: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub message: String,
+}
+
+/// The status in memory, and the task that writes it down as it changes.
+#[derive(Clone, Debug)]
+pub struct Board {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    status: Mutex<Status>,
+    changed: Notify,
+}
+
+impl Board {
+    /// A board whose file is at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        let status = Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: Timestamp::now(),
+            host: None,
+            endpoint: None,
+            connection: Connection::Connecting,
+            running: Vec::new(),
+            last_error: None,
+        };
+        Self { shared: Arc::new(Shared { path, status: Mutex::new(status), changed: Notify::new() }) }
+    }
+
+    /// Changes the status; the file follows soon.
+    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+        let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = status.clone();
+        change(&mut status);
+        if *status != before {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// The status now.
+    pub fn read(&self) -> Status {
+        self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that a poll was answered.
+    pub fn connected(&self) {
+        self.update(|status| {
+            if !matches!(status.connection, Connection::Connected { .. }) {
+                status.connection = Connection::Connected { since: Timestamp::now() };
+            }
+        });
+    }
+
+    /// Says that a poll failed, and when the next one is made.
+    pub fn failing(&self, why: String, wait: Duration) {
+        self.update(|status| {
+            let now = Timestamp::now();
+            let (since, attempts) = match &status.connection {
+                Connection::Failing { since, attempts, .. } => (*since, *attempts),
+                _ => (now, 0),
+            };
+            let wait = jiff::SignedDuration::try_from(wait).unwrap_or_default();
+            let next = now.checked_add(wait).unwrap_or(now);
+            status.connection = Connection::Failing { since, why: why.clone(), attempts: attempts + 1, next };
+            status.last_error = Some(Occurrence { at: now, message: why });
+        });
+    }
+
+    /// Remembers an error that is not the connection's.
+    pub fn error(&self, message: String) {
+        self.update(|status| status.last_error = Some(Occurrence { at: Timestamp::now(), message }));
+    }
+
+    /// Writes the file at once.
+    pub fn write(&self) -> Result<(), StoreError> {
+        store::write(&self.shared.path, &self.read())
+    }
+
+    /// Writes the file whenever the status changed, for ever. A write that fails is logged once in a
+    /// row: the daemon's work does not depend on it.
+    pub async fn keep_written(self) {
+        let mut failed = false;
+        loop {
+            let board = self.clone();
+            let written = tokio::task::spawn_blocking(move || board.write()).await;
+            match written {
+                Ok(Err(error)) if !failed => {
+                    failed = true;
+                    tracing::warn!(%error, "the status file could not be written");
+                }
+                Ok(Ok(())) => failed = false,
+                _ => {}
+            }
+            tokio::time::sleep(PACE).await;
+            self.shared.changed.notified().await;
+        }
+    }
+}
+
+/// Reads the status that a daemon wrote last.
+pub fn read(path: &Path) -> Result<Option<Status>, StoreError> {
+    store::read(path)
+}

@@ -1,0 +1,121 @@
+//! DownloadBundle: from the source to a revision on this host.
+
+use std::path::{Path, PathBuf};
+
+use super::failure::StageError;
+use super::{Engine, KeepBundles, revisions};
+use crate::appspec;
+use crate::bundle::{self, Acquired, BundleError};
+use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
+use crate::disk::{self, Dir};
+use crate::hooks;
+use crate::ids::DeploymentId;
+use crate::outcome::Outcome;
+use crate::store::{self, Who};
+use crate::unpack::{self, Content, Place};
+
+impl Engine {
+    pub(super) fn download(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
+        let logs = self.layout.scripts_log(&spec.group_id, &spec.deployment_id);
+        if let Some(logs) = logs.parent() {
+            Dir::open_or_create(logs, 0o755)?;
+        }
+        let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
+        let unpacked = match self.acquire(spec, &bundle)? {
+            Acquired::Directory(path) => self.unpack(spec, Content::Directory(&path)),
+            Acquired::InPlace { path, bundle_type } => self.unpack(spec, Content::Bundle { path: &path, bundle_type }),
+            Acquired::Fetched(fetched) => {
+                tracing::info!(
+                    deployment = %spec.deployment_id,
+                    bytes = fetched.size,
+                    sha256 = fetched.sha256,
+                    verified_by = fetched.verified_by.join(", "),
+                    "fetched"
+                );
+                self.unpack(spec, Content::Bundle { path: &fetched.path, bundle_type: fetched.bundle_type })
+            }
+        };
+        if self.policy.bundles == KeepBundles::No || unpacked.is_err() {
+            disk::remove_if_exists(&bundle)?;
+        }
+        unpacked?;
+        let revision = self.current_revision(spec)?;
+        // A mistake in the AppSpec is worth knowing before anything of this host is stopped or changed.
+        self.appspec(&revision, spec)?;
+        let who = Who { application: spec.application_name.clone(), group: spec.group_name.clone() };
+        store::mark_most_recent(&self.layout, &spec.group_id, &spec.deployment_id, &who)?;
+        self.retain(spec)?;
+        Ok(match &spec.reuse_archive_from {
+            None => Outcome::succeeded(),
+            Some(_) => {
+                Outcome::Succeeded { message: "Succeeded: BundleSource=downloaded".to_owned(), log: String::new() }
+            }
+        })
+    }
+
+    fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
+        if let RevisionSource::Retained(earlier) = &spec.source {
+            return Ok(Acquired::Directory(self.retained_revision(spec, earlier)?));
+        }
+        let request = bundle::Request {
+            source: &spec.source,
+            destination,
+            limit: self.policy.unpack.limits.bytes,
+            requirement: self.policy.requirement,
+        };
+        Ok(bundle::acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
+    }
+
+    fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {
+        let place = Place {
+            layout: &self.layout,
+            group: &spec.group_id,
+            deployment: &spec.deployment_id,
+            appspec: &spec.appspec_filename,
+        };
+        let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
+        for script in &staged.made_executable {
+            tracing::warn!(
+                deployment = %spec.deployment_id,
+                "the script {script} was not executable in the bundle and was made so; set its mode where the bundle is made"
+            );
+        }
+        Ok(())
+    }
+
+    fn retained_revision(&self, spec: &DeploymentSpec, earlier: &DeploymentId) -> Result<PathBuf, StageError> {
+        let root = self.layout.archive(&spec.group_id, earlier);
+        match Dir::open(&root) {
+            Ok(_) => Ok(root),
+            Err(error) if error.is_not_found() => Err(StageError::NoRevision { deployment: earlier.clone(), root }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Old revisions go. One that cannot be removed is said, and stops nothing.
+    fn retain(&self, spec: &DeploymentSpec) -> Result<(), StageError> {
+        let protected = store::read_markers(&self.layout, &spec.group_id)?.protected();
+        let retention = store::retain(&self.layout, &spec.group_id, self.policy.max_revisions, &protected)?;
+        for removed in &retention.removed {
+            tracing::info!(group = %spec.group_id, deployment = %removed, "an old revision was removed");
+            hooks::forget(&self.layout, removed)?;
+        }
+        for error in &retention.failed {
+            tracing::warn!(group = %spec.group_id, %error, "an old revision could not be removed and keeps its space");
+        }
+        Ok(())
+    }
+}
+
+/// The scripts that the staged AppSpec names. One that cannot be read names none here; its mistakes
+/// are reported once the revision is in place.
+fn scripts_of(root: &Path, spec: &DeploymentSpec) -> Vec<RelativePath> {
+    let parsed = Dir::open(root)
+        .map_err(StageError::from)
+        .and_then(|root| revisions::read_appspec(&root, &spec.appspec_filename))
+        .and_then(|(name, text)| Ok(appspec::parse(&text, &name.display().to_string())?));
+    match parsed {
+        Ok(parsed) => parsed.spec.hooks.into_values().flatten().map(|script| script.location).collect(),
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Lifecycle events: which scripts run, and what their failure means for the revision.
+
+use super::failure::StageError;
+use super::{Engine, Life, Order};
+use crate::appspec::Script;
+use crate::deployment::DeploymentSpec;
+use crate::disk::Dir;
+use crate::hooks::{self, EventRequest, Recovered, ScriptsOf};
+use crate::ids::{DeploymentId, EventName, GroupId};
+use crate::lifecycle::{CurrentRevision, ScriptSource, script_source};
+use crate::outcome::Outcome;
+use crate::revision::Revision;
+use crate::store;
+
+/// What an event has to run.
+pub(super) enum Scripts {
+    /// Nothing: no revision, or no scripts in it for the event.
+    None,
+    /// These.
+    Some {
+        /// The revision that holds them.
+        revision: Revision,
+        /// The deployment that brought the revision.
+        deployment: DeploymentId,
+        /// In order; at least one.
+        scripts: Vec<Script>,
+    },
+}
+
+impl Engine {
+    /// Runs an event's scripts.
+    pub(super) fn event(&self, order: &Order, name: &EventName) -> Outcome {
+        let outcome = self.run_scripts(order, name).unwrap_or_else(Outcome::from);
+        self.judged(&order.spec.group_id, &order.spec.deployment_id, outcome)
+    }
+
+    fn run_scripts(&self, order: &Order, name: &EventName) -> Result<Outcome, StageError> {
+        let spec = &order.spec;
+        let Scripts::Some { revision, deployment, scripts } = self.scripts(spec, name)? else {
+            return Ok(Outcome::succeeded());
+        };
+        if order.life == Life::First {
+            self.forget_runs(spec, name)?;
+        }
+        let scripts_of =
+            if deployment == spec.deployment_id { ScriptsOf::ThisDeployment } else { ScriptsOf::Earlier(deployment) };
+        let request = EventRequest {
+            layout: &self.layout,
+            spec,
+            event: name,
+            scripts: &scripts,
+            revision: &revision,
+            scripts_of: &scripts_of,
+            settings: &self.policy.hooks,
+        };
+        Ok(hooks::run_event(&request)?)
+    }
+
+    /// Ties up an event that an earlier life was cut off in, by what its runners left. Answers its
+    /// outcome if there is one already; nothing of it runs any more.
+    pub fn recover_event(&self, group: &GroupId, deployment: &DeploymentId, name: &EventName) -> Option<Outcome> {
+        let outcome = match hooks::recover(&self.layout, deployment, name) {
+            Ok(Recovered::Over(outcome)) => outcome,
+            Ok(Recovered::NotStarted | Recovered::Partly) => return None,
+            Err(error) => StageError::from(error).into(),
+        };
+        Some(self.judged(group, deployment, outcome))
+    }
+
+    /// A failed event takes its deployment out of those that the host goes back to.
+    fn judged(&self, group: &GroupId, deployment: &DeploymentId, outcome: Outcome) -> Outcome {
+        if matches!(outcome, Outcome::Failed(_))
+            && let Err(error) = store::withdraw_good(&self.layout, group, deployment)
+        {
+            tracing::error!(%group, %deployment, %error, "the deployment failed and still counts as good");
+        }
+        outcome
+    }
+
+    /// The scripts that an event runs, and whose they are.
+    pub(super) fn scripts(&self, spec: &DeploymentSpec, name: &EventName) -> Result<Scripts, StageError> {
+        let Some((deployment, revision)) = self.script_revision(spec, name)? else { return Ok(Scripts::None) };
+        let appspec = self.appspec(&revision, spec).map_err(|error| {
+            if deployment == spec.deployment_id {
+                return error;
+            }
+            StageError::OfAnother {
+                source: Box::new(error),
+                deployment: deployment.clone(),
+                group: spec.group_id.clone(),
+            }
+        })?;
+        Ok(match appspec.hooks.get(name) {
+            Some(scripts) if !scripts.is_empty() => Scripts::Some { revision, deployment, scripts: scripts.clone() },
+            _ => Scripts::None,
+        })
+    }
+
+    fn script_revision(
+        &self,
+        spec: &DeploymentSpec,
+        name: &EventName,
+    ) -> Result<Option<(DeploymentId, Revision)>, StageError> {
+        let own = Revision::at(self.layout.archive(&spec.group_id, &spec.deployment_id));
+        let current =
+            if Dir::open(own.root()).is_ok() { CurrentRevision::Unpacked } else { CurrentRevision::NotUnpacked };
+        let source = script_source(name, spec.situation, current);
+        let markers = store::read_markers(&self.layout, &spec.group_id)?;
+        let marker = match source {
+            ScriptSource::Current => {
+                return self.current_revision(spec).map(|own| Some((spec.deployment_id.clone(), own)));
+            }
+            ScriptSource::LastSuccessful => markers.last_successful,
+            ScriptSource::MostRecent => markers.most_recent,
+        };
+        let Some(deployment) = marker.map(|mark| mark.deployment) else { return Ok(None) };
+        let revision = Revision::at(self.layout.archive(&spec.group_id, &deployment));
+        match Dir::open(revision.root()) {
+            Ok(_) => Ok(Some((deployment, revision))),
+            Err(error) if error.is_not_found() => {
+                tracing::warn!(%deployment, event = %name, "the revision whose scripts would run is no longer on this host");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records of an earlier run belong to another order when this one is new.
+    fn forget_runs(&self, spec: &DeploymentSpec, name: &EventName) -> Result<(), StageError> {
+        let runs = self.layout.hooks().join(spec.deployment_id.as_str());
+        let dir = match Dir::open(&runs) {
+            Ok(dir) => dir,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let prefix = format!("{name}-");
+        for entry in dir.entries()? {
+            if entry.name.to_str().is_some_and(|run| run.starts_with(&prefix)) {
+                dir.remove_tree(&entry.name)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Carries out one order. The daemon, local deploys and rollback all come through here.
+
+mod download;
+mod event;
+mod failure;
+mod revisions;
+
+use std::num::NonZeroUsize;
+
+use crate::appspec::AppSpec;
+use crate::bundle::{Requirement, S3};
+use crate::deployment::{DeploymentSpec, FileExistsBehavior};
+use crate::disk::Lock;
+use crate::hooks::HookSettings;
+use crate::identity::IdentityError;
+use crate::ids::{EventName, HostCommandId};
+use crate::install::{self, Ending};
+use crate::layout::Layout;
+use crate::lifecycle::{self, Command};
+use crate::outcome::Outcome;
+use crate::store;
+use crate::unpack;
+
+use failure::StageError;
+
+/// One thing to do for one deployment.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whose order it is; local deploys make up their own.
+    pub id: HostCommandId,
+    /// What to do.
+    pub command: Command,
+    /// For which deployment.
+    pub spec: DeploymentSpec,
+    /// Whether an earlier life of the agent began it.
+    pub life: Life,
+}
+
+/// Whether an order is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nobody began it before.
+    First,
+    /// It was begun and cut off.
+    Again,
+}
+
+/// What the host's configuration says about deployments.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// For a deployment and an AppSpec that do not say.
+    pub file_exists: FileExistsBehavior,
+    /// Who owns installed files that no permission entry names.
+    pub ownership: install::Ownership,
+    /// To whom everything belongs instead, where the configuration names a user: uid and gid.
+    pub default_owner: Option<(u32, u32)>,
+    /// Revisions kept for each group, at least one.
+    pub max_revisions: NonZeroUsize,
+    /// Whether the bundle stays beside the revision.
+    pub bundles: KeepBundles,
+    /// What must be known of a bundle before it is fetched.
+    pub requirement: Requirement,
+    /// What a bundle may hold.
+    pub unpack: unpack::Policy,
+    /// How scripts run.
+    pub hooks: HookSettings,
+}
+
+/// What becomes of a bundle once it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepBundles {
+    /// It stays.
+    Yes,
+    /// It goes.
+    No,
+}
+
+/// The engine of one root directory.
+#[derive(Debug)]
+pub struct Engine {
+    layout: Layout,
+    policy: Policy,
+    /// A way to S3, or why there is none: local deploys need no identity.
+    s3: Result<S3, IdentityError>,
+}
+
+impl Engine {
+    /// An engine over `layout`.
+    pub fn new(layout: Layout, policy: Policy, s3: Result<S3, IdentityError>) -> Self {
+        Self { layout, policy, s3 }
+    }
+
+    /// Where everything is.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Carries out an order, one at a time for each deployment group: waits for whoever else works on
+    /// the group, settles what an earlier life left, and does what the order says.
+    pub fn execute(&self, order: &Order) -> Outcome {
+        self.attempt(order).unwrap_or_else(Outcome::from)
+    }
+
+    /// Whether there is nothing to do: an event whose revision has no scripts for it. Whatever cannot
+    /// be read is something to do, since doing it tells what is wrong.
+    pub fn is_noop(&self, order: &Order) -> bool {
+        match &order.command {
+            Command::Hook(name) => matches!(self.scripts(&order.spec, name), Ok(event::Scripts::None)),
+            _ => false,
+        }
+    }
+
+    fn attempt(&self, order: &Order) -> Result<Outcome, StageError> {
+        let spec = &order.spec;
+        let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
+        self.settle()?;
+        match &order.command {
+            Command::DownloadBundle => self.download(spec),
+            Command::Install => self.install(spec),
+            Command::Hook(name) => Ok(self.event(order, name)),
+            Command::UpdateAgent => Err(StageError::UpdateAgent),
+        }
+    }
+
+    /// Finishes or undoes installs that were cut off.
+    fn settle(&self) -> Result<(), StageError> {
+        for settled in install::settle(&self.layout)? {
+            tracing::warn!("{settled}");
+            if let Ending::Waiting { .. } = settled.ending {
+                return Err(StageError::Waiting(settled.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
+        let revision = self.current_revision(spec)?;
+        let appspec = self.appspec(&revision, spec)?;
+        check_events(&appspec, spec)?;
+        let request = install::InstallRequest {
+            layout: &self.layout,
+            group: &spec.group_id,
+            deployment: &spec.deployment_id,
+            revision: &revision,
+            appspec: &appspec,
+            policy: install::InstallPolicy {
+                file_exists: appspec
+                    .file_exists_behavior
+                    .or(spec.file_exists_behavior)
+                    .unwrap_or(self.policy.file_exists),
+                ownership: self.policy.ownership,
+                default_owner: self.policy.default_owner,
+            },
+        };
+        let installed = install::run(&request)?;
+        for drift in &installed.drift {
+            tracing::warn!(deployment = %spec.deployment_id, "{drift}");
+        }
+        store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
+        Ok(Outcome::succeeded())
+    }
+}
+
+/// Holds an AppSpec to the list of events that the service gave, as AWS's agent does at Install.
+fn check_events(appspec: &AppSpec, spec: &DeploymentSpec) -> Result<(), StageError> {
+    let Some(possible) = &spec.all_possible_lifecycle_events else { return Ok(()) };
+    let unknown: Vec<&str> =
+        appspec.hooks.keys().filter(|event| !possible.contains(event)).map(|event| event.as_str()).collect();
+    if !unknown.is_empty() {
+        let possible: Vec<&str> = possible.iter().map(|event| event.as_str()).collect();
+        return Err(StageError::ImpossibleEvents { unknown: unknown.join(", "), possible: possible.join(", ") });
+    }
+    let own = |event: &EventName| {
+        let name = event.as_str();
+        lifecycle::HOOK_EVENTS.contains(&name)
+            || lifecycle::SERVICE_EVENTS.contains(&name)
+            || matches!(name, "DownloadBundle" | "Install")
+    };
+    let missing: Vec<&str> = possible
+        .iter()
+        .filter(|event| !own(event) && !appspec.hooks.contains_key(*event))
+        .map(|event| event.as_str())
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(StageError::MissingEvents(missing.join(", "))) }
+}

@@ -1,0 +1,198 @@
+//! Lifecycle hooks: the scripts of an event, each under a runner of its own.
+//!
+//! A script that has started is never started again, and its true result is reported if it can be known.
+//! Both rest on the files of a runner's directory ([`record`]), not on the agent's memory.
+
+pub mod attach;
+pub mod invocation;
+mod log;
+mod preflight;
+pub mod record;
+mod report;
+pub mod runner;
+mod step;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::appspec::Script;
+use crate::deployment::DeploymentSpec;
+use crate::disk;
+use crate::ids::{DeploymentId, EventName};
+use crate::layout::Layout;
+use crate::outcome::{Failure, Outcome};
+use crate::process::{self, Environment};
+use crate::revision::Revision;
+use crate::store::{self, StoreError};
+use attach::Found;
+use invocation::Inherit;
+pub use record::ScriptsOf;
+use record::{RunnerSpec, SPEC};
+use report::{EventLog, Verdict};
+use step::Step;
+
+/// How hooks run on this host; the same for all deployments.
+#[derive(Clone, Debug)]
+pub struct HookSettings {
+    /// The program that is called with `hook-runner DIR`: the agent's own.
+    pub runner: PathBuf,
+    /// The agent's own environment, over which a profile may have been evaluated.
+    pub environment: Environment,
+    /// How much of it scripts get.
+    pub inherit: Inherit,
+    /// Whom scripts without `runas` run as, where it is not the agent's user.
+    pub default_user: Option<String>,
+    /// Where scripts start.
+    pub directory: PathBuf,
+    /// From a script's end until nothing may hold its output any more.
+    pub output_grace: Duration,
+    /// From TERM to KILL.
+    pub kill_grace: Duration,
+    /// Whether output also goes to the log of all deployments.
+    pub deployments_log: DeploymentsLog,
+}
+
+impl HookSettings {
+    /// What holds where nothing is configured.
+    pub fn new(runner: impl Into<PathBuf>) -> Self {
+        Self {
+            runner: runner.into(),
+            environment: Environment::of_this_process(),
+            inherit: Inherit::All,
+            default_user: None,
+            directory: PathBuf::from("/"),
+            output_grace: Duration::from_secs(10),
+            kill_grace: Duration::from_secs(5),
+            deployments_log: DeploymentsLog::Written,
+        }
+    }
+}
+
+/// Whether there is a log of all deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeploymentsLog {
+    /// There is.
+    Written,
+    /// `enable_deployments_log: false`.
+    Off,
+}
+
+/// One event of one deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRequest<'a> {
+    /// Where everything is.
+    pub layout: &'a Layout,
+    /// The deployment that runs.
+    pub spec: &'a DeploymentSpec,
+    /// The event.
+    pub event: &'a EventName,
+    /// Its scripts, in the order of the AppSpec.
+    pub scripts: &'a [Script],
+    /// The revision that holds them.
+    pub revision: &'a Revision,
+    /// Whose revision that is.
+    pub scripts_of: &'a ScriptsOf,
+    /// How hooks run on this host.
+    pub settings: &'a HookSettings,
+}
+
+/// Why an event has no outcome: nothing that a script did.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// A file of a runner's directory could not be read or written.
+    #[error("the hook's state: {0}")]
+    Store(#[from] StoreError),
+    /// A directory or log could not be made.
+    #[error("the hook's files: {0}")]
+    Disk(#[from] disk::Error),
+    /// A process could not be started, found or ended.
+    #[error("the hook's processes: {0}")]
+    Process(#[from] process::Error),
+    /// A runner ended before it took its script.
+    #[error("the runner of {script} ended before the script began ({how}): {said}. Deploy again once that is mended.")]
+    RunnerFailed {
+        /// The script.
+        script: String,
+        /// The runner's end.
+        how: String,
+        /// Its own words.
+        said: String,
+    },
+    /// A script has begun, and what it was to be is not there.
+    #[error("{} is gone, though its script has begun: somebody removed it. Deploy again.", .0.display())]
+    SpecGone(PathBuf),
+    /// A runner holds its lock and does nothing.
+    #[error("another runner holds {} and neither begins nor ends: find it with `fuser`, end it, and deploy again", .0.display())]
+    RunnerStuck(PathBuf),
+}
+
+/// Runs the scripts of an event in order until one fails. Scripts that an earlier life has run are not run
+/// again: their results count; one that was cut off ends the event with code 7.
+pub fn run_event(request: &EventRequest<'_>) -> Result<Outcome, HookError> {
+    if request.scripts.is_empty() {
+        return Ok(Outcome::succeeded());
+    }
+    let mut log = EventLog::begin(request.event);
+    for (index, script) in request.scripts.iter().enumerate() {
+        if let Some(failure) = (Step { request, index, script }).settle_or_run(&mut log)? {
+            return Ok(Failure { log: log.tail(), ..failure }.into());
+        }
+    }
+    Ok(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() })
+}
+
+/// What an earlier life left of an event.
+#[derive(Debug)]
+pub enum Recovered {
+    /// Nothing: no script began.
+    NotStarted,
+    /// Its first scripts have succeeded, the rest has not begun: [`run_event`] goes on.
+    Partly,
+    /// It is over.
+    Over(Outcome),
+}
+
+/// Ties up what an earlier life left of an event, by the record alone: the specification and the revision
+/// need not be at hand. When it returns, no script of the event runs any more.
+pub fn recover(layout: &Layout, deployment: &DeploymentId, event: &EventName) -> Result<Recovered, HookError> {
+    let mut log = EventLog::begin(event);
+    for index in 0.. {
+        let dir = layout.hook(deployment, event, index);
+        let found = attach::settle(&dir)?;
+        if matches!(found, Found::NotStarted) {
+            return Ok(if index == 0 { Recovered::NotStarted } else { Recovered::Partly });
+        }
+        let spec: RunnerSpec = store::read(&dir.join(SPEC))?.ok_or_else(|| HookError::SpecGone(dir.join(SPEC)))?;
+        if let Some(failure) = judge(&spec, &found, &mut log) {
+            return Ok(Recovered::Over(Failure { log: log.tail(), ..failure }.into()));
+        }
+        if index + 1 >= spec.count {
+            break;
+        }
+    }
+    Ok(Recovered::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+}
+
+/// Lets go of all that is kept about a deployment's hooks.
+pub fn forget(layout: &Layout, deployment: &DeploymentId) -> Result<(), HookError> {
+    attach::remove(&layout.hooks(), deployment.as_str())
+}
+
+/// The failure in what became of a script, if it is one; its output goes to the event's.
+fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure> {
+    match found {
+        Found::NotStarted => None,
+        Found::Exited(exit) => {
+            if let Some(trouble) = &exit.log_trouble {
+                let (deployment, event, script) = (&spec.deployment, &spec.event, &spec.subject.name);
+                tracing::warn!(%deployment, %event, script, "output is missing in the log files of a script: {trouble}");
+            }
+            log.add(&spec.subject.name, &exit.log);
+            Verdict(spec).of_exit(exit)
+        }
+        Found::Lost(lost) => {
+            log.add(&spec.subject.name, &lost.log);
+            Some(Verdict(spec).of_loss(lost))
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What can be said of a script before it is started: better words than the system's own.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::appspec::Script;
+use crate::disk::{self, Dir, Kind};
+use crate::outcome::ErrorCode;
+use crate::revision::Revision;
+
+/// How much of a first line is looked at; the kernel looks at 256 bytes.
+const FIRST_LINE: u64 = 256;
+
+/// Why a script cannot be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+/// Looks at a script's file in its revision.
+pub(super) fn check(revision: &Revision, script: &Script) -> Result<(), Unfit> {
+    let path = revision.root().join(script.location.as_path());
+    let unfit = |code, message: String| Err(Unfit { code, message });
+    let real = match disk::resolve_beneath(revision.root(), script.location.as_path()) {
+        Ok(real) => real,
+        Err(error) if error.is_not_found() => return unfit(ErrorCode::ScriptMissing, missing(&path, script)),
+        Err(error) => {
+            let message = format!("Script at specified location: {} is refused: {error}", script.written);
+            return unfit(ErrorCode::ScriptNotExecutable, message);
+        }
+    };
+    let not_executable = |why: String| {
+        unfit(
+            ErrorCode::ScriptNotExecutable,
+            format!("Script at specified location: {} is not executable: {why}", script.written),
+        )
+    };
+    let (stat, head) = match examine(&real) {
+        Ok(found) => found,
+        Err(error) => return not_executable(error.to_string()),
+    };
+    match stat.kind {
+        Kind::File => {}
+        Kind::Directory => return not_executable("it is a directory; name a file in it".to_owned()),
+        _ => return not_executable("it is not a regular file".to_owned()),
+    }
+    if stat.mode & 0o111 == 0 {
+        return not_executable(format!(
+            "its mode is {:04o}; set the executable bit in the bundle (`chmod +x {}`, in git `git update-index \
+             --chmod=+x`)",
+            stat.mode, script.written
+        ));
+    }
+    match interpreter(&head) {
+        Some(line) if line.ends_with('\r') => not_executable(format!(
+            "its first line {:?} ends in a carriage return, so the interpreter is not found: save the script with Unix \
+             line ends (`sed -i 's/\\r$//' {}`, in git `*.sh text eol=lf` in .gitattributes)",
+            format!("#!{line}"),
+            script.written
+        )),
+        Some(line) => match line.split_ascii_whitespace().next() {
+            Some(program) if program.starts_with('/') && is_missing(Path::new(program)) => not_executable(format!(
+                "its interpreter {program} is not on this host: install it, or correct the script's first line {:?}",
+                format!("#!{line}")
+            )),
+            _ => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+fn missing(path: &Path, script: &Script) -> String {
+    let beside = path
+        .parent()
+        .and_then(|parent| Dir::open(parent).and_then(|dir| dir.entries()).ok())
+        .map(|entries| {
+            let names: Vec<String> =
+                entries.iter().take(10).map(|entry| entry.name.to_string_lossy().into_owned()).collect();
+            if names.is_empty() {
+                "; its directory is empty".to_owned()
+            } else {
+                format!("; its directory holds {}", names.join(", "))
+            }
+        })
+        .unwrap_or_else(|| "; its directory is not there either".to_owned());
+    format!(
+        "Script does not exist at specified location: {} (hooks, line {} of the AppSpec; looked for {}{beside}). Correct \
+         the location, in which upper and lower case count, or add the file to the bundle.",
+        script.written,
+        script.at.line,
+        path.display()
+    )
+}
+
+fn examine(real: &PathBuf) -> disk::Result<(disk::Stat, Vec<u8>)> {
+    let parent = Dir::open(real.parent().unwrap_or(Path::new("/")))?;
+    let name = real.file_name().unwrap_or_default();
+    let stat = parent.stat(name)?;
+    let mut head = Vec::new();
+    if stat.kind == Kind::File {
+        let file = parent.open_file(name)?;
+        file.take(FIRST_LINE).read_to_end(&mut head).map_err(|source| disk::Error::new("read", real, source))?;
+    }
+    Ok((stat, head))
+}
+
+/// What follows `#!` in the first line.
+fn interpreter(head: &[u8]) -> Option<String> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(line).into_owned())
+}
+
+fn is_missing(program: &Path) -> bool {
+    let beneath = program.strip_prefix("/").unwrap_or(program);
+    disk::resolve_beneath(Path::new("/"), beneath).is_err_and(|error| error.is_not_found())
+}

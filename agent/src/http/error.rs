@@ -1,0 +1,116 @@
+use std::error::Error;
+use std::fmt;
+
+use url::Url;
+
+use super::{Anchors, Client};
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct SendError {
+    /// How far it came.
+    pub phase: Phase,
+    target: String,
+    proxy: Option<String>,
+    anchors: Anchors,
+    cause: String,
+}
+
+/// How far a request came that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The name was not found.
+    Resolve,
+    /// No connection.
+    Connect,
+    /// The proxy did not let it through.
+    Proxy,
+    /// TLS failed; most often a certificate is not trusted.
+    Tls,
+    /// Nothing came in time.
+    Timeout,
+    /// The connection broke later.
+    Exchange,
+}
+
+impl SendError {
+    pub(super) fn new(error: reqwest::Error, url: &Url, client: &Client) -> Self {
+        let host = url.host_str().unwrap_or("(no host)");
+        let target = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let cause = innermost(&error);
+        let Client { proxy, anchors, .. } = client;
+        Self { phase: phase(&error, &cause), target, proxy: proxy.shown(), anchors: *anchors, cause }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.phase {
+            Phase::Resolve => "the name could not be resolved",
+            Phase::Connect => "no connection was made",
+            Phase::Proxy => "the proxy refused it",
+            Phase::Tls => "TLS failed",
+            Phase::Timeout => "no answer came in time",
+            Phase::Exchange => "the connection broke",
+        };
+        write!(out, "{} could not be reached", self.target)?;
+        if let Some(proxy) = &self.proxy {
+            write!(out, " through the proxy {proxy}")?;
+        }
+        write!(out, ": {what} ({})", self.cause)?;
+        match self.phase {
+            Phase::Resolve if self.proxy.is_some() => out.write_str("; check the proxy's name and the name servers"),
+            Phase::Resolve => out.write_str("; check the name servers, or set proxy_uri if names resolve only there"),
+            Phase::Tls if self.anchors == Anchors::None => out.write_str(
+                "; this system has no CA certificates: install the package ca-certificates, or set ca_bundle",
+            ),
+            Phase::Tls => out.write_str("; if the service or a proxy on the way has its own CA, name it in ca_bundle"),
+            Phase::Connect | Phase::Proxy | Phase::Timeout => {
+                out.write_str("; check routes, firewalls and the proxy settings")
+            }
+            Phase::Exchange => Ok(()),
+        }
+    }
+}
+
+impl Error for SendError {}
+
+fn phase(error: &reqwest::Error, cause: &str) -> Phase {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(link) = source {
+        if is_tls(link) {
+            return Phase::Tls;
+        }
+        source = link.source();
+    }
+    if error.is_dns() {
+        Phase::Resolve
+    } else if error.is_timeout() {
+        Phase::Timeout
+    } else if cause.contains("tunnel") || cause.contains("proxy auth") {
+        Phase::Proxy
+    } else if error.is_connect() {
+        Phase::Connect
+    } else {
+        Phase::Exchange
+    }
+}
+
+/// An `io::Error` hands out the source of what it wraps, not what it wraps, and can wrap another one;
+/// so it is looked into.
+fn is_tls(link: &(dyn Error + 'static)) -> bool {
+    let wrapped = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    link.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
+}
+
+/// The last link of the chain of causes: the one that tells. The outer ones repeat the URL.
+pub(crate) fn innermost(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

@@ -1,0 +1,61 @@
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use nix::unistd::{User, geteuid, getgrouplist};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+
+/// A user of this host, with all that is needed to become it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// All groups, the primary one included.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: PathBuf,
+    /// Login shell, only for the environment: it runs nothing.
+    pub shell: PathBuf,
+}
+
+impl Account {
+    /// The account with this name, or with this number where no account has it as its name.
+    pub fn find(name: &str) -> Result<Option<Self>> {
+        let fail = |errno: nix::errno::Errno| Error::Lookup { name: name.to_owned(), source: errno.into() };
+        let mut user = User::from_name(name).map_err(fail)?;
+        if user.is_none()
+            && let Ok(uid) = name.parse::<u32>()
+        {
+            user = User::from_uid(uid.into()).map_err(fail)?;
+        }
+        user.map(|user| Self::of(user).map_err(fail)).transpose()
+    }
+
+    /// Whether this process runs as this user already.
+    pub fn is_own(&self) -> bool {
+        geteuid().as_raw() == self.uid
+    }
+
+    fn of(user: User) -> nix::Result<Self> {
+        let name = CString::new(user.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
+        let groups = getgrouplist(&name, user.gid)?.into_iter().map(|gid| gid.as_raw()).collect();
+        Ok(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            groups,
+            home: user.dir,
+            shell: user.shell,
+            name: user.name,
+        })
+    }
+}
+
+/// Whether this process may become any user.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}

@@ -1,0 +1,124 @@
+//! What can go wrong between the agent and the commands service, by what to do about it.
+
+use ::http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use slipway_protocol::wire::ErrorBody;
+
+use crate::http::{BodyError, Retry, SendError, clock_ahead};
+
+/// Clocks that differ by more than this many seconds are worth a word.
+const CLOCKS_AGREE: i64 = 120;
+
+/// Why a call to the commands service failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// No answer came: name resolution, connection, TLS, proxy or time.
+    #[error(transparent)]
+    Unreachable(#[from] SendError),
+    /// An answer came and broke off.
+    #[error("the service's answer could not be read: {0}")]
+    Broken(#[from] BodyError),
+    /// The service wants fewer requests.
+    #[error("the service throttles requests: {0}")]
+    Throttled(String),
+    /// The request's signature, credentials or clock were not accepted.
+    #[error("the service does not accept this host's credentials (HTTP {status}, {name}): {message}")]
+    Denied {
+        /// HTTP status.
+        status: u16,
+        /// The error's name.
+        name: String,
+        /// The service's words.
+        message: String,
+    },
+    /// The request itself is wrong and will stay so.
+    #[error("the service refused the request ({name}): {message}")]
+    Client {
+        /// The error's name.
+        name: String,
+        /// The service's words.
+        message: String,
+    },
+    /// The service failed.
+    #[error("the service failed (HTTP {status}): {message}")]
+    Server {
+        /// HTTP status.
+        status: u16,
+        /// The service's words.
+        message: String,
+    },
+    /// The answer, or what was to be asked, makes no sense.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl ServiceError {
+    /// Reads an answer that is not a success.
+    pub fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
+        let name = parsed.as_ref().map(|error| error.name().to_owned()).unwrap_or_default();
+        let message = match parsed {
+            Some(error) if !error.message.is_empty() => error.message,
+            _ => String::from_utf8_lossy(body).chars().take(300).collect(),
+        };
+        match Retry::judge(status, &name, &message) {
+            Retry::Throttled => return Self::Throttled(message),
+            Retry::Later => return Self::Server { status: status.as_u16(), message },
+            Retry::Never => {}
+        }
+        let about_credentials =
+            ["Signature", "AccessDenied", "UnrecognizedClient", "Token", "Expired", "Authentication"];
+        if matches!(status.as_u16(), 401 | 403) || about_credentials.iter().any(|part| name.contains(part)) {
+            let message = format!("{message}{}", clocks(headers));
+            return Self::Denied { status: status.as_u16(), name, message };
+        }
+        if name == "ServerException" || !status.is_client_error() {
+            return Self::Server { status: status.as_u16(), message };
+        }
+        Self::Client { name, message }
+    }
+
+    /// Whether the same request can succeed later. Only what the service says of the request itself
+    /// cannot.
+    pub fn is_passing(&self) -> bool {
+        !matches!(self, Self::Client { .. } | Self::Unusable(_))
+    }
+}
+
+/// A signature is refused for a wrong clock in words that say little; the clocks themselves say more.
+fn clocks(headers: &HeaderMap) -> String {
+    match clock_ahead(headers, Timestamp::now()) {
+        Some(ahead) if ahead.as_secs().abs() > CLOCKS_AGREE => format!(
+            " (the service's clock is {} s {} of this host's: set this host's clock right)",
+            ahead.as_secs().abs(),
+            if ahead.is_positive() { "ahead" } else { "behind" }
+        ),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart_by_what_to_do_about_them() {
+        let body = |name: &str, message: &str| format!(r#"{{"__type":"{name}","message":"{message}"}}"#).into_bytes();
+        let of = |status: u16, name: &str, message: &str| {
+            ServiceError::from_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &body(name, message))
+        };
+        assert!(matches!(of(429, "", ""), ServiceError::Throttled(_)));
+        assert!(matches!(of(400, "ThrottlingException", ""), ServiceError::Throttled(_)));
+        assert!(matches!(of(400, "ClientException", "Rate exceeded"), ServiceError::Throttled(_)));
+        assert!(matches!(of(403, "x", ""), ServiceError::Denied { .. }));
+        assert!(matches!(of(400, "ns#UnrecognizedClientException", ""), ServiceError::Denied { .. }));
+        assert!(matches!(of(500, "ServerException", ""), ServiceError::Server { .. }));
+        assert!(matches!(of(400, "ClientException", "no such command"), ServiceError::Client { .. }));
+        assert!(!of(400, "ClientException", "").is_passing());
+        assert!(of(403, "AccessDeniedException", "").is_passing());
+        assert!(matches!(
+            ServiceError::from_answer(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),
+            ServiceError::Server { .. }
+        ));
+    }
+}

@@ -1,0 +1,150 @@
+//! Client of the commands service.
+
+pub mod error;
+pub mod target;
+
+use ::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use ::http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use slipway_protocol::commands::{
+    Acknowledgement, CommandStatus, CommandStatusOutput, Envelope, GetDeploymentSpecificationInput,
+    GetDeploymentSpecificationOutput, HostCommand, PollHostCommandInput, PollHostCommandOutput,
+    PutHostCommandAcknowledgementInput, PutHostCommandCompleteInput, operation,
+};
+use slipway_protocol::diagnostics::Diagnostics;
+use slipway_protocol::wire;
+use url::Url;
+
+pub use error::ServiceError;
+pub use target::{Fips, Flavor, aws_endpoint};
+
+use crate::http::{self, Client};
+use crate::identity::{self, Identity, Scope};
+
+/// Longest answer that is read, in bytes: a specification in its envelope and some room.
+const MAX_ANSWER: usize = 2 * wire::MAX_SPECIFICATION;
+
+/// The commands service as one host sees it.
+#[derive(Debug)]
+pub struct CommandsService {
+    client: Client,
+    endpoint: Url,
+    flavor: Flavor,
+    identity: Identity,
+    version: String,
+}
+
+impl CommandsService {
+    /// A client for `endpoint`. `version` goes into the agent version header.
+    pub fn new(client: Client, endpoint: Url, flavor: Flavor, identity: Identity, version: String) -> Self {
+        Self { client, endpoint, flavor, identity, version }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    /// Who asks.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The next command, if there is one. The service may hold the request open until there is.
+    pub async fn poll(&self) -> Result<Option<HostCommand>, ServiceError> {
+        let input = PollHostCommandInput { host_identifier: self.identity.host_identifier.clone() };
+        let output: PollHostCommandOutput = self.call(operation::POLL_HOST_COMMAND, &input).await?;
+        Ok(output.host_command)
+    }
+
+    /// The envelope of a command's deployment specification, unverified.
+    pub async fn specification(&self, command: &HostCommand) -> Result<Envelope, ServiceError> {
+        let input = GetDeploymentSpecificationInput {
+            deployment_execution_id: command.deployment_execution_id.clone(),
+            host_identifier: self.identity.host_identifier.clone(),
+        };
+        let output: GetDeploymentSpecificationOutput =
+            self.call(operation::GET_DEPLOYMENT_SPECIFICATION, &input).await?;
+        if let Some(system) = output.deployment_system.as_deref()
+            && system != "CodeDeploy"
+        {
+            return Err(ServiceError::Unusable(format!(
+                "the deployment system is {system:?}, expected \"CodeDeploy\""
+            )));
+        }
+        output
+            .deployment_specification
+            .and_then(|specification| specification.generic_envelope)
+            .ok_or_else(|| ServiceError::Unusable("the answer holds no deployment specification".to_owned()))
+    }
+
+    /// Says that a command was taken; the answer tells whether to run it.
+    pub async fn acknowledge(
+        &self,
+        command: &HostCommand,
+        acknowledgement: Acknowledgement,
+    ) -> Result<Option<CommandStatus>, ServiceError> {
+        let payload = serde_json::to_string(&acknowledgement)
+            .map_err(|error| ServiceError::Unusable(format!("the acknowledgement is not JSON: {error}")))?;
+        let input = PutHostCommandAcknowledgementInput {
+            host_command_identifier: command.host_command_identifier.clone(),
+            diagnostics: Some(Envelope::new(wire::FORMAT_JSON, payload)),
+        };
+        let output: CommandStatusOutput = self.call(operation::PUT_HOST_COMMAND_ACKNOWLEDGEMENT, &input).await?;
+        Ok(output.command_status)
+    }
+
+    /// Reports a command's result.
+    pub async fn complete(
+        &self,
+        command: &str,
+        status: CommandStatus,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), ServiceError> {
+        let input = PutHostCommandCompleteInput {
+            host_command_identifier: command.to_owned(),
+            command_status: status,
+            diagnostics: Some(Envelope::new(wire::FORMAT_JSON, diagnostics.to_payload())),
+        };
+        let _: serde_json::Value = self.call(operation::PUT_HOST_COMMAND_COMPLETE, &input).await?;
+        Ok(())
+    }
+
+    async fn call<I: Serialize, O: DeserializeOwned>(&self, operation: &str, input: &I) -> Result<O, ServiceError> {
+        let body = serde_json::to_vec(input)
+            .map_err(|error| ServiceError::Unusable(format!("the request is not JSON: {error}")))?;
+        let request = self.request(operation, body).map_err(ServiceError::Unusable)?;
+        let answer = self.client.send(request).await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = http::read_body(answer, MAX_ANSWER).await?;
+        if status != StatusCode::OK {
+            return Err(ServiceError::from_answer(status, &headers, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            ServiceError::Unusable(format!("the answer to {operation} is not what the protocol says: {error}"))
+        })
+    }
+
+    fn request(&self, operation: &str, body: Vec<u8>) -> Result<reqwest::Request, String> {
+        let target = format!("{}.{operation}", self.flavor.target_prefix());
+        let mut request = reqwest::Request::new(Method::POST, self.endpoint.clone());
+        let headers = [
+            (CONTENT_TYPE, wire::CONTENT_TYPE),
+            (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.version.as_str()),
+            (HeaderName::from_static(wire::TARGET_HEADER), target.as_str()),
+        ];
+        for (name, value) in headers {
+            let value =
+                HeaderValue::from_str(value).map_err(|error| format!("{value:?} is no {name} header: {error}"))?;
+            request.headers_mut().insert(name, value);
+        }
+        *request.body_mut() = Some(body.into());
+        let access = &self.identity.access;
+        let scope = Scope { service: self.flavor.signing_name(), region: &access.region };
+        identity::sign(&mut request, &access.credentials, scope, Timestamp::now())
+            .map_err(|error| error.to_string())?;
+        Ok(request)
+    }
+}

@@ -1,0 +1,153 @@
+//! Unpacking: a bundle, or a directory of this host, becomes a staged tree and then, by one rename,
+//! a revision.
+//!
+//! Nothing is ever written outside the staged tree: entries are placed by descriptor, one name at a
+//! time, and no link is followed. Memory is bounded whatever the bundle says.
+
+mod directory;
+mod entry;
+mod error;
+mod format;
+mod place;
+mod tar;
+mod tree;
+mod zip;
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::Path;
+
+use crate::deployment::BundleType;
+use crate::disk::{self, Dir};
+
+pub use entry::{EntryPath, PathProblem};
+pub use error::UnpackError;
+pub use format::Format;
+pub use place::{Content, Place, Staged, into_revision};
+
+use tree::Tree;
+
+/// How much a bundle may hold, and what of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Caps against bombs.
+    pub limits: Limits,
+    /// What happens to symlinks.
+    pub symlinks: Symlinks,
+    /// What happens to modes that give more than ordinary rights.
+    pub modes: Modes,
+    /// Whose the files become.
+    pub ownership: Ownership,
+}
+
+/// Caps against archive bombs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries, directories included.
+    pub entries: u64,
+    /// Deepest nesting of directories.
+    pub depth: usize,
+    /// Most bytes of all files together.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    /// A million entries, 100 levels, 64 GiB.
+    fn default() -> Self {
+        Self { entries: 1_000_000, depth: 100, bytes: 64 << 30 }
+    }
+}
+
+/// What happens to symlinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symlinks {
+    /// They are kept as they are, wherever they point; nothing follows them.
+    Kept,
+    /// A bundle with one is refused: `reject_symlinks_in_bundle`.
+    Refused,
+}
+
+/// What happens to set-id bits and modes that let everyone write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// They are kept; set-id bits only together with the owner that they are for.
+    Kept,
+    /// A bundle with one is refused: `reject_unsafe_permissions_in_bundle`.
+    UnsafeRefused,
+}
+
+/// Whose the unpacked files become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The archive's numeric ids, where it has them and this process may give files away.
+    Preserved,
+    /// This process's.
+    Own,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            symlinks: Symlinks::Kept,
+            modes: Modes::Kept,
+            ownership: Ownership::Preserved,
+        }
+    }
+}
+
+/// What was unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnpackReport {
+    /// Files, directories and symlinks.
+    pub entries: u64,
+    /// Bytes of all files together.
+    pub bytes: u64,
+}
+
+/// Unpacks a bundle into an existing empty directory. What was unpacked before an error is left for
+/// the caller to remove.
+pub fn unpack(
+    bundle: &Path,
+    bundle_type: BundleType,
+    staging: Dir,
+    policy: &Policy,
+) -> Result<UnpackReport, UnpackError> {
+    let mut file = disk_open(bundle)?;
+    let read_failed = |source| UnpackError::Bundle(disk::Error::new("read", bundle, source));
+    let found = Format::detect(&mut file).map_err(read_failed)?;
+    let format = found.accept(bundle_type)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(read_failed)?;
+    let expected = format::expected_size(&mut file, format, size).map_err(read_failed)?;
+    file.rewind().map_err(read_failed)?;
+    require_space(&staging, expected)?;
+    let tree = Tree::new(staging, policy);
+    match format {
+        Format::Tar => tar::unpack(file, tree),
+        Format::Gzip => tar::unpack(tar::gunzip(file), tree),
+        Format::Zstd => tar::unpack(tar::unzstd(file)?, tree),
+        Format::Zip => zip::unpack(file, tree),
+    }
+}
+
+/// Copies a directory of this host as it is into an existing empty directory.
+pub fn copy_directory(source: &Path, staging: Dir, policy: &Policy) -> Result<UnpackReport, UnpackError> {
+    directory::copy(source, Tree::new(staging, policy))
+}
+
+fn disk_open(bundle: &Path) -> Result<File, UnpackError> {
+    let parent = bundle.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = bundle.file_name().unwrap_or_default();
+    Dir::open(parent).and_then(|parent| parent.open_file(name)).map_err(UnpackError::Bundle)
+}
+
+fn require_space(staging: &Dir, needed: u64) -> Result<(), UnpackError> {
+    let available = disk::available(staging).map_err(UnpackError::Staging)?;
+    if needed > available {
+        return Err(UnpackError::NoSpace { needed, available, place: staging.path().to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

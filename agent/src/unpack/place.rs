@@ -1,0 +1,160 @@
+use std::path::{Path, PathBuf};
+
+use super::{Policy, UnpackError, UnpackReport, copy_directory, unpack};
+use crate::deployment::{BundleType, RelativePath};
+use crate::disk::{self, Dir, Kind, StagedAttributes};
+use crate::ids::{DeploymentId, GroupId};
+use crate::layout::Layout;
+use crate::revision::Revision;
+
+/// What becomes the revision.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// A bundle.
+    Bundle {
+        /// The file.
+        path: &'a Path,
+        /// Its type.
+        bundle_type: BundleType,
+    },
+    /// A directory of this host.
+    Directory(&'a Path),
+}
+
+/// A revision in place, and what was done for it.
+#[derive(Debug)]
+pub struct Staged {
+    /// The revision.
+    pub revision: Revision,
+    /// What was unpacked.
+    pub report: UnpackReport,
+    /// Scripts that lacked the executable bit and got it.
+    pub made_executable: Vec<RelativePath>,
+}
+
+/// Which deployment the revision is for, and how its AppSpec is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Where everything is.
+    pub layout: &'a Layout,
+    /// The group.
+    pub group: &'a GroupId,
+    /// The deployment.
+    pub deployment: &'a DeploymentId,
+    /// The AppSpec's name in the specification; `appspec.yaml` and `appspec.yml` are looked for too.
+    pub appspec: &'a RelativePath,
+}
+
+/// Unpacks into the staging directory, strips a single top-level directory that holds the AppSpec, makes
+/// `scripts` executable, makes all of it durable, and puts it in place by one rename. `scripts` is asked
+/// once the content is there, with its root; scripts that are not there are passed over, the engine names
+/// them when they should run. On any error nothing is left.
+pub fn into_revision(
+    content: Content<'_>,
+    place: &Place<'_>,
+    policy: &Policy,
+    scripts: impl FnOnce(&Path) -> Vec<RelativePath>,
+) -> Result<Staged, UnpackError> {
+    let deployment = place.layout.deployment(place.group, place.deployment);
+    let staging = place.layout.archive_staging(place.group, place.deployment);
+    let archive = place.layout.archive(place.group, place.deployment);
+    let (Some(staging_name), Some(archive_name)) = (staging.file_name(), archive.file_name()) else {
+        return Err(UnpackError::Staging(disk::Error::new("use", staging, std::io::ErrorKind::InvalidInput)));
+    };
+    let home = Dir::open_or_create(&deployment, 0o755).map_err(UnpackError::Staging)?;
+    home.remove_tree(staging_name).map_err(UnpackError::Staging)?;
+    let staged = stage(&home, Path::new(staging_name), content, place, policy).and_then(|(root, report)| {
+        let made_executable = make_executable(&home, &root, scripts)?;
+        put(&home, &root, Path::new(archive_name)).map_err(UnpackError::Staging)?;
+        Ok(Staged { revision: Revision::at(archive.clone()), report, made_executable })
+    });
+    // After success this is what a stripped directory was in, or the content that was replaced.
+    let cleaned = home.remove_tree(staging_name).map_err(UnpackError::Staging);
+    let staged = staged?;
+    cleaned?;
+    Ok(staged)
+}
+
+/// Unpacks and tells where in `home` the revision's root is.
+fn stage(
+    home: &Dir,
+    name: &Path,
+    content: Content<'_>,
+    place: &Place<'_>,
+    policy: &Policy,
+) -> Result<(PathBuf, UnpackReport), UnpackError> {
+    home.make_dir(name, 0o755).map_err(UnpackError::Staging)?;
+    let staging = || home.open_dir(name).map_err(UnpackError::Staging);
+    let report = match content {
+        Content::Bundle { path, bundle_type } => unpack(path, bundle_type, staging()?, policy)?,
+        Content::Directory(path) => copy_directory(path, staging()?, policy)?,
+    };
+    let staging = staging()?;
+    match single_directory(&staging, place.appspec).map_err(UnpackError::Staging)? {
+        None => Ok((name.to_owned(), report)),
+        Some(only) => {
+            // The revision's root is reachable for the users that hooks run as, whatever the archive says.
+            let only_dir = staging.open_dir(&only).map_err(UnpackError::Staging)?;
+            let attributes = StagedAttributes { mode: 0o755, owner: None, modified: None };
+            disk::finish_dir(&only_dir, &attributes).map_err(UnpackError::Staging)?;
+            Ok((name.join(only), report))
+        }
+    }
+}
+
+/// The only entry at the top, if it is a directory that holds the AppSpec and the top does not.
+fn single_directory(staging: &Dir, appspec: &RelativePath) -> disk::Result<Option<PathBuf>> {
+    let [only] = &staging.entries()?[..] else { return Ok(None) };
+    if only.kind != Kind::Directory || holds_appspec(staging, appspec)? {
+        return Ok(None);
+    }
+    let below = staging.open_dir(&only.name)?;
+    Ok(holds_appspec(&below, appspec)?.then(|| PathBuf::from(&only.name)))
+}
+
+fn holds_appspec(dir: &Dir, appspec: &RelativePath) -> disk::Result<bool> {
+    for name in [appspec.as_path(), Path::new("appspec.yaml"), Path::new("appspec.yml")] {
+        match dir.stat_if_exists(name) {
+            Ok(Some(stat)) if stat.kind != Kind::Directory => return Ok(true),
+            // A file where the name wants a directory: not there.
+            Ok(_) => {}
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotADirectory => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn make_executable(
+    home: &Dir,
+    root: &Path,
+    scripts: impl FnOnce(&Path) -> Vec<RelativePath>,
+) -> Result<Vec<RelativePath>, UnpackError> {
+    let root = home.open_dir(root).map_err(UnpackError::Staging)?;
+    let mut changed = Vec::new();
+    for script in scripts(root.path()) {
+        let stat = root.stat_if_exists(script.as_path());
+        if script.is_root() || !matches!(stat, Ok(Some(stat)) if stat.kind == Kind::File) {
+            continue;
+        }
+        if disk::make_executable(&root, script.as_path()).map_err(UnpackError::Staging)? {
+            changed.push(script);
+        }
+    }
+    Ok(changed)
+}
+
+/// Puts the root in place. Where a revision is there already, from an execution that was cut off after
+/// this point, the new one takes its place. The group's lock is held: nothing else does so.
+fn put(home: &Dir, root: &Path, archive: &Path) -> disk::Result<()> {
+    home.sync_filesystem()?;
+    match home.stat_if_exists(archive)? {
+        None => home.rename(root, archive)?,
+        // Not every file system can exchange.
+        Some(_) => home.exchange(root, archive).or_else(|_| {
+            home.remove_tree(archive)?;
+            home.rename(root, archive)
+        })?,
+    }
+    home.sync()
+}

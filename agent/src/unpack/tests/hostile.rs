@@ -1,0 +1,268 @@
+//! Archives that were made to do harm.
+
+use super::*;
+
+fn outside_is_untouched(entries: &[Entry<'_>]) -> UnpackError {
+    let scene = Scene::with(&tar(entries));
+    std::fs::create_dir(scene.path("outside")).unwrap();
+    std::fs::write(scene.path("outside/file"), b"precious").unwrap();
+    let error = scene.unpack(BundleType::Tar, &Policy::default()).unwrap_err();
+    assert_eq!(std::fs::read(scene.path("outside/file")).unwrap(), b"precious");
+    assert_eq!(std::fs::read_dir(scene.path("outside")).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(scene.path("")).unwrap().count(), 3, "{error}");
+    error
+}
+
+#[test]
+fn paths_that_leave_the_revision_are_refused_and_named() {
+    for (name, problem) in [
+        ("../outside/new", PathProblem::Parent),
+        ("a/../../outside/new", PathProblem::Parent),
+        ("a/..", PathProblem::Parent),
+        ("..", PathProblem::Parent),
+        ("/tmp/slipway-must-not-exist", PathProblem::Absolute),
+        ("//tmp/slipway-must-not-exist", PathProblem::Absolute),
+    ] {
+        let error = outside_is_untouched(&[file("first", b"1"), file(name, b"2")]);
+        assert!(matches!(&error, UnpackError::Path { problem: found, .. } if *found == problem), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        let options = SimpleFileOptions::default();
+        let bundle = zip(|writer| {
+            writer.start_file("placeholder-".repeat(name.len()).get(..name.len()).unwrap(), options).unwrap();
+        });
+        let error = refused(&renamed(bundle, name), BundleType::Zip);
+        assert!(matches!(&error, UnpackError::Path { problem: found, .. } if *found == problem), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    assert!(!std::path::Path::new("/tmp/slipway-must-not-exist").exists());
+}
+
+/// Writes a name of the same length over the only entry's, in both places where a zip has it: the
+/// library would not let such a name be written.
+fn renamed(mut zip: Vec<u8>, name: &str) -> Vec<u8> {
+    let placeholder = "placeholder-".repeat(name.len());
+    let placeholder = &placeholder.as_bytes()[..name.len()];
+    let places: Vec<_> = (0..zip.len() - name.len()).filter(|at| zip[*at..].starts_with(placeholder)).collect();
+    let places: Vec<_> = places.into_iter().filter(|at| *at >= 30 && is_name(&zip, *at)).collect();
+    assert_eq!(places.len(), 2);
+    for at in places {
+        zip[at..at + name.len()].copy_from_slice(name.as_bytes());
+    }
+    zip
+}
+
+fn is_name(zip: &[u8], at: usize) -> bool {
+    zip[at - 30..].starts_with(b"PK\x03\x04") || (at >= 46 && zip[at - 46..].starts_with(b"PK\x01\x02"))
+}
+
+#[test]
+fn nothing_is_written_through_a_symlink() {
+    for target in ["../outside", "/", ".", "elsewhere"] {
+        let error = outside_is_untouched(&[
+            link(EntryType::Symlink, "way", target),
+            directory("elsewhere/"),
+            file("way/file", b"evil"),
+        ]);
+        assert!(matches!(&error, UnpackError::Through { through, .. } if through == "way"), "{error}");
+        assert!(error.to_string().contains("way/file"), "{error}");
+    }
+    let error = outside_is_untouched(&[link(EntryType::Symlink, "f", "../outside/file"), file("f", b"evil")]);
+    assert!(matches!(error, UnpackError::Duplicate { .. }), "{error}");
+    let error = outside_is_untouched(&[link(EntryType::Symlink, "d", "../outside"), directory("d/")]);
+    assert!(matches!(error, UnpackError::Duplicate { .. }), "{error}");
+    let options = SimpleFileOptions::default();
+    let bundle = zip(|writer| {
+        writer.add_symlink("way", "/tmp", options).unwrap();
+        writer.start_file("way/slipway-must-not-exist", options).unwrap();
+    });
+    let error = refused(&bundle, BundleType::Zip);
+    assert!(matches!(error, UnpackError::Through { .. }), "{error}");
+}
+
+#[test]
+fn hard_links_reach_only_earlier_files_of_the_bundle() {
+    for target in ["../outside/file", "/etc/passwd", "later", "dir", "soft", "soft-dir/file", ""] {
+        let error = outside_is_untouched(&[
+            directory("dir/"),
+            link(EntryType::Symlink, "soft", "../outside/file"),
+            link(EntryType::Symlink, "soft-dir", "../outside"),
+            link(EntryType::Link, "hard", target),
+            file("later", b"1"),
+        ]);
+        assert!(matches!(error, UnpackError::HardLink { .. }), "{target}: {error}");
+    }
+}
+
+#[test]
+fn devices_and_pipes_are_refused() {
+    for kind in [EntryType::Char, EntryType::Block, EntryType::Fifo] {
+        let error = refused(&tar(&[Entry { kind, ..file("node", b"") }]), BundleType::Tar);
+        assert!(matches!(&error, UnpackError::Special { entry, .. } if entry == "node"), "{error}");
+    }
+}
+
+#[test]
+fn two_entries_for_one_path_are_refused() {
+    let error = refused(&tar(&[file("a/b", b"1"), file("./a//b", b"2")]), BundleType::Tar);
+    assert!(matches!(&error, UnpackError::Duplicate { entry } if entry == "./a//b"), "{error}");
+    let error = refused(&tar(&[file("a", b"1"), file("a/b", b"2")]), BundleType::Tar);
+    assert!(matches!(error, UnpackError::Through { .. }), "{error}");
+    unpacked(&tar(&[directory("a/"), file("a/b", b"1"), directory("a/")]), BundleType::Tar);
+}
+
+#[test]
+fn names_that_no_path_can_have_are_refused() {
+    let long = "x".repeat(256);
+    let deep = "d/".repeat(1600);
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("path", long.as_bytes())]).unwrap();
+    file("short", b"").append(&mut builder);
+    let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
+    assert!(matches!(error, UnpackError::Path { problem: PathProblem::TooLong, .. }), "{error}");
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("path", deep.as_bytes())]).unwrap();
+    file("short", b"").append(&mut builder);
+    let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
+    assert!(matches!(error, UnpackError::Path { problem: PathProblem::TooLong, .. }), "{error}");
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("path", b"nul\0name".as_slice())]).unwrap();
+    file("short", b"").append(&mut builder);
+    let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
+    assert!(matches!(error, UnpackError::Path { problem: PathProblem::Nul, .. }), "{error}");
+    let bundle = zip(|writer| writer.start_file("placeholder", SimpleFileOptions::default()).unwrap());
+    let error = refused(&renamed(bundle, r"dir\file.tx"), BundleType::Zip);
+    assert!(matches!(error, UnpackError::Path { problem: PathProblem::Backslash, .. }), "{error}");
+}
+
+#[test]
+fn bombs_end_at_their_caps() {
+    let policy = |limits| Policy { limits, ..Policy::default() };
+    let limits = Limits { entries: 3, depth: 4, bytes: 1000 };
+    let is_limit = |error: &UnpackError, cap: u64| matches!(error, UnpackError::Limit { limit, .. } if *limit == cap);
+    let zeros = vec![0; 1001];
+    let error = refused_by(&gzip(&tar(&[file("zeros", &zeros)])), BundleType::Tgz, &policy(limits));
+    assert!(is_limit(&error, 1000), "{error}");
+    let half = vec![0; 501];
+    let error = refused_by(&tar(&[file("one", &half), file("two", &half)]), BundleType::Tar, &policy(limits));
+    assert!(is_limit(&error, 1000) && error.to_string().contains("\"two\""), "{error}");
+    let many = [file("1", b""), file("2", b""), file("3", b""), file("4", b"")];
+    let error = refused_by(&tar(&many), BundleType::Tar, &policy(limits));
+    assert!(is_limit(&error, 3) && error.to_string().contains("\"4\""), "{error}");
+    let error = refused_by(&tar(&[file("a/b/c/d", b"")]), BundleType::Tar, &policy(limits));
+    assert!(is_limit(&error, 3), "directories without entries count: {error}");
+    let deep = Limits { entries: 100, ..limits };
+    let error = refused_by(&tar(&[file("a/b/c/d/e", b"")]), BundleType::Tar, &policy(deep));
+    assert!(is_limit(&error, 4), "{error}");
+    let bundle = zip(|writer| {
+        writer.start_file("zeros", SimpleFileOptions::default()).unwrap();
+        writer.write_all(&zeros).unwrap();
+    });
+    let error = refused_by(&bundle, BundleType::Zip, &policy(limits));
+    assert!(is_limit(&error, 1000), "{error}");
+}
+
+#[test]
+fn the_end_of_an_archive_is_no_place_for_a_bomb() {
+    let mut bundle = tar(&[file("a", b"1")]);
+    bundle.resize(bundle.len() + 100_000, 0);
+    let policy = Policy { limits: Limits { bytes: 50_000, ..Limits::default() }, ..Policy::default() };
+    let error = refused_by(&gzip(&bundle), BundleType::Tgz, &policy);
+    assert!(matches!(error, UnpackError::Limit { .. }), "{error}");
+}
+
+#[test]
+fn endless_names_are_not_kept_in_memory() {
+    let name = "n/".repeat(2 << 20);
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("path", name.as_bytes())]).unwrap();
+    file("short", b"").append(&mut builder);
+    let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
+    assert!(error.to_string().contains("longer than 1 MiB"), "{error}");
+}
+
+#[test]
+fn a_zip_whose_list_of_entries_is_endless_is_refused() {
+    let mut entry = b"PK\x01\x02".to_vec();
+    entry.extend([0; 42]);
+    let comment = 60_000_u16;
+    entry[32..34].copy_from_slice(&comment.to_le_bytes());
+    entry.extend(vec![b'c'; comment.into()]);
+    let count = 500_u16;
+    let mut bundle = b"PK\x03\x04".to_vec();
+    bundle.extend([0; 26]);
+    let start = bundle.len() as u32;
+    for _ in 0..count {
+        bundle.extend(&entry);
+    }
+    let size = bundle.len() as u32 - start;
+    bundle.extend(b"PK\x05\x06\0\0\0\0");
+    bundle.extend([count.to_le_bytes(), count.to_le_bytes()].concat());
+    bundle.extend([size.to_le_bytes(), start.to_le_bytes()].concat());
+    bundle.extend([0, 0]);
+    let error = refused(&bundle, BundleType::Zip);
+    assert!(matches!(error, UnpackError::Limit { .. }), "{error}");
+}
+
+#[test]
+fn strict_policies_refuse_links_and_unsafe_modes() {
+    let strict = Policy { symlinks: Symlinks::Refused, modes: Modes::UnsafeRefused, ..Policy::default() };
+    let error = refused_by(&tar(&[link(EntryType::Symlink, "l", "target")]), BundleType::Tar, &strict);
+    assert!(matches!(&error, UnpackError::Symlink { target, .. } if target == "target"), "{error}");
+    for mode in [0o4755, 0o2755, 0o666] {
+        let error = refused_by(&tar(&[Entry { mode, ..file("f", b"") }]), BundleType::Tar, &strict);
+        assert!(matches!(error, UnpackError::UnsafeMode { mode: found, .. } if found == mode), "{error}");
+    }
+    let scene = Scene::with(&tar(&[Entry { mode: 0o1777, ..directory("shared/") }, file("f", b"")]));
+    scene.unpack(BundleType::Tar, &strict).unwrap();
+}
+
+#[test]
+fn sparse_files_are_whole_or_refused() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("GNU.sparse.major", b"1".as_slice())]).unwrap();
+    file("GNUSparseFile.0/f", b"0\n").append(&mut builder);
+    let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
+    assert!(error.to_string().contains("--sparse"), "{error}");
+}
+
+/// Makes a header's checksum right again, so that what was changed is looked at.
+fn seal(block: &mut [u8]) {
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(block);
+    header.set_cksum();
+    block.copy_from_slice(header.as_bytes());
+}
+
+#[test]
+fn whatever_a_header_says_nothing_is_written_elsewhere() {
+    let tar = usual_tar();
+    let options = SimpleFileOptions::default();
+    let zip = zip(|writer| {
+        writer.add_directory("d/", options).unwrap();
+        writer.add_symlink("d/l", "/tmp", options).unwrap();
+        writer.start_file("d/f", options).unwrap();
+        writer.write_all(b"content").unwrap();
+    });
+    let mut random = fastrand::Rng::with_seed(42);
+    let mut unpacked = 0;
+    for round in 0..200 {
+        let (mut bundle, bundle_type) =
+            if round % 2 == 0 { (tar.clone(), BundleType::Tar) } else { (zip.clone(), BundleType::Zip) };
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bundle.len());
+            let values = [0, b'.', b'/', b'0', b'7', 0x80, 0xff, random.u8(..)];
+            bundle[at] = values[random.usize(..values.len())];
+            if bundle_type == BundleType::Tar && bundle[at / 512 * 512..][..512].iter().any(|byte| *byte != 0) {
+                seal(&mut bundle[at / 512 * 512..][..512]);
+            }
+        }
+        let scene = Scene::with(&bundle);
+        let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+        unpacked += u32::from(scene.unpack(bundle_type, &Policy { limits, ..Policy::default() }).is_ok());
+        let mut around: Vec<_> =
+            std::fs::read_dir(scene.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        around.sort();
+        assert_eq!(around, ["bundle", "staging"], "round {round}");
+    }
+    assert!((10..190).contains(&unpacked), "{unpacked} of 200 could be unpacked");
+}

@@ -1,0 +1,291 @@
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use super::entry::{EntryPath, Header, shown};
+use super::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport};
+use crate::disk::{self, Dir, Kind, StagedAttributes};
+
+/// Bytes that are moved at once.
+const BUFFER: usize = 128 * 1024;
+/// Files from this length on get their blocks before their content.
+const WORTH_RESERVING: u64 = 1 << 20;
+/// Directories that no entry describes, and the revision's root.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// The staged tree while it grows. It holds the directories on the way to the current entry open, so
+/// that every name is placed relative to a descriptor, and leaves no more behind in memory than that.
+pub(super) struct Tree<'a> {
+    policy: &'a Policy,
+    root: Dir,
+    levels: Vec<Level>,
+    report: UnpackReport,
+    buffer: Vec<u8>,
+    /// Only root can give files away.
+    may_give_away: bool,
+}
+
+/// A directory that is open. Its time, and a mode that would lock us out, are set once it is left.
+struct Level {
+    name: OsString,
+    dir: Dir,
+    on_leaving: Option<StagedAttributes>,
+}
+
+impl<'a> Tree<'a> {
+    pub fn new(root: Dir, policy: &'a Policy) -> Self {
+        Self {
+            policy,
+            root,
+            levels: Vec::new(),
+            report: UnpackReport::default(),
+            buffer: vec![0; BUFFER],
+            may_give_away: rustix::process::geteuid().is_root(),
+        }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        self.policy
+    }
+
+    pub fn root(&self) -> &Dir {
+        &self.root
+    }
+
+    /// A directory. One that is there already, because an entry below it came first, gets the attributes.
+    pub fn directory(&mut self, header: &Header) -> Result<(), UnpackError> {
+        self.count(header)?;
+        if header.path.is_root() {
+            return Ok(());
+        }
+        self.check_mode(header)?;
+        let attributes = self.attributes(header);
+        self.enter(header, header.path.as_path())?;
+        if let Some(level) = self.levels.last_mut() {
+            level.on_leaving = Some(attributes);
+        }
+        Ok(())
+    }
+
+    /// A file of exactly `size` bytes; fewer are a truncated bundle.
+    pub fn file(&mut self, header: &Header, size: u64, content: &mut dyn Read) -> Result<(), UnpackError> {
+        self.count(header)?;
+        self.check_mode(header)?;
+        self.room_for(header, size)?;
+        let attributes = self.attributes(header);
+        let name = self.enter_parent(header)?;
+        let mut file = self.here().create_file(name, 0o600).map_err(|error| self.creation_failed(header, error))?;
+        let path = self.path_of(header);
+        if size >= WORTH_RESERVING {
+            disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
+        }
+        self.fill(header, &mut file, size, content)?;
+        disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
+        self.report.bytes += size;
+        Ok(())
+    }
+
+    /// A symlink, kept as it is.
+    pub fn symlink(&mut self, header: &Header, target: &[u8]) -> Result<(), UnpackError> {
+        self.count(header)?;
+        if self.policy.symlinks == Symlinks::Refused {
+            return Err(UnpackError::Symlink { entry: header.name.clone(), target: shown(target) });
+        }
+        if target.is_empty() || target.len() >= 4096 || target.contains(&0) {
+            let what = "is a symlink whose target cannot be one";
+            return Err(UnpackError::Unsupported { entry: header.name.clone(), what });
+        }
+        let attributes = self.attributes(header);
+        let name = self.enter_parent(header)?;
+        let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target);
+        self.here().symlink(target, name).map_err(|error| self.creation_failed(header, error))?;
+        disk::finish_symlink(self.here(), Path::new(name), &attributes).map_err(|error| self.failed(header, 0, error))
+    }
+
+    /// Another name for a file that came earlier in the same bundle.
+    pub fn hard_link(&mut self, header: &Header, target: &[u8]) -> Result<(), UnpackError> {
+        self.count(header)?;
+        let refused = || UnpackError::HardLink { entry: header.name.clone(), target: shown(target) };
+        let target = EntryPath::parse(target).map_err(|_| refused())?;
+        self.enter_parent(header)?;
+        if target.is_root() || !matches!(self.root.stat(target.as_path()), Ok(stat) if stat.kind == Kind::File) {
+            return Err(refused());
+        }
+        self.root
+            .hard_link(target.as_path(), header.path.as_path())
+            .map_err(|error| self.creation_failed(header, error))
+    }
+
+    /// Refuses what would exceed the cap on bytes.
+    pub fn room_for(&self, header: &Header, size: u64) -> Result<(), UnpackError> {
+        let Limits { bytes, .. } = self.policy.limits;
+        if self.report.bytes.saturating_add(size) > bytes {
+            return Err(limit(header, bytes, "bytes (archive_max_extraction_size)"));
+        }
+        Ok(())
+    }
+
+    /// Leaves all directories and makes the whole durable.
+    pub fn finish(mut self) -> Result<UnpackReport, UnpackError> {
+        self.leave_down_to(0)?;
+        self.root.sync_filesystem().map_err(UnpackError::Staging)?;
+        Ok(self.report)
+    }
+
+    fn here(&self) -> &Dir {
+        self.levels.last().map_or(&self.root, |level| &level.dir)
+    }
+
+    fn path_of(&self, header: &Header) -> PathBuf {
+        self.root.path().join(header.path.as_path())
+    }
+
+    fn count(&mut self, header: &Header) -> Result<(), UnpackError> {
+        self.count_one(header)?;
+        let Limits { depth, .. } = self.policy.limits;
+        if header.path.as_path().components().count() > depth {
+            return Err(limit(header, depth as u64, "levels of directories"));
+        }
+        Ok(())
+    }
+
+    fn count_one(&mut self, header: &Header) -> Result<(), UnpackError> {
+        let Limits { entries, .. } = self.policy.limits;
+        self.report.entries += 1;
+        if self.report.entries > entries {
+            return Err(limit(header, entries, "entries"));
+        }
+        Ok(())
+    }
+
+    fn check_mode(&self, header: &Header) -> Result<(), UnpackError> {
+        let mode = header.attributes.mode;
+        // A directory that everyone can write to is safe if it is sticky, as /tmp is.
+        let unsafe_mode = mode & 0o6000 != 0 || (mode & 0o002 != 0 && mode & 0o1000 == 0);
+        if self.policy.modes == Modes::UnsafeRefused && unsafe_mode {
+            return Err(UnpackError::UnsafeMode { entry: header.name.clone(), mode });
+        }
+        Ok(())
+    }
+
+    /// Set-id bits were given for the archive's owner; with another owner they would be a gift.
+    fn attributes(&self, header: &Header) -> StagedAttributes {
+        let mut attributes = header.attributes;
+        if self.policy.ownership == Ownership::Own || !self.may_give_away {
+            attributes.owner = None;
+        }
+        if attributes.owner.is_none() {
+            attributes.mode &= 0o1777;
+        }
+        attributes
+    }
+
+    fn enter_parent<'h>(&mut self, header: &'h Header) -> Result<&'h OsStr, UnpackError> {
+        let path = header.path.as_path();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            let problem = super::PathProblem::Empty;
+            return Err(UnpackError::Path { entry: header.name.clone(), problem });
+        };
+        self.enter(header, parent)?;
+        Ok(name)
+    }
+
+    /// Makes `path` the open directory: leaves what is not on the way to it, makes what is missing.
+    fn enter(&mut self, header: &Header, path: &Path) -> Result<(), UnpackError> {
+        let names = || {
+            path.components().filter_map(|component| match component {
+                Component::Normal(name) => Some(name),
+                _ => None,
+            })
+        };
+        let shared = self.levels.iter().zip(names()).take_while(|(level, name)| level.name == **name).count();
+        self.leave_down_to(shared)?;
+        for name in names().skip(shared) {
+            let dir = match self.here().open_dir(name) {
+                Ok(dir) => dir,
+                Err(error) if error.is_not_found() => {
+                    self.count_one(header)?;
+                    self.here().make_dir(name, DIRECTORY_MODE).map_err(|error| self.failed(header, 0, error))?;
+                    self.here().open_dir(name).map_err(|error| self.failed(header, 0, error))?
+                }
+                Err(error) => return Err(self.blocked(header, name, error)),
+            };
+            self.levels.push(Level { name: name.to_owned(), dir, on_leaving: None });
+        }
+        Ok(())
+    }
+
+    fn blocked(&self, header: &Header, name: &OsStr, error: disk::Error) -> UnpackError {
+        match self.here().stat(name) {
+            Ok(stat) if stat.kind != Kind::Directory => {
+                let through = self.here().path().join(name);
+                let through = through.strip_prefix(self.root.path()).unwrap_or(&through).to_string_lossy().into_owned();
+                if through == header.path.as_path().to_string_lossy() {
+                    UnpackError::Duplicate { entry: header.name.clone() }
+                } else {
+                    UnpackError::Through { entry: header.name.clone(), through }
+                }
+            }
+            _ => self.failed(header, 0, error),
+        }
+    }
+
+    fn leave_down_to(&mut self, keep: usize) -> Result<(), UnpackError> {
+        while self.levels.len() > keep {
+            let Some(Level { dir, on_leaving: Some(mut attributes), .. }) = self.levels.pop() else { continue };
+            // We come back for later entries and for the rename, also where we are not root.
+            attributes.mode |= 0o700;
+            disk::finish_dir(&dir, &attributes).map_err(UnpackError::Staging)?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, header: &Header, file: &mut File, size: u64, content: &mut dyn Read) -> Result<(), UnpackError> {
+        let mut rest = size;
+        while rest > 0 {
+            let want = BUFFER.min(usize::try_from(rest).unwrap_or(BUFFER));
+            let got = match content.read(&mut self.buffer[..want]) {
+                Ok(0) => return Err(UnpackError::Truncated(Some(header.name.clone()))),
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(read_failed(Some(&header.name), &error)),
+            };
+            if let Err(source) = file.write_all(&self.buffer[..got]) {
+                return Err(self.failed(header, rest, disk::Error::new("write", self.path_of(header), source)));
+            }
+            rest -= got as u64;
+        }
+        Ok(())
+    }
+
+    fn creation_failed(&self, header: &Header, error: disk::Error) -> UnpackError {
+        if error.is_already_exists() {
+            UnpackError::Duplicate { entry: header.name.clone() }
+        } else {
+            self.failed(header, 0, error)
+        }
+    }
+
+    /// An entry could not be written, which needed so many more bytes.
+    fn failed(&self, header: &Header, needed: u64, source: disk::Error) -> UnpackError {
+        if !source.is_no_space() {
+            return UnpackError::Entry { entry: header.name.clone(), source };
+        }
+        let available = disk::available(&self.root).unwrap_or(0);
+        UnpackError::NoSpace { needed: needed.max(1), available, place: self.root.path().to_owned() }
+    }
+}
+
+/// An error while the bundle is read: it ends too early, or it is broken.
+pub(super) fn read_failed(entry: Option<&str>, error: &io::Error) -> UnpackError {
+    let entry = entry.map(str::to_owned);
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => UnpackError::Truncated(entry),
+        _ => UnpackError::Damaged { entry, reason: error.to_string() },
+    }
+}
+
+fn limit(header: &Header, limit: u64, what: &'static str) -> UnpackError {
+    UnpackError::Limit { entry: header.name.clone(), limit, what }
+}

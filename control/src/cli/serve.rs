@@ -1,0 +1,203 @@
+//! `serve`: the service itself.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use super::{Data, RealmArgs, open_database, say};
+use crate::data_dir::{self, DataDir};
+use crate::envelope::SpecSigner;
+use crate::pki;
+use crate::s3::ObjectStore;
+use crate::server::{self, App, tls::Shown};
+use crate::service::{Service, ServiceOptions};
+use crate::timekeeper;
+
+/// How often a serving process looks whether a certificate nears its end.
+const RENEWAL: Duration = Duration::from_secs(12 * 60 * 60);
+/// The longest that a poll may be held: AWS's agents wait 80 seconds for an answer.
+const MAX_HOLD: u64 = 60;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    data: Data,
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// A name or address under which clients reach the service; may be given several times, the first is in its URL
+    #[arg(long = "hostname", value_name = "NAME", value_parser = parse_name)]
+    hostnames: Vec<ServerName<'static>>,
+    /// How long an agent's poll is held open without work, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=MAX_HOLD))]
+    poll_hold: u64,
+    #[command(flatten)]
+    realm: RealmArgs,
+}
+
+impl Serve {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut stop = Stop::listen()?;
+        let data = self.data.open()?;
+        let _lock = data.lock_for_serving()?;
+        data_dir::remove_if_there(&data.endpoint())?;
+
+        let names = self.names();
+        let pki = pki::open(&data, &names)?;
+        let shown = Shown::new(pki.server).context("the TLS certificate cannot be used")?;
+        let signer = Arc::new(SpecSigner::new(pki.signer));
+        let pool = open_database(&data).await?;
+        let options = ServiceOptions {
+            region: self.realm.region.clone(),
+            account: self.realm.account.as_str().to_owned(),
+            poll_hold: Duration::from_secs(self.poll_hold),
+            ..ServiceOptions::default()
+        };
+        let service = Service::new(pool.clone(), signer.clone(), options);
+        let store = ObjectStore::open(pool.clone(), &data.objects(), &self.realm.region).await?;
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
+        let timekeeper = timekeeper::start(&service).await.context("the deployments cannot be taken up again")?;
+
+        let acceptor = shown.acceptor().context("TLS cannot be set up")?;
+        let app = App::new(service.clone(), store.service(&names));
+        let url = self.url(listener.local_addr().context("the listener has no address")?);
+        let serving = tokio::spawn(server::run(listener, acceptor, app, service.closing()));
+        let renewing = tokio::spawn(renew(data.clone(), names, shown, signer));
+        data_dir::write_private(&data.endpoint(), format!("{url}\n").as_bytes())?;
+        say(&format!("slipway-control is listening on {url}\n"))?;
+        tracing::info!(url, data = %data.root().display(), "listening");
+
+        if self.listen.ip().is_unspecified() && self.hostnames.is_empty() {
+            tracing::warn!(
+                "the certificate is for loopback addresses alone: hosts will not trust it; give --hostname NAME"
+            );
+        }
+
+        let signal = stop.wait().await;
+        tracing::info!(signal, "closing: polls are answered, requests may end");
+        renewing.abort();
+        timekeeper.stop().await;
+        serving.await.context("the listener ended unexpectedly")?;
+        pool.close().await;
+        Ok(())
+    }
+
+    /// The certificate's names, besides the loopback ones: those given, and the address that is listened on.
+    fn names(&self) -> Vec<ServerName<'static>> {
+        let mut names = self.hostnames.clone();
+        let address = self.listen.ip();
+        if !address.is_unspecified() && !address.is_loopback() {
+            names.push(ServerName::from(address));
+        }
+        names
+    }
+
+    fn url(&self, listening: SocketAddr) -> String {
+        let address = match listening.ip() {
+            address if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            address => address,
+        };
+        let host = match self.hostnames.first() {
+            Some(ServerName::DnsName(name)) => name.as_ref().to_owned(),
+            Some(ServerName::IpAddress(address)) => bracketed(IpAddr::from(*address)),
+            _ => bracketed(address),
+        };
+        format!("https://{host}:{}", listening.port())
+    }
+}
+
+/// The signals that end the service.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Replaces certificates that near their end while the service runs.
+async fn renew(data: DataDir, names: Vec<ServerName<'static>>, shown: Arc<Shown>, signer: Arc<SpecSigner>) {
+    let mut ticks = tokio::time::interval(RENEWAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once, and everything was opened a moment ago.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        match pki::open(&data, &names) {
+            Ok(pki) => {
+                signer.replace(pki.signer);
+                if let Err(error) = shown.replace(pki.server) {
+                    tracing::error!(%error, "the renewed TLS certificate cannot be used; the one before stays");
+                }
+            }
+            Err(error) => tracing::error!(%error, "certificates were not renewed; trying again later"),
+        }
+    }
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn parse_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_ascii_lowercase())
+        .map_err(|_| "neither a DNS name nor an IP address (give the name alone, without https:// and port)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Wrapper {
+        #[command(flatten)]
+        serve: Serve,
+    }
+
+    fn url(arguments: &[&str], listening: &str) -> String {
+        let fixed = ["serve", "--data", "d"];
+        let serve = Wrapper::try_parse_from(fixed.iter().chain(arguments)).unwrap().serve;
+        serve.url(listening.parse().unwrap())
+    }
+
+    #[test]
+    fn the_url_is_one_that_clients_can_use() {
+        assert_eq!(url(&[], "127.0.0.1:4711"), "https://127.0.0.1:4711");
+        assert_eq!(url(&[], "0.0.0.0:4711"), "https://127.0.0.1:4711");
+        assert_eq!(url(&[], "[::1]:4711"), "https://[::1]:4711");
+        assert_eq!(
+            url(&["--hostname", "Deploy.Example.org", "--hostname", "b"], "0.0.0.0:1"),
+            "https://deploy.example.org:1"
+        );
+        assert_eq!(url(&["--hostname", "::1"], "[::]:1"), "https://[::1]:1");
+        assert!(Wrapper::try_parse_from(["serve", "--data", "d", "--hostname", "https://x"]).is_err());
+        assert!(Wrapper::try_parse_from(["serve", "--data", "d", "--account", "1"]).is_err());
+        assert!(Wrapper::try_parse_from(["serve", "--data", "d", "--poll-hold", "61"]).is_err());
+    }
+}

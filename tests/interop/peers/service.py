@@ -1,0 +1,442 @@
+"""A commands service as AWS runs one: answers at once, trusts nothing, and remembers all it was told."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import dataclasses
+import itertools
+import json
+import secrets
+import threading
+import time
+import uuid
+
+from . import listener, sigv4
+
+IN_PLACE = (
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+)
+SIGNED_HEADERS = "content-type;host;x-amz-codedeploy-agent-version;x-amz-content-sha256;x-amz-date;x-amz-target"
+CONTENT_TYPE = "application/x-amz-json-1.1"
+PAYLOAD_LIMIT = 8192
+LOG_LIMIT = 2048
+# What each operation's request holds: its members and their types. All of them are needed.
+REQUESTS = {
+    "PollHostCommand": {"HostIdentifier": str},
+    "GetDeploymentSpecification": {"DeploymentExecutionId": str, "HostIdentifier": str},
+    "PutHostCommandAcknowledgement": {"HostCommandIdentifier": str, "Diagnostics": dict},
+    "PutHostCommandComplete": {"HostCommandIdentifier": str, "CommandStatus": str, "Diagnostics": dict},
+}
+DIAGNOSTICS = {"error_code": int, "script_name": str, "message": str, "log": str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """One of the two names under which the protocol is spoken."""
+
+    prefix: str
+    signing_name: str
+
+
+PLAIN = Protocol("CodeDeployCommandService_v20141006", "codedeploy-commands")
+SECURE = Protocol("CodeDeployCommandService", "codedeploy-commands-secure")
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A host that may ask: its identifier, and the key that it signs with."""
+
+    arn: str
+    key: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """What a host said at a command's end."""
+
+    status: str
+    code: int
+    script: str
+    message: str
+    log: str
+    payload: str
+
+
+@dataclasses.dataclass
+class Command:
+    """One command for one host, and all that happened to it."""
+
+    name: str
+    host: str
+    envelope: dict
+    identifier: str
+    execution: str
+    # What the acknowledgement is answered: a status, or nothing.
+    answer: str | None = "InProgress"
+    # The host that the offer names; other than `host` only to see that it is refused.
+    named_host: str | None = None
+    offers: int = 0
+    specification_reads: int = 0
+    acknowledgements: list = dataclasses.field(default_factory=list)
+    completions: list = dataclasses.field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def completion(self):
+        """The result that counts: the first."""
+        return self.completions[0] if self.completions else None
+
+    @property
+    def was_noop(self):
+        """What the host said when it acknowledged."""
+        return self.acknowledgements[0]
+
+
+# Faults that `Service.fail_next` takes.
+def error(status, kind, message="something went wrong", member="message"):
+    """An error in the protocol's form."""
+    body = json.dumps({"__type": kind, member: message}).encode()
+    return listener.Response(status, {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": str(uuid.uuid4())}, body)
+
+
+THROTTLED = error(400, "ThrottlingException", "Rate exceeded")
+TOO_MANY = listener.Response(429, {"Content-Type": "text/plain"}, b"Too many requests")
+BROKEN = error(500, "ServerException", "internal failure")
+UNAVAILABLE = listener.Response(
+    503, {"Content-Type": "text/html"}, b"<html><body><h1>503 Service Unavailable</h1></body></html>"
+)
+NAMESPACED = error(400, "com.amazonaws.codedeploy.command#ClientException", "no", "Message")
+CLIENT = error(400, "ClientException", "the request is not valid")
+# The request is taken and obeyed, and the answer gets lost on its way.
+LOST = object()
+
+
+class Service:
+    """The commands service. What hosts do wrong is collected in `deviations`."""
+
+    def __init__(self, pair, hosts, protocol=PLAIN):
+        self.hosts = {host.arn: host for host in hosts}
+        self.keys = {host.key[0]: host.key[1] for host in hosts}
+        self.owners = {host.key[0]: host.arn for host in hosts}
+        self.protocol = protocol
+        # Seconds for which a poll that has nothing is held open.
+        self.hold = 0.0
+        self.greetings = 0
+        self.versions = set()
+        self.polls = collections.defaultdict(list)
+        self.commands = []
+        self.queue = []
+        self.faults = collections.defaultdict(list)
+        self.deviations = []
+        self.nothing = itertools.cycle([{}, {"HostCommand": None}])
+        self.changed = threading.Condition()
+        self.stopped = False
+        self.listener = listener.Listener(self.answer, pair)
+
+    @property
+    def url(self):
+        """Where it listens."""
+        return self.listener.url
+
+    def stop(self):
+        """Stops listening, and lets go of the polls that it holds."""
+        with self.changed:
+            self.stopped = True
+            self.changed.notify_all()
+        self.listener.stop()
+
+    def start(self):
+        """Listens again where it did."""
+        self.stopped = False
+        self.listener.start()
+
+    def offer(self, name, host, envelope, execution, **more):
+        """Puts a command in a host's queue."""
+        command = Command(name, host.arn, envelope, new_identifier(), execution, **more)
+        with self.changed:
+            self.commands.append(command)
+            self.queue.append(command)
+            self.changed.notify_all()
+        return command
+
+    def offer_again(self, command):
+        """Offers a command once more, as a service does that lost its memory of the answer."""
+        with self.changed:
+            command.ended = False
+            self.queue.append(command)
+            self.changed.notify_all()
+
+    def fail_next(self, operation, *faults):
+        """Answers the operation's next requests by these faults."""
+        with self.changed:
+            self.faults[operation].extend(faults)
+
+    def wait(self, what, condition, seconds=60):
+        """Waits until a condition holds; an error that says what was waited for, otherwise."""
+        with self.changed:
+            if not self.changed.wait_for(condition, seconds):
+                raise TimeoutError(f"waited {seconds} s in vain for {what}")
+
+    # Answers
+
+    def answer(self, request):
+        """Answers one request."""
+        if request.method == "GET" and request.path == "/":
+            with self.changed:
+                self.greetings += 1
+                self.changed.notify_all()
+            return listener.Response(404, {"Content-Type": "text/plain"}, b"nothing to see here")
+        prefix, _, operation = (request.header("x-amz-target") or "").rpartition(".")
+        if request.method != "POST" or request.path != "/" or operation not in REQUESTS:
+            self.deviate(f"{request.method} {request.path} with target {prefix}.{operation}")
+            return error(404, "UnknownOperationException", "")
+        try:
+            body, host = self.read(request, prefix, operation)
+        except sigv4.NotSigned as problem:
+            self.deviate(f"{operation}: {problem}")
+            return error(403, "InvalidSignatureException", str(problem))
+        except ValueError as problem:
+            self.deviate(f"{operation}: {problem}")
+            return error(400, "ClientException", str(problem))
+        with self.changed:
+            fault = self.faults[operation].pop(0) if self.faults[operation] else None
+        if isinstance(fault, listener.Response):
+            with self.changed:
+                self.changed.notify_all()
+            return fault
+        try:
+            answered = getattr(self, OPERATIONS[operation])(host, body)
+        except ValueError as problem:
+            self.deviate(f"{operation}: {problem}")
+            return error(400, "ClientException", str(problem))
+        if fault is LOST:
+            raise listener.Dropped
+        headers = {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": str(uuid.uuid4())}
+        return listener.Response(200, headers, json.dumps(answered).encode())
+
+    def read(self, request, prefix, operation):
+        """The body of a request and the host that signed it, after every check of the wire."""
+        signature = sigv4.verify(request, self.keys)
+        wrong = []
+        if prefix != self.protocol.prefix:
+            wrong.append(f"the target's prefix is {prefix}")
+        if signature.service != self.protocol.signing_name:
+            wrong.append(f"signed for {signature.service}")
+        if signature.headers != SIGNED_HEADERS:
+            wrong.append(f"signed headers are {signature.headers}")
+        if request.header("content-type") != CONTENT_TYPE:
+            wrong.append(f"Content-Type is {request.header('content-type')}")
+        if not request.header("x-amz-codedeploy-agent-version"):
+            wrong.append("x-amz-codedeploy-agent-version is empty")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        self.versions.add(request.header("x-amz-codedeploy-agent-version"))
+        body = members(request.body, REQUESTS[operation], operation)
+        host = self.owners[signature.key]
+        if body.get("HostIdentifier", host) != host:
+            raise ValueError(f"{host} asks for {body['HostIdentifier']}")
+        return body, host
+
+    def poll(self, host, _body):
+        deadline = time.monotonic() + self.hold
+        with self.changed:
+            self.polls[host].append(time.monotonic())
+            self.changed.notify_all()
+            while True:
+                busy = any(c.host == host and c.offers and not c.ended and c not in self.queue for c in self.commands)
+                ready = [] if busy else [c for c in self.queue if c.host == host]
+                left = deadline - time.monotonic()
+                if ready or left <= 0 or self.stopped:
+                    break
+                self.changed.wait(left)
+            if not ready:
+                return next(self.nothing)
+            command = ready[0]
+            self.queue.remove(command)
+            command.offers += 1
+            self.changed.notify_all()
+        return {
+            "HostCommand": {
+                "HostCommandIdentifier": command.identifier,
+                "HostIdentifier": command.host if command.named_host is None else command.named_host,
+                "DeploymentExecutionId": command.execution,
+                "CommandName": command.name,
+                "Nonce": 4611686018427387904 + command.offers,
+                "CommandPriority": None,
+            },
+            "ServiceHints": {"next": ["later"]},
+        }
+
+    def specification(self, host, body):
+        with self.changed:
+            found = [c for c in self.commands if c.execution == body["DeploymentExecutionId"] and c.host == host]
+            if not found:
+                raise ValueError(f"no execution {body['DeploymentExecutionId']} for {host}")
+            # All commands of one deployment share their specification, unless a test says otherwise.
+            command = next((c for c in reversed(found) if c.offers and not c.ended), found[-1])
+            command.specification_reads += 1
+            self.changed.notify_all()
+        sealed = {"GenericEnvelope": command.envelope, "VariantId": None, "VariantEnvelope": None}
+        return {"DeploymentSystem": "CodeDeploy", "DeploymentSpecification": sealed, "Region": "us-east-1"}
+
+    def acknowledge(self, host, body):
+        said = json.loads(payload(body["Diagnostics"]))
+        if list(said) != ["IsCommandNoop"] or not isinstance(said["IsCommandNoop"], bool):
+            raise ValueError(f"the acknowledgement says {said}")
+        with self.changed:
+            command = self.find(host, body)
+            command.acknowledgements.append(said["IsCommandNoop"])
+            if command.completions and command.offers == 1:
+                self.deviations.append(f"{command.name} is acknowledged after its completion")
+            if command.answer in ("Succeeded", "Failed"):
+                command.ended = True
+            self.changed.notify_all()
+            return {} if command.answer is None else {"CommandStatus": command.answer}
+
+    def complete(self, host, body):
+        text = payload(body["Diagnostics"])
+        said = members(text.encode(), DIAGNOSTICS, "diagnostics")
+        if body["CommandStatus"] not in ("Succeeded", "Failed"):
+            raise ValueError(f"completed as {body['CommandStatus']}")
+        if (body["CommandStatus"] == "Succeeded") != (said["error_code"] == 0):
+            raise ValueError(f"{body['CommandStatus']} with code {said['error_code']}")
+        if said["error_code"] not in range(8):
+            raise ValueError(f"the code is {said['error_code']}")
+        if len(said["log"].encode()) > LOG_LIMIT:
+            raise ValueError(f"the log is {len(said['log'].encode())} bytes long")
+        completion = Completion(
+            body["CommandStatus"], said["error_code"], said["script_name"], said["message"], said["log"], text
+        )
+        with self.changed:
+            command = self.find(host, body)
+            command.completions.append(completion)
+            command.ended = True
+            self.changed.notify_all()
+        return {}
+
+    def find(self, host, body):
+        for command in self.commands:
+            if command.identifier == body["HostCommandIdentifier"] and command.host == host:
+                return command
+        raise ValueError(f"{host} has no command {body['HostCommandIdentifier'][:40]}…")
+
+    def deviate(self, what):
+        with self.changed:
+            self.deviations.append(what)
+            self.changed.notify_all()
+
+
+OPERATIONS = {
+    "PollHostCommand": "poll",
+    "GetDeploymentSpecification": "specification",
+    "PutHostCommandAcknowledgement": "acknowledge",
+    "PutHostCommandComplete": "complete",
+}
+
+
+def members(text, types, what):
+    """A JSON object that must hold exactly these members of these types."""
+    body = json.loads(text)
+    if not isinstance(body, dict) or set(body) != set(types):
+        raise ValueError(f"{what} holds {sorted(body) if isinstance(body, dict) else body}, not {sorted(types)}")
+    for name, kind in types.items():
+        if type(body[name]) is not kind:
+            raise ValueError(f"{name} of {what} is {body[name]!r}, not {kind.__name__}")
+    return body
+
+
+def payload(diagnostics):
+    """The payload of diagnostics: a string of JSON, and not too long."""
+    if set(diagnostics) != {"Format", "Payload"} or diagnostics["Format"] != "JSON":
+        raise ValueError(f"diagnostics are {diagnostics}")
+    text = diagnostics["Payload"]
+    if not isinstance(text, str) or len(text) > PAYLOAD_LIMIT:
+        raise ValueError(f"the payload of the diagnostics is {len(text)} long: {text[:80]!r}")
+    return text
+
+
+def new_identifier():
+    """A host command identifier such as AWS's: some 400 base64 characters, `/` and `+` among them."""
+    while True:
+        text = base64.b64encode(secrets.token_bytes(300)).decode()
+        if "/" in text and "+" in text:
+            return text
+
+
+def new_deployment_id():
+    """`d-` and nine of A-Z0-9."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    return "d-" + "".join(secrets.choice(alphabet) for _ in range(9))
+
+
+class Deployment:
+    """One deployment to one host: its specification, and its commands one after another."""
+
+    def __init__(self, service, host, specification, seal):
+        self.service = service
+        self.host = host
+        self.specification = specification
+        self.id = specification["DeploymentId"].rpartition("/")[2]
+        self.envelope = seal(specification)
+        self.execution = f"arn:aws:codedeploy:us-east-1:123456789012:deployment/{self.id}/host/{uuid.uuid4()}:1"
+        self.commands = {}
+
+    def run(self, events=IN_PLACE, seconds=60):
+        """Sends the events, each after the end of the one before it, up to the first that fails."""
+        for event in events:
+            command = self.send(event)
+            self.await_end(command, seconds)
+            if command.completion and command.completion.status == "Failed":
+                break
+        return self
+
+    def send(self, event, **more):
+        """Offers one event's command without waiting."""
+        command = self.service.offer(event, self.host, self.envelope, self.execution, **more)
+        self.commands[event] = command
+        return command
+
+    def await_end(self, command, seconds=60):
+        """Waits until a command has ended."""
+        self.service.wait(f"the end of {command.name} of {self.id}", lambda: command.ended, seconds)
+
+    @property
+    def status(self):
+        """Succeeded, or Failed by the first failure."""
+        failed = any(c.completion and c.completion.status == "Failed" for c in self.commands.values())
+        return "Failed" if failed else "Succeeded"
+
+    def statuses(self):
+        """Each command's name with how it ended."""
+        return {
+            name: "Noop" if command.acknowledgements[:1] == [True] else getattr(command.completion, "status", "Skipped")
+            for name, command in self.commands.items()
+        }
+
+
+def specification(revision, **more):
+    """A deployment specification with a new id; `more` replaces and adds members."""
+    return {
+        "DeploymentId": new_deployment_id(),
+        "DeploymentGroupId": "f5b1c7d2-3a7e-4a4e-9d55-0a9f0c5c0a11",
+        "DeploymentGroupName": "peers-fleet",
+        "ApplicationName": "peers-app",
+        "DeploymentCreator": "user",
+        "DeploymentType": "IN_PLACE",
+        "AppSpecFilename": "appspec.yml",
+        "AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": "DISALLOW"}},
+        "Revision": revision,
+    } | more
+
+
+def s3_revision(bucket, key, kind, **more):
+    """A revision in S3; version and ETag are null unless given."""
+    place = {"Bucket": bucket, "Key": key, "BundleType": kind, "Version": None, "ETag": None} | more
+    return {"RevisionType": "S3", "S3Revision": place}

@@ -1,0 +1,133 @@
+//! A control service of a scenario's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::api::Api;
+use crate::binaries;
+use crate::fleet::TAG_VALUE;
+use crate::place::Place;
+use crate::program::{self, Program};
+use crate::sign::AccessKey;
+use crate::until::until;
+
+/// Longest time for the service to start or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A control service: its data directory, and its process while it runs.
+pub struct Control<'a> {
+    place: &'a Place,
+    data: PathBuf,
+    endpoint: String,
+    program: Option<Program>,
+}
+
+impl<'a> Control<'a> {
+    /// Starts a new service on a free loopback port.
+    pub fn start(place: &'a Place) -> Result<Self> {
+        let data = place.path().join("control");
+        let mut control = Self { place, data, endpoint: String::new(), program: None };
+        control.serve("127.0.0.1:0")?;
+        Ok(control)
+    }
+
+    /// Its URL.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The certificate of its authority.
+    pub fn ca_file(&self) -> PathBuf {
+        self.data.join("pki/ca.pem")
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.take().map_or(Ok(()), |mut program| program.kill())
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut program) = self.program.take() {
+            program.stop(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again on its data and its port.
+    pub fn restart(&mut self) -> Result<()> {
+        let address = self.endpoint.trim_start_matches("https://").to_owned();
+        self.serve(&address)
+    }
+
+    /// Its process, while it runs.
+    pub fn program(&mut self) -> Option<&mut Program> {
+        self.program.as_mut()
+    }
+
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.program.as_ref().map(Program::id)
+    }
+
+    /// Lets it run beyond this value.
+    pub fn release(mut self) {
+        if let Some(program) = self.program.take() {
+            program.release();
+        }
+    }
+
+    fn serve(&mut self, listen: &str) -> Result<()> {
+        let endpoint = self.data.join("endpoint");
+        let _ = fs::remove_file(&endpoint);
+        let mut command = binaries::control()?;
+        command.arg("serve").arg("--data").arg(&self.data).args(["--listen", listen, "--region", crate::sign::REGION]);
+        let mut program = Program::start(self.place, "control", &mut command)?;
+        self.endpoint = until("the control service to listen", PATIENCE, || {
+            program.must_run()?;
+            Ok(fs::read_to_string(&endpoint).ok().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()))
+        })?;
+        self.program = Some(program);
+        Ok(())
+    }
+
+    /// Makes an administrator's access key and a client that uses it.
+    pub fn administrator(&self, name: &str) -> Result<Api> {
+        let mut command = self.cli()?;
+        command.args(["keys", "create", "--administrator", name, "--json", "--data"]).arg(&self.data);
+        let printed = program::run(self.place, &mut command)?;
+        let key: AccessKey = serde_json::from_str(&printed).with_context(|| "keys create --json prints a key")?;
+        Api::new(&self.endpoint, &self.ca_file(), key)
+    }
+
+    /// Makes a bucket.
+    pub fn bucket(&self, name: &str) -> Result<()> {
+        let mut command = self.cli()?;
+        command.args(["bucket", "create", name, "--data"]).arg(&self.data);
+        program::run(self.place, &mut command).map(drop)
+    }
+
+    /// Registers a host with the tags of those groups and writes its configuration to `directory`.
+    pub fn host_config(&self, name: &str, groups: &[&str], directory: &Path) -> Result<()> {
+        let mut command = self.cli()?;
+        command.args(["host-config", name, "--dir"]).arg(directory).arg("--data").arg(&self.data);
+        for group in groups {
+            command.arg("--tag").arg(format!("{group}={TAG_VALUE}"));
+        }
+        program::run(self.place, &mut command).map(drop)
+    }
+
+    /// The service's command line.
+    pub fn cli(&self) -> Result<Command> {
+        binaries::control()
+    }
+}

@@ -1,0 +1,179 @@
+//! Stands between agents and the control service and does to the traffic what a network, an attacker
+//! or a broken service would.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::api;
+use crate::control::Control;
+
+/// An answer on its way back, or made up.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers without those that belong to the connection.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// A request as it passes.
+#[derive(Clone, Debug)]
+pub struct Passing {
+    /// The part of `X-Amz-Target` after the dot, or the method and the path for S3.
+    pub operation: String,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It goes to the service, and the answer comes back through [`Rule::answer`].
+    Forward,
+    /// The service never sees it.
+    Answer(Answer),
+    /// The service sees it, and its answer is lost: the connection breaks.
+    LoseAnswer,
+}
+
+/// What a proxy does with the traffic.
+pub trait Rule: Send + Sync + 'static {
+    /// Before the service.
+    fn request(&self, _request: &Passing) -> Fate {
+        Fate::Forward
+    }
+
+    /// After the service.
+    fn answer(&self, _request: &Passing, answer: Answer) -> Answer {
+        answer
+    }
+}
+
+/// A running proxy; it ends when this is dropped.
+pub struct Proxy {
+    endpoint: String,
+    _runtime: Runtime,
+}
+
+struct Shared {
+    upstream: String,
+    client: reqwest::Client,
+    rule: Box<dyn Rule>,
+}
+
+impl Proxy {
+    /// Listens on a free loopback port with the service's own certificate, and forwards to it.
+    pub fn start(control: &Control<'_>, rule: impl Rule) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let client = api::client(&control.ca_file())?;
+        let acceptor = TlsAcceptor::from(Arc::new(tls(&control.data().join("pki"))?));
+        let tcp = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let endpoint = format!("https://127.0.0.1:{}", tcp.local_addr()?.port());
+        let shared = Shared { upstream: control.endpoint().to_owned(), client, rule: Box::new(rule) };
+        let service = axum::Router::new().fallback(pass).with_state(Arc::new(shared));
+        runtime.spawn(async move { axum::serve(TlsListener { tcp, acceptor }, service).await });
+        Ok(Self { endpoint, _runtime: runtime })
+    }
+
+    /// Its URL.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Configuration that sends an agent through this proxy.
+    pub fn configuration(&self) -> String {
+        format!("deploy_control_endpoint: {0}\ns3_endpoint_override: {0}\n", self.endpoint)
+    }
+}
+
+async fn pass(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, StatusCode> {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = match target.and_then(|target| target.rsplit('.').next()) {
+        Some(operation) => operation.to_owned(),
+        None => format!("{method} {}", uri.path()),
+    };
+    let passing = Passing { operation, body: body.to_vec() };
+    let fate = shared.rule.request(&passing);
+    if let Fate::Answer(answer) = fate {
+        return response(answer);
+    }
+    let url = format!("{}{}", shared.upstream, uri.path_and_query().map_or("/", |path| path.as_str()));
+    let sent = shared.client.request(method, url).headers(headers).body(body).send().await;
+    let got = sent.map_err(|_| StatusCode::BAD_GATEWAY)?;
+    let mut headers = got.headers().clone();
+    headers.remove("transfer-encoding");
+    headers.remove("connection");
+    headers.remove("content-length");
+    let status = got.status().as_u16();
+    let body = got.bytes().await.map_err(|_| StatusCode::BAD_GATEWAY)?.to_vec();
+    if matches!(fate, Fate::LoseAnswer) {
+        return Ok(broken());
+    }
+    response(shared.rule.answer(&passing, Answer { status, headers, body }))
+}
+
+fn response(answer: Answer) -> Result<Response, StatusCode> {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|_| StatusCode::BAD_GATEWAY)?;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
+}
+
+/// An answer whose connection breaks before the body comes.
+fn broken() -> Response {
+    let lost = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("the answer is lost")) });
+    Response::new(Body::from_stream(lost))
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            if let Ok((stream, address)) = self.tcp.accept().await
+                && let Ok(stream) = self.acceptor.accept(stream).await
+            {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn tls(pki: &Path) -> Result<ServerConfig> {
+    let file = pki.join("server.pem");
+    let chain = CertificateDer::pem_file_iter(&file)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(&file).context("the service's TLS key")?;
+    Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?)
+}

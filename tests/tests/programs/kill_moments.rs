@@ -1,0 +1,1 @@
+//! The agent is killed at many moments of the demo's deployments.

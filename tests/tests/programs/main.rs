@@ -1,0 +1,17 @@
+//! The real programs together: a control service, agents, and what comes between them.
+#![allow(clippy::disallowed_methods, reason = "these tests are the world around the programs")]
+
+mod expect;
+
+mod bundles;
+mod commands;
+mod configuration;
+mod envelope;
+mod failures;
+mod groups;
+mod integrity;
+mod kill_moments;
+mod local;
+mod outages;
+mod refusals;
+mod space;
