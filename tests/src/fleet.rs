@@ -34,7 +34,7 @@ pub struct Group {
 pub struct Bundle {
     key: String,
     kind: BundleKind,
-    etag: Option<String>,
+    etag: String,
 }
 
 /// The service, one host and one group of it: where most scenarios begin.
@@ -122,14 +122,14 @@ impl Group {
     pub fn push_packed(&self, name: &str, bytes: Vec<u8>, kind: BundleKind) -> Result<Bundle> {
         let key = format!("{}/{name}", self.name);
         let etag = self.api.put(BUCKET, &key, bytes)?;
-        Ok(Bundle { key, kind, etag: Some(etag) })
+        Ok(Bundle { key, kind, etag })
     }
 
     /// Puts a packed file to S3 as a stream.
     pub fn push_file(&self, name: &str, file: &Path, kind: BundleKind) -> Result<Bundle> {
         let key = format!("{}/{name}", self.name);
         let etag = self.api.put_file(BUCKET, &key, file)?;
-        Ok(Bundle { key, kind, etag: Some(etag) })
+        Ok(Bundle { key, kind, etag })
     }
 
     /// Starts a deployment and gives its id.
@@ -160,17 +160,15 @@ impl Group {
 impl Bundle {
     /// The API's revision location.
     pub fn revision(&self) -> Value {
-        let mut location = json!({"bucket": BUCKET, "key": self.key, "bundleType": self.kind.type_name()});
-        if let Some(etag) = &self.etag {
-            location["eTag"] = json!(etag);
-        }
+        let location =
+            json!({"bucket": BUCKET, "key": self.key, "bundleType": self.kind.type_name(), "eTag": self.etag});
         json!({"revisionType": "S3", "s3Location": location})
     }
 
-    /// The same bundle, asked for without its ETag.
+    /// The same object, asked for with another ETag.
     #[must_use]
-    pub fn without_etag(self) -> Self {
-        Self { etag: None, ..self }
+    pub fn with_etag(self, etag: &str) -> Self {
+        Self { etag: etag.to_owned(), ..self }
     }
 
     /// Its key in the bucket.

@@ -219,7 +219,7 @@ impl HelloWeb<'_> {
         let example = repository().join("appspec-examples/hello-web").join(format!("v{version}"));
         Ok(Revision::read(&example)?
             .substitute("/opt/hello-web", &self.destination.display().to_string())
-            .substitute("8080", &self.port.to_string()))
+            .substitute("PORT=8080", &format!("PORT={}", self.port)))
     }
 }
 

@@ -24,8 +24,8 @@ pub fn page(port: u16) -> Result<(String, String)> {
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
 
-/// The text of a page's first heading, or the whole page where it has none.
-pub fn heading(page: &str) -> String {
-    let inside = page.split_once("<h1>").and_then(|(_, rest)| rest.split_once("</h1>"));
-    inside.map_or(page, |(heading, _)| heading).trim().to_owned()
+/// The text of a page's first paragraph, or the whole page where it has none.
+pub fn paragraph(page: &str) -> String {
+    let inside = page.split_once("<p>").and_then(|(_, rest)| rest.split_once("</p>"));
+    inside.map_or(page, |(text, _)| text).trim().to_owned()
 }

@@ -142,13 +142,16 @@ fn commands(events: &[String]) -> anyhow::Result<Vec<Command>> {
             names.insert(after_download, needed);
         }
     }
-    names.into_iter().map(|name| check_event(name)).collect()
+    names.into_iter().map(check_event).collect()
 }
 
 fn check_event(name: &str) -> anyhow::Result<Command> {
     match Command::parse(name) {
         Ok(Command::UpdateAgent) | Err(_) => {
-            bail!("{name:?} is not a lifecycle event that a local deployment can run; the usual ones are {}", IN_PLACE.join(", "))
+            bail!(
+                "{name:?} is not a lifecycle event that a local deployment can run; the usual ones are {}",
+                IN_PLACE.join(", ")
+            )
         }
         Ok(Command::Hook(event)) => Ok(Command::Hook(EventName::parse(event.as_str())?)),
         Ok(command) => Ok(command),

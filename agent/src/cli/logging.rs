@@ -47,7 +47,9 @@ pub(super) fn start(verbosity: Verbosity, shape: Shape) {
         return;
     }
     match shape {
-        Shape::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)).init(),
+        Shape::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)).init()
+        }
         Shape::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
     }
 }

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_old_name_is_a_local_deploy() {
-        let arguments = with_command(vec!["/opt/codedeploy-agent/bin/codedeploy-local".into(), "-l".into(), "/x".into()]);
+        let arguments =
+            with_command(vec!["/opt/codedeploy-agent/bin/codedeploy-local".into(), "-l".into(), "/x".into()]);
         assert!(matches!(Cli::try_parse_from(arguments).unwrap().command, Command::DeployLocal(_)));
     }
 }

@@ -65,15 +65,19 @@ fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalD
 fn newest_good(context: &Context, arguments: &Arguments, markers: &Markers) -> anyhow::Result<DeploymentId> {
     let current = markers.last_successful.as_ref().map(|mark| &mark.deployment);
     let is_retained = |id: &DeploymentId| Dir::open(context.layout.archive(&arguments.group, id)).is_ok();
-    markers.good.iter().map(|mark| &mark.deployment).find(|id| Some(*id) != current && is_retained(id)).cloned().with_context(
-        || {
+    markers
+        .good
+        .iter()
+        .map(|mark| &mark.deployment)
+        .find(|id| Some(*id) != current && is_retained(id))
+        .cloned()
+        .with_context(|| {
             format!(
                 "group {} has no good revision other than the current one on this host; deploy one from its bundle. \
                  `slipway-agent status` lists the retained revisions",
                 arguments.group
             )
-        },
-    )
+        })
 }
 
 fn retained(context: &Context, arguments: &Arguments, id: DeploymentId) -> anyhow::Result<DeploymentId> {

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::daemon;
-use crate::deployment::envelope::{Anchors, Sha1, Trust};
 use crate::deployment::FileExistsBehavior;
+use crate::deployment::envelope::{Anchors, Sha1, Trust};
 use crate::disk;
 use crate::engine::{Engine, KeepBundles, Policy};
 use crate::hooks::invocation::Inherit;
@@ -24,6 +23,7 @@ use crate::process::Account;
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
 use crate::store;
 use crate::unpack;
+use anyhow::{Context as _, bail};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,6 +45,14 @@ impl Context {
     pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
+        if !loaded.settings.trusted_bundle_keys.is_empty() {
+            // Going on without the check would be worse than not going on.
+            bail!(
+                "{}: trusted_bundle_keys is set, and this version of slipway-agent cannot check signatures of bundles \
+                 yet: remove the key, or stay with a version that can",
+                loaded.settings.trusted_bundle_keys.origin()
+            );
+        }
         Ok(Self {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
@@ -234,7 +242,9 @@ fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
     let Some(name) = user else { return Ok(None) };
     match Account::find(name)? {
         Some(account) => Ok(Some((account.uid, account.gid))),
-        None => bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting"),
+        None => {
+            bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting")
+        }
     }
 }
 

@@ -93,7 +93,8 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
         Err(error) if error.is_not_found() => Vec::new(),
         _ => {
             let ledger = Ledger::open(layout)?;
-            let pending = ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
+            let pending =
+                ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
             let unfinished = ledger.unfinished()?.entries.into_iter().map(|entry| (entry, "begun"));
             pending
                 .chain(unfinished)

@@ -103,3 +103,62 @@ fn open_append(path: &Path, mode: u32) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     open(path, flags, Mode::from_raw_mode(mode)).map(File::from).map_err(|errno| Error::new("open", path, errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Rotation = Rotation { bytes: 100, keep: 2 };
+
+    #[test]
+    fn a_full_log_is_set_aside_and_the_oldest_goes() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log");
+        let mut log = AppendFile::open(&path, 0o644, SMALL).unwrap();
+        for n in 0..10 {
+            log.append(&[b'0' + n; 100]).unwrap();
+        }
+        let first = |name: &str| std::fs::read(temp.path().join(name)).unwrap()[0];
+        assert_eq!([first("log"), first("log.1"), first("log.2")], *b"987");
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn several_writers_follow_each_other_and_lose_nothing_that_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log");
+        let rotation = Rotation { bytes: 5_000, keep: 50 };
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = path.clone();
+                scope.spawn(move || {
+                    let mut log = AppendFile::open(path, 0o644, rotation).unwrap();
+                    for n in 0..1000 {
+                        log.append(format!("{writer} {n:06}\n").as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        let mut lines: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(temp.path()).unwrap() {
+            lines.extend(std::fs::read_to_string(entry.unwrap().path()).unwrap().lines().map(str::to_owned));
+        }
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), 4000);
+    }
+
+    #[test]
+    fn a_log_that_was_removed_is_begun_anew_and_a_link_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log");
+        let mut log = AppendFile::open(&path, 0o644, SMALL).unwrap();
+        log.append(b"one\n").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        log.append(b"two\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two\n");
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(AppendFile::open(&link, 0o644, SMALL).is_err());
+    }
+}

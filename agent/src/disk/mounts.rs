@@ -6,6 +6,8 @@ use super::{Dir, Error, Result, read_bounded};
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 const MAX_MOUNTINFO: u64 = 16 << 20;
+/// Where mounts come and go all the time, the last reading has to do.
+const READINGS: usize = 16;
 
 /// Types whose `statfs` id comes from the volume itself, not from the number of the device that it is
 /// on today. (tmpfs draws a new one at each mount, which is as it should be: its content is new too.)
@@ -27,9 +29,17 @@ pub struct Mount {
 pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// Reads the kernel's table.
+    /// Reads the kernel's table. Kernels before 5.8 leave entries out when others go during the reading:
+    /// it is read until it says the same twice.
     pub fn read() -> Result<Self> {
-        let text = read_bounded(Path::new(MOUNTINFO), MAX_MOUNTINFO)?;
+        let mut text = read_bounded(Path::new(MOUNTINFO), MAX_MOUNTINFO)?;
+        for _ in 0..READINGS {
+            let again = read_bounded(Path::new(MOUNTINFO), MAX_MOUNTINFO)?;
+            if text == again {
+                break;
+            }
+            text = again;
+        }
         Ok(Self(text.split(|byte| *byte == b'\n').filter_map(parse).collect()))
     }
 

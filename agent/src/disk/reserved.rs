@@ -45,3 +45,28 @@ impl Reserved {
         self.dir.sync()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at files by themselves")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_is_whole_or_not_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let steps = || Reserved::create(&dir, ".new", 4096)?.publish("result", b"short");
+        let (done, seen) = fault::run(None, false, steps);
+        done.unwrap();
+        assert_eq!(std::fs::read(temp.path().join("result")).unwrap(), b"short");
+        for at in 0..seen.len() {
+            std::fs::remove_file(temp.path().join("result")).unwrap();
+            let (failed, _) = fault::run(Some((at, 5)), true, steps);
+            assert!(failed.is_err(), "point {at}");
+            let left = std::fs::read(temp.path().join("result"));
+            assert!(left.is_err() || left.unwrap() == b"short", "point {at}");
+            steps().unwrap();
+        }
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+}

@@ -47,7 +47,9 @@ impl Engine {
         self.retain(spec)?;
         Ok(match &spec.reuse_archive_from {
             None => Outcome::succeeded(),
-            Some(_) => Outcome::Succeeded { message: "Succeeded: BundleSource=downloaded".to_owned(), log: String::new() },
+            Some(_) => {
+                Outcome::Succeeded { message: "Succeeded: BundleSource=downloaded".to_owned(), log: String::new() }
+            }
         })
     }
 

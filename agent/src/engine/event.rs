@@ -42,11 +42,8 @@ impl Engine {
         if order.life == Life::First {
             self.forget_runs(spec, name)?;
         }
-        let scripts_of = if deployment == spec.deployment_id {
-            ScriptsOf::ThisDeployment
-        } else {
-            ScriptsOf::Earlier(deployment)
-        };
+        let scripts_of =
+            if deployment == spec.deployment_id { ScriptsOf::ThisDeployment } else { ScriptsOf::Earlier(deployment) };
         let request = EventRequest {
             layout: &self.layout,
             spec,
@@ -87,7 +84,11 @@ impl Engine {
             if deployment == spec.deployment_id {
                 return error;
             }
-            StageError::OfAnother { source: Box::new(error), deployment: deployment.clone(), group: spec.group_id.clone() }
+            StageError::OfAnother {
+                source: Box::new(error),
+                deployment: deployment.clone(),
+                group: spec.group_id.clone(),
+            }
         })?;
         Ok(match appspec.hooks.get(name) {
             Some(scripts) if !scripts.is_empty() => Scripts::Some { revision, deployment, scripts: scripts.clone() },
@@ -101,11 +102,14 @@ impl Engine {
         name: &EventName,
     ) -> Result<Option<(DeploymentId, Revision)>, StageError> {
         let own = Revision::at(self.layout.archive(&spec.group_id, &spec.deployment_id));
-        let current = if Dir::open(own.root()).is_ok() { CurrentRevision::Unpacked } else { CurrentRevision::NotUnpacked };
+        let current =
+            if Dir::open(own.root()).is_ok() { CurrentRevision::Unpacked } else { CurrentRevision::NotUnpacked };
         let source = script_source(name, spec.situation, current);
         let markers = store::read_markers(&self.layout, &spec.group_id)?;
         let marker = match source {
-            ScriptSource::Current => return self.current_revision(spec).map(|own| Some((spec.deployment_id.clone(), own))),
+            ScriptSource::Current => {
+                return self.current_revision(spec).map(|own| Some((spec.deployment_id.clone(), own)));
+            }
             ScriptSource::LastSuccessful => markers.last_successful,
             ScriptSource::MostRecent => markers.most_recent,
         };

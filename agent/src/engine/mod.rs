@@ -12,8 +12,8 @@ use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::disk::Lock;
 use crate::hooks::HookSettings;
-use crate::ids::{EventName, HostCommandId};
 use crate::identity::IdentityError;
+use crate::ids::{EventName, HostCommandId};
 use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
@@ -144,7 +144,10 @@ impl Engine {
             revision: &revision,
             appspec: &appspec,
             policy: install::InstallPolicy {
-                file_exists: appspec.file_exists_behavior.or(spec.file_exists_behavior).unwrap_or(self.policy.file_exists),
+                file_exists: appspec
+                    .file_exists_behavior
+                    .or(spec.file_exists_behavior)
+                    .unwrap_or(self.policy.file_exists),
                 ownership: self.policy.ownership,
                 default_owner: self.policy.default_owner,
             },

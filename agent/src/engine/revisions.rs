@@ -18,7 +18,9 @@ impl Engine {
         let root = self.layout.archive(&spec.group_id, &spec.deployment_id);
         match Dir::open(&root) {
             Ok(_) => Ok(Revision::at(root)),
-            Err(error) if error.is_not_found() => Err(StageError::NoRevision { deployment: spec.deployment_id.clone(), root }),
+            Err(error) if error.is_not_found() => {
+                Err(StageError::NoRevision { deployment: spec.deployment_id.clone(), root })
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -3,7 +3,7 @@ use std::fmt;
 
 use url::Url;
 
-use super::Proxy;
+use super::{Anchors, Client};
 
 /// A request that got no answer.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub struct SendError {
     pub phase: Phase,
     target: String,
     proxy: Option<String>,
+    anchors: Anchors,
     cause: String,
 }
 
@@ -33,14 +34,15 @@ pub enum Phase {
 }
 
 impl SendError {
-    pub(super) fn new(error: reqwest::Error, url: &Url, proxy: &Proxy) -> Self {
+    pub(super) fn new(error: reqwest::Error, url: &Url, client: &Client) -> Self {
         let host = url.host_str().unwrap_or("(no host)");
         let target = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
         let cause = innermost(&error);
-        Self { phase: phase(&error, &cause), target, proxy: proxy.shown(), cause }
+        let Client { proxy, anchors, .. } = client;
+        Self { phase: phase(&error, &cause), target, proxy: proxy.shown(), anchors: *anchors, cause }
     }
 }
 
@@ -62,6 +64,9 @@ impl fmt::Display for SendError {
         match self.phase {
             Phase::Resolve if self.proxy.is_some() => out.write_str("; check the proxy's name and the name servers"),
             Phase::Resolve => out.write_str("; check the name servers, or set proxy_uri if names resolve only there"),
+            Phase::Tls if self.anchors == Anchors::None => out.write_str(
+                "; this system has no CA certificates: install the package ca-certificates, or set ca_bundle",
+            ),
             Phase::Tls => out.write_str("; if the service or a proxy on the way has its own CA, name it in ca_bundle"),
             Phase::Connect | Phase::Proxy | Phase::Timeout => {
                 out.write_str("; check routes, firewalls and the proxy settings")

@@ -44,6 +44,14 @@ pub struct Profile {
 pub struct Client {
     inner: reqwest::Client,
     proxy: Proxy,
+    anchors: Anchors,
+}
+
+/// Whether there is anyone to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anchors {
+    Some,
+    None,
 }
 
 /// Why no client could be built.
@@ -70,31 +78,42 @@ pub enum ClientError {
         reason: String,
     },
     /// The TLS stack refuses the whole.
-    #[error(
-        "no HTTPS client could be made: {0}; where the system has no CA certificates, \
-         install the package ca-certificates, or set ca_bundle"
-    )]
+    #[error("no HTTPS client could be made: {0}; check the certificates of SSL_CERT_FILE and ca_bundle")]
     Build(String),
 }
 
 impl Client {
     /// Builds a client. Redirects are never followed: a signed request is meant for one address.
+    ///
+    /// A system without any CA certificates is no error yet: local deploys and plain HTTP do without.
+    /// The first HTTPS request tells.
     pub fn new(profile: &Profile) -> Result<Self, ClientError> {
-        let builder = reqwest::Client::builder()
+        let with = |trust: reqwest::ClientBuilder| profile.proxy.apply(trust).build();
+        let proxy = profile.proxy.clone();
+        match with(profile.trust.apply(Self::builder(profile))?) {
+            Ok(inner) => Ok(Self { inner, proxy, anchors: Anchors::Some }),
+            Err(error) if profile.trust == Trust::default() => {
+                let inner = with(Self::builder(profile).tls_certs_only([]))
+                    .map_err(|_| ClientError::Build(innermost(&error)))?;
+                Ok(Self { inner, proxy, anchors: Anchors::None })
+            }
+            Err(error) => Err(ClientError::Build(innermost(&error))),
+        }
+    }
+
+    fn builder(profile: &Profile) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
             .user_agent(concat!("slipway-agent/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(profile.timeouts.connect)
             .read_timeout(profile.timeouts.silence)
-            .referer(false);
-        let builder = profile.proxy.apply(profile.trust.apply(builder)?);
-        let inner = builder.build().map_err(|error| ClientError::Build(error::innermost(&error)))?;
-        Ok(Self { inner, proxy: profile.proxy.clone() })
+            .referer(false)
     }
 
     /// Sends a request and waits for the head of the answer, whatever its status.
     pub async fn send(&self, request: reqwest::Request) -> Result<reqwest::Response, SendError> {
         let url = request.url().clone();
-        self.inner.execute(request).await.map_err(|error| SendError::new(error, &url, &self.proxy))
+        self.inner.execute(request).await.map_err(|error| SendError::new(error, &url, self))
     }
 }
 

@@ -113,6 +113,38 @@ async fn a_server_is_trusted_by_the_file_that_replaces_or_the_one_that_adds() {
     server.abort();
 }
 
+/// Runs this very test again in an environment where the system's store is empty.
+#[test]
+fn a_system_without_certificates_tells_at_the_first_request() {
+    const NAME: &str = "http::tests::a_system_without_certificates_tells_at_the_first_request";
+    if std::env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/dev/null") {
+        let this = std::env::current_exe().unwrap();
+        let output = Command::new(this)
+            .args(["--exact", NAME])
+            .env("SSL_CERT_FILE", "/dev/null")
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let certificates = Certificates::new();
+    let client = Client::new(&profile()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        let acceptor = certificates.acceptor();
+        let (sent, accepted) =
+            tokio::join!(client.send(get(&url)), async { acceptor.accept(listener.accept().await.unwrap().0).await });
+        assert!(accepted.is_err());
+        let error = sent.unwrap_err();
+        assert_eq!(error.phase, Phase::Tls, "{error}");
+        assert!(error.to_string().contains("install the package ca-certificates"), "{error}");
+    });
+}
+
 #[test]
 fn a_file_of_certificates_that_is_not_usable_is_named() {
     let certificates = Certificates::new();

@@ -106,7 +106,8 @@ pub enum Aftermath {
     Untouched,
     /// Everything was put back as it was, except what somebody else changed in the meantime.
     PutBack(Vec<Drift>),
-    /// Putting back failed too, or had to wait; it will be tried again before the next deployment.
+    /// Neither putting back nor going on worked, or it had to wait; it will be tried again before the
+    /// next deployment.
     Unsettled(String),
 }
 
@@ -119,7 +120,7 @@ impl std::fmt::Display for Aftermath {
                 drift.iter().try_for_each(|drift| write!(out, "; {drift}"))
             }
             Self::Unsettled(why) => {
-                write!(out, "; putting everything back is not finished ({why}): ")?;
+                write!(out, "; settling it is not finished ({why}): ")?;
                 out.write_str("it goes on before the next deployment, or now by `slipway-agent recover`")
             }
         }
@@ -167,6 +168,9 @@ pub enum Cause {
         /// Where it was mounted.
         mount_point: PathBuf,
     },
+    /// The install was committed, but what follows from it could not be done.
+    #[error("the revision is installed, but the install could not be finished: {0}")]
+    Unfinished(#[source] SettleError),
     /// The file system said no.
     #[error("the install failed: {0}")]
     Disk(#[from] disk::Error),
@@ -208,21 +212,30 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     let before = claims::read(request)?;
     let plan = planned(request, &before)?;
     let id = TransactionId::random();
-    match attempt(request, &plan, &before, &id) {
-        Ok(drift) => Ok(Installed { plan, settled, drift }),
-        Err(cause) => match settle::settle_one(request.layout, id) {
-            Ok(Settled { ending: Ending::Completed, drift, .. }) => Ok(Installed { plan, settled, drift }),
-            Ok(Settled { ending: Ending::Discarded, .. }) => Err(cause.into()),
-            Ok(Settled { ending: Ending::RolledBack, drift, .. }) => {
-                Err(InstallError { cause, aftermath: Aftermath::PutBack(drift) })
-            }
-            Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
-                let why = format!("the file system of {} is gone", mount_point.display());
-                Err(InstallError { cause, aftermath: Aftermath::Unsettled(why) })
-            }
-            Err(error) => Err(InstallError { cause, aftermath: Aftermath::Unsettled(error.to_string()) }),
-        },
-    }
+    let Failed { cause, phase } = match attempt(request, &plan, &before, &id) {
+        Ok(drift) => return Ok(Installed { plan, settled, drift }),
+        Err(failed) => failed,
+    };
+    let aftermath = match settle::settle_one(request.layout, id) {
+        Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(Installed { plan, settled, drift }),
+        // The journal itself was already removed, and only its directory was left.
+        Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => {
+            return Ok(Installed { plan, settled, drift });
+        }
+        Ok(Settled { ending: Ending::Discarded, .. }) => Aftermath::Untouched,
+        Ok(Settled { ending: Ending::RolledBack, drift, .. }) => Aftermath::PutBack(drift),
+        Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
+            Aftermath::Unsettled(format!("the file system of {} is gone", mount_point.display()))
+        }
+        Err(error) => Aftermath::Unsettled(error.to_string()),
+    };
+    Err(InstallError { cause, aftermath })
+}
+
+/// Why an attempt failed, and how far it came.
+struct Failed {
+    cause: Cause,
+    phase: Phase,
 }
 
 fn attempt(
@@ -230,24 +243,26 @@ fn attempt(
     plan: &Plan,
     before: &claims::Before,
     id: &TransactionId,
-) -> Result<Vec<Drift>, Cause> {
-    let mut transaction = Transaction::begin(request, plan, before, id.clone())?;
-    let committed = transaction.commit(request);
-    if let Err(cause) = committed {
-        let undecided = transaction.phase == Phase::Prepared;
+) -> Result<Vec<Drift>, Failed> {
+    let mut transaction =
+        Transaction::begin(request, plan, before, id.clone()).map_err(|cause| Failed { cause, phase: Phase::Begun })?;
+    if let Err(cause) = transaction.commit(request) {
+        let phase = transaction.phase;
         drop(transaction);
-        if undecided {
-            // The commit may be in the page cache without being on the disk. If it cannot be taken back
-            // either, settling finds out what is on the disk, or says that it cannot.
-            if let Err(error) = settle::retract_commit(request.layout, id) {
-                tracing::warn!(%error, "a commit that failed could not be taken back");
-            }
+        // The commit may be in the page cache without being on the disk. If it cannot be taken back
+        // either, settling finds out what is on the disk, or says that it cannot.
+        if phase == Phase::Prepared
+            && let Err(error) = settle::retract_commit(request.layout, id)
+        {
+            tracing::warn!(%error, "a commit that failed could not be taken back");
         }
-        return Err(cause);
+        return Err(Failed { cause, phase });
     }
     let mut drift = Vec::new();
-    let root = root::Root::open()?;
-    settle::complete(request.layout, &root, &mut transaction, &mut drift).map_err(Cause::Leftover)?;
+    let completed = root::Root::open()
+        .map_err(SettleError::from)
+        .and_then(|root| settle::complete(request.layout, &root, &mut transaction, &mut drift));
+    completed.map_err(|error| Failed { cause: Cause::Unfinished(error), phase: transaction.phase })?;
     Ok(drift)
 }
 

@@ -1,3 +1,4 @@
 mod behaviour;
 mod faults;
+mod filesystems;
 mod world;

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests arrange files and processes by themselves")]
+
 use super::*;
 use crate::disk::fault;
 use crate::ids::{DeploymentId, GroupId};

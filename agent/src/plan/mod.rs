@@ -139,6 +139,3 @@ pub fn trees(steps: &[Step]) -> impl Iterator<Item = (usize, &Step, &[Step])> {
 fn count_below(root: &Path, steps: &[Step]) -> usize {
     steps.iter().take_while(|step| step.path.starts_with(root)).count()
 }
-
-#[cfg(test)]
-mod tests;

@@ -83,7 +83,8 @@ impl Identity {
         }
         let handle = match Handle::open(self.pid) {
             Ok(handle) => handle,
-            Err(Errno::SRCH) => return Ok(Presence::Ended),
+            // INVAL: the number is still known, but its process is being let go.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(Presence::Ended),
             Err(errno) => return Err(Error::System { action: "open a process", source: errno.into() }),
         };
         match Row::of(self.pid)? {

@@ -14,9 +14,9 @@ use super::tree::{Tree, read_failed};
 use super::{PathProblem, UnpackError, UnpackReport, require_space};
 use crate::disk::StagedAttributes;
 
-/// Most bytes that are read to list an archive. The crate holds the whole list, which takes several
-/// times its length in memory; this is room for some hundred thousand entries.
-const MAX_DIRECTORY: u64 = 16 << 20;
+/// Most bytes that are read to list an archive. The crate holds the whole list, which takes twice its
+/// length in memory; this is room for some 200,000 entries, and keeps the agent below its 64 MB.
+const MAX_DIRECTORY: u64 = 24 << 20;
 /// The record at the end: 22 bytes and a comment of at most 65,535.
 const MAX_END: u64 = 22 + 65_535;
 const MAX_TARGET: u64 = 4096;

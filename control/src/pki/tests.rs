@@ -149,3 +149,22 @@ fn webpki_takes_the_signer_and_refuses_the_servers_certificate_as_one() {
     let other = open(&DataDir::open(other.path()).unwrap(), &[]).unwrap();
     assert!(!takes(&other.server.chain[0], webpki::KeyUsage::server_auth()), "another authority's");
 }
+
+#[test]
+fn a_certificate_that_nears_its_end_is_renewed() {
+    let (_directory, data) = data();
+    let first = open(&data, &[]).unwrap();
+    let path = data.pki().join("server.pem");
+    for (days, renewed) in [(300, false), (100, true)] {
+        let authority = Authority::open(&data).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = ["localhost", "*.localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        leaf::set_term(&mut params, days);
+        let certificate = params.signed_by(&key, authority.issuer()).unwrap();
+        std::fs::write(&path, key.serialize_pem() + &certificate.pem()).unwrap();
+        let opened = open(&data, &[]).unwrap();
+        assert_eq!(opened.server.chain[0] != *certificate.der(), renewed, "{days} days left");
+        assert_eq!(opened.ca_pem, first.ca_pem);
+    }
+}

@@ -1,19 +1,16 @@
 //! One connection: handshake, HTTP/1 or 2, and its orderly end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use axum::Router;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-
-use super::{App, route};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's headers, and so for a kept connection between requests.
@@ -25,17 +22,14 @@ const STREAMS: u32 = 64;
 const HEADER_BYTES: usize = 64 * 1024;
 
 /// Serves a connection to its end, or until `closing` turns true and its requests have ended.
-pub async fn serve(stream: TcpStream, acceptor: TlsAcceptor, app: App, mut closing: watch::Receiver<bool>) {
+pub async fn serve(stream: TcpStream, acceptor: TlsAcceptor, router: Router, mut closing: watch::Receiver<bool>) {
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => return tracing::debug!("a TLS handshake took too long"),
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(route::respond(&app, request.map(s3s::Body::from)).await) }
-    });
+    let service = TowerToHyperService::new(router);
     let stream = TokioIo::new(stream);
     let closed = closing.wait_for(|closing| *closing);
     let ended = if http2 {

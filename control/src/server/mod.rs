@@ -1,6 +1,8 @@
 //! The one TLS listener: API, commands protocol and S3 on the same port.
 
+mod calls;
 mod connection;
+mod objects;
 mod route;
 pub mod tls;
 
@@ -38,13 +40,14 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(service: Service, s3: S3Service) -> Self {
-        Self { service, s3, bodies: Arc::new(Semaphore::new(route::LARGE_BODIES)) }
+        Self { service, s3, bodies: Arc::new(Semaphore::new(calls::LARGE_BODIES)) }
     }
 }
 
 /// Serves until `closing` turns true, then lets requests end for some seconds.
 pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut closing: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS.min(raise_descriptor_limit())));
+    let router = route::router(app);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -59,7 +62,7 @@ pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut clo
         };
         match accepted {
             Ok((stream, permit)) => {
-                let serving = connection::serve(stream, acceptor.clone(), app.clone(), closing.clone());
+                let serving = connection::serve(stream, acceptor.clone(), router.clone(), closing.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(permit);

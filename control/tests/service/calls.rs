@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{Key, Running, answered};
+use super::support::{Running, S3, answered};
 
 const API: &str = "CodeDeploy_20141006";
 const COMMANDS: &str = "CodeDeployCommandService_v20141006";
@@ -32,8 +32,9 @@ async fn a_look_without_a_signature_is_answered_and_a_call_is_refused() {
         let (status, error) = answered(request.send().await.unwrap()).await;
         assert_eq!((status, &error["__type"]), (404, &json!("UnknownOperationException")), "{path} {target:?}");
     }
-    let cbor = client.post(format!("{}/service/CodeDeploy_20141006/operation/ListApplications", running.url));
-    assert_eq!(answered(cbor.send().await.unwrap()).await.0, 404);
+    let rpc = client.post(format!("{}/service/CodeDeploy_20141006/operation/ListApplications", running.url));
+    let (status, error) = answered(rpc.header("smithy-protocol", "rpc-v2-cbor").send().await.unwrap()).await;
+    assert_eq!((status, &error["__type"]), (404, &json!("UnknownOperationException")));
 }
 
 #[tokio::test]
@@ -152,56 +153,6 @@ fn verified_by_openssl(running: &Running, pem: &str) -> Option<Value> {
     }
 }
 
-/// An S3 request by its own path of signing, in a query: what `aws s3 presign` makes.
-struct S3<'a> {
-    running: &'a Running,
-    key: &'a Key,
-    path: String,
-}
-
-impl<'a> S3<'a> {
-    fn new(running: &'a Running, key: &'a Key, path: &str) -> Self {
-        Self { running, key, path: path.to_owned() }
-    }
-
-    async fn get(&self) -> (u16, String) {
-        let response = self.running.client().get(self.presigned("GET", &self.running.url)).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
-    }
-
-    async fn put(&self, content: &str) -> u16 {
-        let url = self.presigned("PUT", &self.running.url);
-        let response = self.running.client().put(url).body(content.to_owned()).send().await.unwrap();
-        response.status().as_u16()
-    }
-
-    fn presigned(&self, method: &str, base: &str) -> String {
-        use aws_sigv4::http_request as sigv4;
-        let identity = aws_credential_types::Credentials::from_keys(&self.key.id, &self.key.secret, None).into();
-        let mut settings = sigv4::SigningSettings::default();
-        settings.signature_location = sigv4::SignatureLocation::QueryParams;
-        settings.expires_in = Some(Duration::from_secs(60));
-        settings.percent_encoding_mode = sigv4::PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = sigv4::UriPathNormalizationMode::Disabled;
-        let params = aws_sigv4::sign::v4::SigningParams::builder()
-            .identity(&identity)
-            .region("us-east-1")
-            .name("s3")
-            .time(std::time::SystemTime::now())
-            .settings(settings)
-            .build()
-            .unwrap()
-            .into();
-        let url = format!("{base}/{}", self.path);
-        let body = sigv4::SignableBody::UnsignedPayload;
-        let signable = sigv4::SignableRequest::new(method, &url, std::iter::empty(), body).unwrap();
-        let (instructions, _) = sigv4::sign(signable, &params).unwrap().into_parts();
-        let mut request = http::Request::builder().method(method).uri(&url).body(()).unwrap();
-        instructions.apply_to_request_http1x(&mut request);
-        request.uri().to_string()
-    }
-}
-
 /// A link that was given away is for what it says, and cannot be turned into another request.
 #[tokio::test]
 async fn a_presigned_link_takes_no_further_headers_and_old_signatures_are_refused() {
@@ -232,4 +183,10 @@ async fn a_bucket_can_be_in_the_name_of_the_host() {
     let url = S3::new(&running, &key, "k").presigned("GET", &format!("https://bundles.deploy.test:{}", running.port()));
     let response = running.client().get(url).send().await.unwrap();
     assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, "content"));
+    // Then the paths of other services are objects', too.
+    let base = format!("https://bundles.deploy.test:{}", running.port());
+    let url = S3::new(&running, &key, "service/a/operation/b").presigned("PUT", &base);
+    assert_eq!(running.client().put(url).body("x").send().await.unwrap().status(), 200);
+    let refused = running.client().post(format!("{base}/?delete")).body("<Delete/>").send().await.unwrap();
+    assert!(refused.text().await.unwrap().contains("<Code>AccessDenied"), "the S3 answers, not the API");
 }

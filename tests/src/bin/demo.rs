@@ -170,18 +170,18 @@ impl<'a> Stage<'a> {
             None => String::new(),
         };
         if !page.is_empty() {
-            println!("  {} {page}", self.ink.dim("the page says"));
+            println!("  {} “{page}”", self.ink.dim("the page says"));
         }
         Ok(Row { what, id: finished.id.clone(), status: finished.status().to_owned(), took: watched.took, page })
     }
 
-    /// The page's heading; an error unless it is of `version`.
+    /// What the page says; an error unless it is of `version`.
     fn look_at_page(&self, version: u8) -> Result<String> {
         let (status, body) = web::page(self.port).context("look at the page")?;
         ensure!(status.contains("200"), "the page answered {status}");
-        let heading = web::heading(&body);
-        ensure!(heading.contains(&format!("version {version}")), "version {version} should be served, not: {body}");
-        Ok(heading)
+        let says = web::paragraph(&body);
+        ensure!(says.contains(&format!("version {version}")), "version {version} should be served, not: {body}");
+        Ok(says)
     }
 
     /// Ends everything.

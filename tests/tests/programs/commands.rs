@@ -80,7 +80,7 @@ fn a_command_that_comes_again_is_not_run_again() -> Result<()> {
         succeeded(&fleet.group.deploy(&fleet.group.push("v1", &traced(place), BundleKind::Zip)?)?)?;
         each_hook_ran_once(place)?;
         let count = redelivered.load(Ordering::Relaxed);
-        ensure!(count >= HOOKS.len(), "only {count} commands came again");
+        ensure!(count >= 3, "only {count} commands came again");
         Ok(())
     })
 }

@@ -23,7 +23,7 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one() -> Result<()> {
     scenario(|place| {
         let agent = Agent::alone(place, "web-1")?;
         agent.configure("20-typo.yml", "max_revision: 3\n")?;
-        let output = agent.output(&["status"])?;
+        let output = agent.output(&["recover"])?;
         let warned = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{warned}");
         contains(&warned, &["20-typo.yml:1", "max_revision", "max_revisions"])
@@ -39,7 +39,7 @@ fn a_host_without_an_identity_is_told_what_was_tried() -> Result<()> {
         agent.start()?;
         slipway_tests::until::until("the agent to say what is missing", std::time::Duration::from_secs(20), || {
             let log = agent.log();
-            Ok((log.contains("no-such-file.yml") && log.contains("AWS_HOST_IDENTIFIER")).then_some(()))
+            Ok((log.contains("on-premises file") && log.contains("AWS_HOST_IDENTIFIER")).then_some(()))
         })
     })
 }

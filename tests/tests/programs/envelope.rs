@@ -209,7 +209,7 @@ fn a_changed_specification_is_refused() -> Result<()> {
         let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or("")).collect();
         Ok(format!("-----BEGIN PKCS7-----\n{}\n-----END PKCS7-----\n", lines.join("\n")))
     };
-    forged(forge, &["signature"])
+    forged(forge, &["was changed after it was signed"])
 }
 
 #[test]

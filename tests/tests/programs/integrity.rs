@@ -1,6 +1,7 @@
 //! Content that is not what the service says it is.
 
 use anyhow::{Result, ensure};
+use sha2::{Digest, Sha256};
 use slipway_tests::fleet::Fleet;
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::proxy::{Answer, Passing, Proxy, Rule};
@@ -14,11 +15,18 @@ struct FlippedByte;
 impl Rule for FlippedByte {
     fn answer(&self, request: &Passing, mut answer: Answer) -> Answer {
         if request.operation.starts_with("GET ") {
-            let middle = answer.body.len() / 2;
-            answer.body[middle] ^= 1;
+            answer.body = flipped(answer.body);
         }
         answer
     }
+}
+
+fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
+    }
+    bytes
 }
 
 #[test]
@@ -29,26 +37,32 @@ fn a_bundle_with_a_changed_byte_is_refused_and_removed() -> Result<()> {
         fleet.agent.configure("20-proxy.yml", &proxy.configuration())?;
         fleet.agent.start()?;
         let destination = place.path().join("app");
-        let bundle = fleet.group.push("v1", &app(&destination, "page", &[]), BundleKind::Tar)?;
+        let sent = app(&destination, "page", &[]).pack(BundleKind::Tar)?;
+        let arrived = flipped(sent.clone());
+        let bundle = fleet.group.push_packed("v1", sent.clone(), BundleKind::Tar)?;
         let finished = fleet.group.deploy(&bundle)?;
-        contains(&failed_in(&finished, "DownloadBundle")?, &["expected", "computed"])?;
+        let [expected, computed] = [sent, arrived].map(|bytes| hex::encode(Sha256::digest(bytes)));
+        contains(&failed_in(&finished, "DownloadBundle")?, &["SHA-256", &expected, &computed])?;
         ensure!(!destination.exists());
         nothing_staged(&fleet)
     })
 }
 
 #[test]
-fn a_bundle_that_was_replaced_since_is_refused() -> Result<()> {
+fn an_object_that_is_not_the_one_that_was_meant_is_refused() -> Result<()> {
     scenario(|place| {
         let fleet = Fleet::start(place)?;
         let destination = place.path().join("app");
         let meant = fleet.group.push("v1", &app(&destination, "meant", &[]), BundleKind::Zip)?;
         let other = fleet.group.push("v1", &app(&destination, "somebody else's", &[]), BundleKind::Zip)?;
-        failed_in(&fleet.group.deploy(&meant)?, "DownloadBundle")?;
-        ensure!(!destination.exists());
+        // The service's S3 keeps every version: the ETag still finds the one that was meant.
+        succeeded(&fleet.group.deploy(&meant)?)?;
+        ensure!(page(&destination)? == "meant");
         succeeded(&fleet.group.deploy(&other)?)?;
         ensure!(page(&destination)? == "somebody else's");
-        Ok(())
+        let never = other.with_etag("0123456789abcdef0123456789abcdef");
+        let refusal = fleet.group.begin(&never).err().map(|error| error.to_string()).unwrap_or_default();
+        contains(&refusal, &["RevisionDoesNotExistException", "0123456789abcdef0123456789abcdef"])
     })
 }
 

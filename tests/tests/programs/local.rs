@@ -130,6 +130,6 @@ fn a_second_daemon_on_one_root_is_refused() -> Result<()> {
         })?;
         let output = fleet.agent.output(&["run"])?;
         ensure!(!output.status.success());
-        contains(&String::from_utf8_lossy(&output.stderr), &["already"])
+        contains(&String::from_utf8_lossy(&output.stderr), &["another slipway-agent"])
     })
 }

@@ -17,7 +17,7 @@ fn conflicts(error: crate::install::InstallError) -> Vec<Conflict> {
 
 #[test]
 fn a_first_install_is_there_whole_and_owned() {
-    let world = World::new();
+    let world = World::on_disk();
     world.run("d-1", &["bin/run=go", "etc/app.conf=a", "current->bin", "empty/"]).unwrap();
     assert_eq!(world.read("app/bin/run"), "go");
     assert_eq!(std::fs::read_link(world.path("app/current")).unwrap(), Path::new("bin"));
@@ -41,7 +41,7 @@ fn a_first_install_is_there_whole_and_owned() {
 
 #[test]
 fn an_update_changes_what_changed_and_removes_what_is_gone() {
-    let world = World::new();
+    let world = World::on_disk();
     world.run("d-1", &["same=s", "changed=one", "gone/deep/file=x", "gone2=y"]).unwrap();
     world.put(&["app/foreign=mine"]);
     let same = world.inode("app/same");
@@ -317,7 +317,7 @@ fn a_destination_that_is_a_symlink_is_followed() {
 
 #[test]
 fn a_running_program_is_replaced() {
-    let world = World::new();
+    let world = World::on_disk();
     let revision = world.revision("d-1", &[]);
     std::fs::copy("/bin/sleep", revision.root().join("program")).unwrap();
     world.run_spec("d-1", &revision, &world.appspec()).unwrap();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::appspec::{AppSpec, Destination, FileMapping, Mode, Pattern, PermissionEntry, PermissionTarget, Position};
 use crate::deployment::{FileExistsBehavior, RelativePath};
 use crate::ids::{DeploymentId, GroupId};
-use crate::install::{self, InstallError, InstallPolicy, InstallRequest, Installed, Ownership};
+use crate::install::{self, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled};
+use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::revision::Revision;
@@ -24,7 +25,16 @@ pub(super) struct World {
 }
 
 impl World {
+    /// In memory where there is a place for it: most tests are about what happens, not about how long
+    /// a disk takes for it.
     pub(super) fn new() -> Self {
+        let shm = Path::new("/dev/shm");
+        let temp = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+        Self::within(temp.unwrap())
+    }
+
+    /// On a disk, usually.
+    pub(super) fn on_disk() -> Self {
         Self::within(tempfile::tempdir().unwrap())
     }
 
@@ -114,6 +124,18 @@ impl World {
             appspec,
             policy,
         })
+    }
+
+    /// Settles. A process that another test is just starting may hold a copy of the journal's descriptor
+    /// for a moment, and then the install counts as alive: that moment is waited for.
+    pub(super) fn settle(&self) -> Result<Vec<Settled>, SettleError> {
+        for transaction in std::fs::read_dir(self.layout.transactions()).unwrap() {
+            let journal = transaction.unwrap().path().join("journal");
+            while Journal::is_held(&journal).unwrap() {
+                std::thread::yield_now();
+            }
+        }
+        install::settle(&self.layout)
     }
 
     /// Everything below `target`, and whether transactions are left.
