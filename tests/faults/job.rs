@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::host::{Host, Kind};
 use crate::report::Report;
-use crate::{errors, kill};
+use crate::{corrupt, errors, kill, power, selftest};
 
 /// The rows of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -23,6 +23,16 @@ pub enum Test {
     KillRecovery,
     /// ENOSPC, EIO, EDQUOT and EROFS at every call
     SyscallError,
+    /// A damaged journal
+    JournalCorrupt,
+    /// Every prefix of the writes of an install
+    PowerPrefix,
+    /// Random subsets of the writes that were not flushed
+    PowerReorder,
+    /// Both, of the writes of a recovery
+    PowerRecovery,
+    /// An installer that leaves out one of its syncs
+    HarnessSelftest,
 }
 
 /// One process's part of a test.
@@ -64,13 +74,19 @@ impl Test {
             Self::KillEverySyscall => 500,
             Self::KillRecovery => 100,
             Self::SyscallError => 2000,
+            Self::JournalCorrupt => 1000,
+            Self::PowerPrefix | Self::PowerReorder => 300,
+            Self::PowerRecovery => 200,
+            Self::HarnessSelftest => 10,
         }
     }
 
     /// Programs without which there is nothing to run.
     fn needs(self) -> &'static [&'static str] {
         match self {
-            Self::KillEverySyscall | Self::KillRecovery | Self::SyscallError => &["strace"],
+            Self::KillEverySyscall | Self::KillRecovery | Self::SyscallError | Self::JournalCorrupt => &["strace"],
+            Self::PowerPrefix | Self::PowerReorder | Self::PowerRecovery => &["qemu-storage-daemon"],
+            Self::HarnessSelftest => &["strace", "qemu-storage-daemon"],
         }
     }
 }
@@ -112,6 +128,11 @@ impl Job {
             Test::KillEverySyscall => kill::every_call(&mut host, self.shard),
             Test::KillRecovery => kill::recovery(&mut host, self.shard),
             Test::SyscallError => errors::every_call(&mut host, self.shard),
+            Test::JournalCorrupt => corrupt::journal(&mut host),
+            Test::PowerPrefix => power::prefix(&mut host),
+            Test::PowerReorder => power::reorder(&mut host),
+            Test::PowerRecovery => power::recovery(&mut host),
+            Test::HarnessSelftest => selftest::each_sync(&mut host, self.shard),
         }
     }
 }

@@ -3,13 +3,18 @@
 //! promise was broken.
 #![allow(clippy::disallowed_methods, reason = "this program is the world around the agent, not a part of it")]
 
+mod blocklog;
 mod calls;
+mod corrupt;
+mod cuts;
 mod errors;
 mod host;
 mod job;
 mod kill;
+mod power;
 mod report;
 mod revisions;
+mod selftest;
 mod tree;
 
 use std::collections::BTreeMap;
