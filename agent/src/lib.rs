@@ -25,9 +25,9 @@ pub mod store;
 pub mod ledger;
 pub mod journal;
 // stages
+pub mod revision;
 pub mod bundle;
 pub mod unpack;
-pub mod revision;
 pub mod install;
 pub mod hooks;
 // engine

@@ -2,6 +2,7 @@
 //!
 //! The compiler does not mind a cycle between modules and clippy cannot ask who calls, so this test
 //! reads the sources. It looks at what ships: code under `#[cfg(test)]` is left out.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot read what it checks must fail")]
 #![allow(clippy::disallowed_methods, reason = "reads the crate's own sources")]
 
 use std::collections::BTreeSet;
@@ -11,10 +12,10 @@ use std::path::{Path, PathBuf};
 /// The modules, ground floor first; each imports only from those before it. One row is a floor.
 const FLOORS: [(&str, &[&str]); 7] = [
     ("pure", &["ids", "lifecycle", "deployment", "yaml", "appspec", "config", "plan", "outcome"]),
-    ("effects", &["disk", "process"]),
+    ("effects", &["disk", "config_files", "process"]),
     ("network", &["http", "identity"]),
     ("state", &["layout", "store", "ledger", "journal"]),
-    ("stages", &["bundle", "unpack", "revision", "install", "hooks"]),
+    ("stages", &["revision", "bundle", "unpack", "install", "hooks"]),
     ("engine", &["engine"]),
     ("edges", &["service", "daemon", "cli"]),
 ];
@@ -26,7 +27,8 @@ const EXCEPTIONS: [(&str, &str, &str); 0] = [];
 const OWNERS: [(&str, &[&str]); 6] = [
     ("std::fs", &["disk", "process"]),
     // The command line asks about standard error, which is open already.
-    ("rustix::fs", &["disk", "bundle", "unpack", "cli"]),
+    // A runner looks at the pipes of its script.
+    ("rustix::fs", &["disk", "hooks", "cli"]),
     ("process::Command", &["process"]),
     ("reqwest::Client", &["http"]),
     ("saphyr_parser", &["yaml"]),
@@ -82,6 +84,8 @@ fn the_outside_is_touched_only_by_its_owners() {
     for source in sources() {
         for (number, line) in &source.lines {
             for (what, owners) in OWNERS {
+                // An open file is a value that `disk` hands out; its type may be named anywhere.
+                let line = &line.replace("std::fs::File;", "");
                 if mentions(line, what) && !owners.contains(&source.module.as_str()) {
                     wrong.push(format!(
                         "{}:{number}: `{}` uses {what}, which belongs to {owners:?}",

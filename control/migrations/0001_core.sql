@@ -105,7 +105,7 @@ CREATE TABLE deployments (
     minimum_healthy        INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX deployments_by_group ON deployments (group_id, status, seq);
-CREATE INDEX deployments_active ON deployments (status) WHERE completed_ms IS NULL;
+CREATE INDEX deployments_active ON deployments (group_id) WHERE completed_ms IS NULL;
 CREATE INDEX deployments_by_bundle ON deployments (s3_bucket, s3_key);
 
 CREATE TABLE targets (
@@ -158,6 +158,7 @@ CREATE TABLE commands (
     ended_ms        INTEGER,
     UNIQUE (target_id, position)
 ) STRICT;
+-- Queries for outstanding commands name the states in these words, or the index is not used.
 CREATE INDEX commands_outstanding ON commands (host_identifier, seq)
     WHERE state IN ('Pending', 'Offered', 'Acknowledged');
 CREATE INDEX commands_by_deployment ON commands (deployment_id, state);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock::{Moment, spoken};
 use crate::deployments::commands::{self, Command, CommandState};
 use crate::deployments::progress::{Outcome, Report, settle};
-use crate::deployments::{EventError, Halt, halt, overdue, schedule, unfinished};
+use crate::deployments::{EventError, Halt, halt, overdue, schedule, unfinished, waiting};
 use crate::error::ApiError;
 use crate::instances;
 use crate::service::{Change, Service};
@@ -155,14 +155,9 @@ pub(crate) async fn expire(service: &Service, now: Moment) -> Result<(), ApiErro
 
 /// What an operator has to know about a host that is late.
 async fn lateness(change: &mut Change<'_>, command: &Command) -> sqlx::Result<String> {
-    let now = change.now();
-    let instance = instances::by_identity(change.db(), &command.host_identifier).await?;
-    let stored = instance.and_then(|instance| instance.last_seen);
-    let heard = match change.service().seen(&command.host_identifier).max(stored) {
-        Some(seen) => format!("its agent was last heard at {seen}, {} ago", spoken(now.since(seen))),
-        None => "its agent has never been heard".to_owned(),
-    };
-    let options = change.service().options();
+    let (now, service) = (change.now(), change.service().clone());
+    let heard = waiting::last_heard(change.db(), &service, &command.host_identifier, now).await?;
+    let options = service.options();
     Ok(match command.state {
         CommandState::Acknowledged => format!(
             "The host did not report the end of {} within {}; {heard}. The agent or the host went away, or a script \

@@ -1,5 +1,6 @@
 //! The programs against peers that were written from the protocol's description alone, in another
 //! language, with botocore's signatures and openssl's envelopes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot read what it checks must fail")]
 #![allow(clippy::disallowed_methods, reason = "these tests are the world around the programs, not a part of them")]
 
 use std::path::{Path, PathBuf};

@@ -142,7 +142,7 @@ fn commands(events: &[String]) -> anyhow::Result<Vec<Command>> {
             names.insert(after_download, needed);
         }
     }
-    names.into_iter().map(|name| check_event(name)).collect()
+    names.into_iter().map(check_event).collect()
 }
 
 fn check_event(name: &str) -> anyhow::Result<Command> {

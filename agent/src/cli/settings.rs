@@ -45,6 +45,14 @@ impl Context {
     pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
+        if !loaded.settings.trusted_bundle_keys.is_empty() {
+            // Going on without the check would be worse than not going on.
+            bail!(
+                "{}: trusted_bundle_keys is set, and this version of slipway-agent cannot check signatures of bundles \
+                 yet: remove the key, or stay with a version that can",
+                loaded.settings.trusted_bundle_keys.origin()
+            );
+        }
         Ok(Self {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,

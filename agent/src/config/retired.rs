@@ -3,21 +3,16 @@
 /// Keys of this version's table whose effect is not built yet. Setting one to something else than its
 /// default is said once at the start.
 pub const WITHOUT_EFFECT: &[&str] = &[
-    "log_format",
+    "log_dir",
+    "program_name",
     "log_aws_wire",
     "retain_bytes",
     "progress_updates",
     "update_agent",
-    "trusted_bundle_keys",
     "on_failure",
-    "reject_path_traversal_in_bundle",
-    "reject_unsafe_permissions_in_bundle",
-    "reject_unconfined_selinux_in_bundle",
-    "reject_symlink_permission_targets",
+    "hook_profile",
     "restrict_agent_dir_permissions",
     "restrict_log_dir_permissions",
-    "restrict_hook_env_to_allowlist",
-    "strip_loader_env_in_hooks",
     "disable_core_dumps",
     "enable_archive_reuse",
 ];

@@ -13,7 +13,7 @@ use super::{Daemon, InHand};
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Life, Order};
 use crate::ids::HostCommandId;
-use crate::ledger::{Known, LedgerError, Received, Work};
+use crate::ledger::{Known, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
 use crate::service::ServiceError;
@@ -56,27 +56,24 @@ impl Daemon {
         });
         if let Err(error) = self.clone().run(&in_hand.id, &command, since).await {
             // What cannot be written down is not claimed: the service offers the command again.
-            tracing::error!(command = command.command_name, %error, "the ledger could not be written");
-            self.board.error(format!("{}: {error}", command.command_name));
+            tracing::error!(command = command.command_name, "the ledger could not be written: {error:#}");
+            self.board.error(format!("{}: {error:#}", command.command_name));
         }
         self.board.update(|status| status.running.retain(|running| running.since != since));
         drop(in_hand);
         drop(permit);
     }
 
-    async fn run(
-        self: Arc<Self>,
-        id: &HostCommandId,
-        command: &HostCommand,
-        since: Timestamp,
-    ) -> Result<(), LedgerError> {
+    async fn run(self: Arc<Self>, id: &HostCommandId, command: &HostCommand, since: Timestamp) -> anyhow::Result<()> {
         let name = &command.command_name;
-        let life = match self.ledger.lookup(id)? {
+        let asked = id.clone();
+        let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await? {
             Known::New => Life::First,
             Known::Begun(_) => Life::Again,
             Known::Finished(..) => {
                 tracing::info!(command = name, "offered again after it ended; the same result is sent again");
-                self.ledger.report_again(id)?;
+                let id = id.clone();
+                self.on_ledger(move |ledger| ledger.report_again(&id)).await?;
                 self.results.notify_one();
                 return Ok(());
             }
@@ -87,7 +84,7 @@ impl Daemon {
             Ok(understood) => understood,
             Err(failure) => {
                 self.tell(name, &failure);
-                self.ledger.finish_at_once(received, failure.into())?;
+                self.on_ledger(move |ledger| ledger.finish_at_once(received, failure.into())).await?;
                 self.results.notify_one();
                 return Ok(());
             }
@@ -99,7 +96,8 @@ impl Daemon {
                 running.group = Some(group.to_string());
             }
         });
-        self.ledger.begin(received, Work { deployment: deployment.clone(), group: group.clone(), spec_sha256 })?;
+        let work = Work { deployment: deployment.clone(), group: group.clone(), spec_sha256 };
+        self.on_ledger(move |ledger| ledger.begin(received, work)).await?;
         let order = Arc::new(order);
         let outcome = match self.acknowledge(command, &order).await {
             Answer::Run => {
@@ -112,13 +110,15 @@ impl Daemon {
             Answer::Ended(outcome) => outcome,
             Answer::Settled { outcome, answer } => {
                 tracing::info!(command = name, %deployment, %group, answer, "the service has settled it");
-                return self.ledger.skip(id, outcome, &answer);
+                let id = id.clone();
+                return self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await;
             }
         };
         if let Outcome::Failed(failure) = &outcome {
             self.tell(name, failure);
         }
-        self.ledger.finish(id, outcome)?;
+        let id = id.clone();
+        self.on_ledger(move |ledger| ledger.finish(&id, outcome)).await?;
         self.results.notify_one();
         Ok(())
     }

@@ -32,7 +32,7 @@ use crate::engine::Engine;
 use crate::http::{Backoff, ThrottleGate};
 use crate::ids::HostCommandId;
 use crate::install;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
 
 use shutdown::Shutdown;
@@ -43,6 +43,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The first pause after an error, at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for the service to take the last results.
+const LAST_REPORTS: Duration = Duration::from_secs(15);
 
 /// What the daemon needs to know beyond its engine and its service.
 #[derive(Debug)]
@@ -64,7 +67,7 @@ pub struct Options {
 struct Daemon {
     service: CommandsService,
     engine: Engine,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
     options: Options,
     gate: Arc<ThrottleGate>,
     board: Board,
@@ -89,7 +92,7 @@ pub async fn run(
         status.host = Some(service.identity().host_identifier.clone());
         status.endpoint = Some(service.endpoint().to_string());
     });
-    let ledger = Ledger::open(&layout).context("the ledger of host commands cannot be read")?;
+    let ledger = Arc::new(Ledger::open(&layout).context("the ledger of host commands cannot be read")?);
     let daemon = Arc::new(Daemon {
         service,
         engine,
@@ -165,9 +168,20 @@ impl Daemon {
                 "the end was asked for and these commands did not end in time; the next start settles them"
             );
         }
-        if let Err(error) = self.report_pending().await {
-            tracing::warn!(%error, "results that the service did not take yet are reported after the next start");
+        match tokio::time::timeout(LAST_REPORTS, self.report_pending()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "results that were not taken yet are sent after the next start"),
+            Err(_) => tracing::warn!("the service did not answer; results are sent after the next start"),
         }
+    }
+
+    /// Reads or writes the ledger where waiting for the disk holds nothing else up.
+    async fn on_ledger<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let ledger = self.ledger.clone();
+        Ok(tokio::task::spawn_blocking(move || work(&ledger)).await??)
     }
 
     /// Pauses after errors.

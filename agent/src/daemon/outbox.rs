@@ -5,7 +5,7 @@ use std::sync::Arc;
 use slipway_protocol::diagnostics::Diagnostics;
 
 use super::Daemon;
-use crate::ledger::{Delivery, Entry, LedgerError};
+use crate::ledger::{Delivery, Entry, Ledger};
 use crate::service::ServiceError;
 
 /// Why a pass over the outbox ended early.
@@ -15,8 +15,8 @@ pub(super) enum ReportError {
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// The ledger could not be read or written.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    #[error("{0:#}")]
+    Ledger(anyhow::Error),
 }
 
 impl Daemon {
@@ -44,7 +44,7 @@ impl Daemon {
 
     /// Sends every result that was not taken yet, oldest first.
     pub(super) async fn report_pending(&self) -> Result<(), ReportError> {
-        let pending = self.ledger.pending()?;
+        let pending = self.on_ledger(Ledger::pending).await.map_err(ReportError::Ledger)?;
         for error in pending.unreadable {
             tracing::error!(%error, "a result that waits to be reported is left aside");
             self.board.error(error.to_string());
@@ -77,7 +77,8 @@ impl Daemon {
             Err(error) => return Err(error.into()),
         };
         self.gate.succeeded();
-        Ok(self.ledger.mark_reported(&entry.command, delivery)?)
+        let command = entry.command.clone();
+        self.on_ledger(move |ledger| ledger.mark_reported(&command, delivery)).await.map_err(ReportError::Ledger)
     }
 }
 

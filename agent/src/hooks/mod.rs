@@ -10,25 +10,26 @@ mod preflight;
 pub mod record;
 mod report;
 pub mod runner;
+mod step;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::appspec::Script;
-use crate::appspec::hooks::Sudo;
 use crate::deployment::DeploymentSpec;
-use crate::disk::{self, Dir};
+use crate::disk;
 use crate::ids::{DeploymentId, EventName};
 use crate::layout::Layout;
-use crate::outcome::{ErrorCode, Failure, Outcome};
-use crate::process::{self, Account, Ended, Environment};
+use crate::outcome::{Failure, Outcome};
+use crate::process::{self, Environment};
 use crate::revision::Revision;
 use crate::store::{self, StoreError};
 use attach::Found;
-use invocation::{Become, Inherit, Subject};
+use invocation::Inherit;
 pub use record::ScriptsOf;
-use record::{Limits, Logs, RUNNER_LOG, RunnerSpec, SPEC, ScriptRecord};
+use record::{RunnerSpec, SPEC};
 use report::{EventLog, Verdict};
+use step::Step;
 
 /// How hooks run on this host; the same for all deployments.
 #[derive(Clone, Debug)]
@@ -133,8 +134,7 @@ pub fn run_event(request: &EventRequest<'_>) -> Result<Outcome, HookError> {
     }
     let mut log = EventLog::begin(request.event);
     for (index, script) in request.scripts.iter().enumerate() {
-        let step = Step { request, index, script, dir: step_dir(request, index) };
-        if let Some(failure) = step.settle_or_run(&mut log)? {
+        if let Some(failure) = (Step { request, index, script }).settle_or_run(&mut log)? {
             return Ok(Failure { log: log.tail(), ..failure }.into());
         }
     }
@@ -178,10 +178,6 @@ pub fn forget(layout: &Layout, deployment: &DeploymentId) -> Result<(), HookErro
     attach::remove(&layout.hooks(), deployment.as_str())
 }
 
-fn step_dir(request: &EventRequest<'_>, index: usize) -> PathBuf {
-    request.layout.hook(&request.spec.deployment_id, request.event, index)
-}
-
 /// The failure in what became of a script, if it is one; its output goes to the event's.
 fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure> {
     match found {
@@ -199,131 +195,4 @@ fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure
             Some(Verdict(spec).of_loss(lost))
         }
     }
-}
-
-/// One script of an event.
-struct Step<'a> {
-    request: &'a EventRequest<'a>,
-    index: usize,
-    script: &'a Script,
-    dir: PathBuf,
-}
-
-impl Step<'_> {
-    fn settle_or_run(&self, log: &mut EventLog) -> Result<Option<Failure>, HookError> {
-        let found = attach::settle(&self.dir)?;
-        if !matches!(found, Found::NotStarted) {
-            // What the runner was told, if it can still be read, is what the result is about.
-            let spec = store::read(&self.dir.join(SPEC))?.unwrap_or_else(|| self.spec(Become::Nobody));
-            return Ok(judge(&spec, &found, log));
-        }
-        let unfit = |code, message| Ok(Some(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
-        if let Err(error) = preflight::check(self.request.revision, self.script) {
-            return unfit(error.code, error.message);
-        }
-        let user = match self.user()? {
-            Ok(user) => user,
-            Err(message) => return unfit(ErrorCode::UnknownError, message),
-        };
-        let spec = self.spec(user);
-        let how = self.run(&spec)?;
-        match attach::settle(&self.dir)? {
-            Found::NotStarted => Err(HookError::RunnerFailed {
-                script: self.script.written.clone(),
-                how: match how {
-                    Ended::Exit(code) => format!("exit code {code}"),
-                    Ended::Signal(signal) => format!("signal {signal}"),
-                },
-                said: runner_said(&self.dir.join(RUNNER_LOG))?,
-            }),
-            found => Ok(judge(&spec, &found, log)),
-        }
-    }
-
-    fn run(&self, spec: &RunnerSpec) -> Result<Ended, HookError> {
-        for log in [Some(&spec.logs.scripts), spec.logs.deployments.as_ref()].into_iter().flatten() {
-            if let Some(parent) = log.parent() {
-                Dir::open_or_create(parent, 0o755)?;
-            }
-        }
-        let dir = Dir::open_or_create(&self.dir, 0o700)?;
-        store::write(&self.dir.join(SPEC), spec)?;
-        dir.remove_tree(RUNNER_LOG)?;
-        let errors = dir.create_file(RUNNER_LOG, 0o600)?;
-        let arguments = ["hook-runner".as_ref(), self.dir.as_os_str()];
-        Ok(process::start_in_background(&self.request.settings.runner, &arguments, errors)?.wait()?)
-    }
-
-    fn spec(&self, user: Become) -> RunnerSpec {
-        let EventRequest { layout, spec, event, revision, scripts_of, settings, .. } = *self.request;
-        let script = self.script;
-        let base = invocation::inherited(&settings.environment, settings.inherit);
-        let subject = Subject { spec, event, script, revision };
-        let mut program = invocation::program(subject, user, base, &self.dir);
-        program.directory.clone_from(&settings.directory);
-        RunnerSpec {
-            deployment: spec.deployment_id.clone(),
-            group: spec.group_id.clone(),
-            event: event.clone(),
-            index: self.index,
-            count: self.request.scripts.len(),
-            subject: ScriptRecord {
-                name: script.written.clone(),
-                path: revision.root().join(script.location.as_path()),
-                user: self.user_name().cloned(),
-                scripts_of: scripts_of.clone(),
-            },
-            program,
-            limits: Limits {
-                timeout: script.timeout,
-                kill_grace: settings.kill_grace,
-                output_grace: settings.output_grace,
-            },
-            logs: Logs {
-                scripts: layout.scripts_log(&spec.group_id, &spec.deployment_id),
-                deployments: match settings.deployments_log {
-                    DeploymentsLog::Written => Some(layout.deployments_log()),
-                    DeploymentsLog::Off => None,
-                },
-            },
-        }
-    }
-
-    fn user_name(&self) -> Option<&String> {
-        self.script.runas.as_ref().or(self.request.settings.default_user.as_ref())
-    }
-
-    /// How the script becomes its user, or why it cannot.
-    fn user(&self) -> Result<Result<Become, String>, HookError> {
-        let Some(name) = self.user_name() else {
-            let sudo = self.script.sudo == Sudo::Yes && !process::is_root();
-            return Ok(Ok(if sudo { Become::Sudo(None) } else { Become::Nobody }));
-        };
-        let what = format!("Script at specified location: {} is to run as the user {name:?}, but", self.script.written);
-        let Some(account) = Account::find(name)? else {
-            return Ok(Err(format!(
-                "{what} this host has no such user: create the user, or correct `runas` (line {} of the AppSpec).",
-                self.script.at.line
-            )));
-        };
-        Ok(if process::is_root() || account.is_own() {
-            Ok(Become::Account(account))
-        } else if self.script.sudo == Sudo::Yes {
-            Ok(Become::Sudo(Some(account.name)))
-        } else {
-            Err(format!(
-                "{what} slipway-agent does not run as root: run it as root, or allow it `sudo -u {name}` and write \
-                 `sudo: true` beside `runas`."
-            ))
-        })
-    }
-}
-
-fn runner_said(path: &std::path::Path) -> Result<String, HookError> {
-    let text = disk::read_if_exists(path, 64 << 10)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    Ok(match text.trim() {
-        "" => "it said nothing".to_owned(),
-        said => crate::outcome::tail(said, 500).trim_end_matches('.').to_owned(),
-    })
 }

@@ -2,6 +2,7 @@
 //! nobody can put a link in their way.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Dir, Facts, Kind};
@@ -28,7 +29,7 @@ impl Root {
         self.0.open_dir(relative(path))
     }
 
-    pub(super) fn file(&self, path: &Path) -> Result<std::fs::File, disk::Error> {
+    pub(super) fn file(&self, path: &Path) -> Result<File, disk::Error> {
         self.0.open_file(relative(path))
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use slipway_agent::appspec::hooks::Sudo;
 use slipway_agent::appspec::{Position, Script};
-use slipway_agent::deployment::{DeploymentSpec, Origin, RelativePath};
+use slipway_agent::deployment::{DeploymentSpec, RelativePath};
 use slipway_agent::hooks::{self, EventRequest, HookError, HookSettings, Recovered, ScriptsOf};
 use slipway_agent::ids::EventName;
 use slipway_agent::layout::Layout;
@@ -40,7 +40,6 @@ impl Host {
         let spec = DeploymentSpec::from_json(
             br#"{"DeploymentId":"d-1","DeploymentGroupId":"g-1","DeploymentGroupName":"group","ApplicationName":"app",
                 "Revision":{"RevisionType":"S3","S3Revision":{"Bucket":"b","Key":"k","BundleType":"zip"}}}"#,
-            Origin::Service,
         )
         .unwrap();
         let revision = Revision::at(layout.archive(&spec.group_id, &spec.deployment_id));

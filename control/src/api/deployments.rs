@@ -12,6 +12,7 @@ use crate::deployments::halt::{self, Halted};
 use crate::deployments::launch::{self, Order, Source};
 use crate::deployments::{
     Deployment, DeploymentOptions, DeploymentStatus, FileExists, Halt, Mode, TargetStatus, by_id, last_successful,
+    waiting,
 };
 use crate::error::ApiError;
 use crate::ids::{ApplicationName, ConfigName, DeploymentId, GroupName};
@@ -127,7 +128,7 @@ pub(super) async fn find(db: &mut SqliteConnection, id: Option<String>) -> Resul
 pub(super) async fn get(service: &Service, input: IdInput) -> Result<Value, ApiError> {
     let mut reader = service.pool().acquire().await?;
     let deployment = find(&mut reader, input.deployment_id).await?;
-    Ok(json!({ "deploymentInfo": info(&mut reader, &deployment).await? }))
+    Ok(json!({ "deploymentInfo": info(&mut reader, service, &deployment).await? }))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,15 +145,17 @@ pub(super) async fn batch_get(service: &Service, input: BatchInput) -> Result<Va
     for id in ids {
         let id = DeploymentId::from_request(Some(id))?;
         if let Some(deployment) = by_id(&mut reader, id.as_str()).await? {
-            found.push(info(&mut reader, &deployment).await?);
+            found.push(info(&mut reader, service, &deployment).await?);
         }
     }
     Ok(json!({ "deploymentsInfo": found }))
 }
 
 /// The API's `DeploymentInfo`.
-async fn info(db: &mut SqliteConnection, deployment: &Deployment) -> Result<Value, ApiError> {
+async fn info(db: &mut SqliteConnection, service: &Service, deployment: &Deployment) -> Result<Value, ApiError> {
     let options = &deployment.options;
+    let mut messages = deployment.messages.clone();
+    messages.extend(waiting::messages(db, service, deployment, Moment::now()).await?);
     let mut info = json!({
         "applicationName": deployment.application_name,
         "deploymentGroupName": deployment.group_name,
@@ -169,7 +172,7 @@ async fn info(db: &mut SqliteConnection, deployment: &Deployment) -> Result<Valu
         "deploymentStyle": { "deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL" },
         "instanceTerminationWaitTimeStarted": false,
         "fileExistsBehavior": options.file_exists,
-        "deploymentStatusMessages": deployment.messages,
+        "deploymentStatusMessages": messages,
         "computePlatform": "Server",
     });
     let rollback: serde_json::Map<String, Value> = [

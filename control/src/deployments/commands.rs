@@ -12,6 +12,28 @@ use crate::ids;
 use crate::service::Change;
 use crate::text::words;
 
+/// Asked by every poll, at least once a second for each host.
+const AVAILABLE: &str = "SELECT c.* FROM commands c WHERE c.host_identifier = ?1 \
+     AND c.state IN ('Pending', 'Offered', 'Acknowledged') \
+     AND (c.state = 'Pending' OR (c.state = 'Offered' AND c.lease_ms <= ?2)) \
+     AND NOT EXISTS (SELECT 1 FROM commands o WHERE o.host_identifier = ?1 AND o.seq <> c.seq \
+         AND o.state IN ('Pending', 'Offered', 'Acknowledged') \
+         AND (o.state = 'Acknowledged' OR (o.state = 'Offered' AND o.lease_ms > ?2)) \
+         AND (?3 OR o.group_id = c.group_id)) \
+     ORDER BY c.seq LIMIT 1";
+
+/// Asked once a second.
+const OVERDUE: &str = "SELECT c.* FROM commands c INDEXED BY commands_outstanding WHERE c.state IN ('Pending', 'Offered', 'Acknowledged') \
+     AND CASE c.state WHEN 'Acknowledged' THEN c.deadline_ms <= ?1 \
+         ELSE c.waiting_ms <= ?2 AND NOT EXISTS ( \
+         SELECT 1 FROM commands o WHERE o.host_identifier = c.host_identifier AND o.seq <> c.seq \
+         AND o.state IN ('Pending', 'Offered', 'Acknowledged') AND o.state = 'Acknowledged') END \
+     ORDER BY c.seq LIMIT 500";
+
+/// Done at the end of every command.
+const WAIT_ANEW: &str = "UPDATE commands SET waiting_ms = ? WHERE host_identifier = ? \
+     AND state IN ('Pending', 'Offered', 'Acknowledged')";
+
 words! {
     /// State of a host command.
     pub enum CommandState {
@@ -129,19 +151,7 @@ pub async fn available(
     exclusion: Exclusion,
     now: Moment,
 ) -> sqlx::Result<Option<Command>> {
-    sqlx::query_as(
-        "SELECT c.* FROM commands c WHERE c.host_identifier = ?1 \
-         AND (c.state = 'Pending' OR (c.state = 'Offered' AND c.lease_ms <= ?2)) \
-         AND NOT EXISTS (SELECT 1 FROM commands o WHERE o.host_identifier = ?1 AND o.seq <> c.seq \
-             AND (o.state = 'Acknowledged' OR (o.state = 'Offered' AND o.lease_ms > ?2)) \
-             AND (?3 OR o.group_id = c.group_id)) \
-         ORDER BY c.seq LIMIT 1",
-    )
-    .bind(host)
-    .bind(now)
-    .bind(exclusion == Exclusion::PerHost)
-    .fetch_optional(db)
-    .await
+    sqlx::query_as(AVAILABLE).bind(host).bind(now).bind(exclusion == Exclusion::PerHost).fetch_optional(db).await
 }
 
 /// Marks a command as given out. Its host keeps the time that it had left to take it.
@@ -194,17 +204,7 @@ pub async fn acknowledge(change: &mut Change<'_>, command: &Command, within: Dur
 pub async fn overdue(db: &mut SqliteConnection, now: Moment, patience: Duration) -> sqlx::Result<Vec<Command>> {
     let latest =
         Moment::from_millis(now.millis().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX)));
-    sqlx::query_as(
-        "SELECT c.* FROM commands c WHERE (c.state = 'Acknowledged' AND c.deadline_ms <= ?1) \
-         OR (c.state IN ('Pending', 'Offered') AND c.waiting_ms <= ?2 AND NOT EXISTS ( \
-             SELECT 1 FROM commands o WHERE o.host_identifier = c.host_identifier AND o.seq <> c.seq \
-             AND o.state = 'Acknowledged')) \
-         ORDER BY c.seq LIMIT 500",
-    )
-    .bind(now)
-    .bind(latest)
-    .fetch_all(db)
-    .await
+    sqlx::query_as(OVERDUE).bind(now).bind(latest).fetch_all(db).await
 }
 
 /// Ends a command; the host's other commands count as waiting from now on, since it could not take
@@ -217,11 +217,7 @@ pub(super) async fn end(change: &mut Change<'_>, command: &Command, state: Comma
         .bind(&command.id)
         .execute(change.db())
         .await?;
-    sqlx::query("UPDATE commands SET waiting_ms = ? WHERE host_identifier = ? AND state IN ('Pending', 'Offered')")
-        .bind(now)
-        .bind(&command.host_identifier)
-        .execute(change.db())
-        .await?;
+    sqlx::query(WAIT_ANEW).bind(now).bind(&command.host_identifier).execute(change.db()).await?;
     change.stir(&command.host_identifier);
     Ok(())
 }
@@ -266,4 +262,27 @@ pub async fn forgive(change: &mut Change<'_>, grace: Duration) -> sqlx::Result<(
     .execute(change.db())
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row};
+
+    use super::*;
+
+    /// The table keeps every command that there ever was: what is asked all the time must not read
+    /// all of it.
+    #[tokio::test]
+    async fn outstanding_commands_are_found_by_their_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = crate::db::open(dir.path()).await.unwrap();
+        for query in [AVAILABLE, OVERDUE, WAIT_ANEW] {
+            let rows =
+                sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"))).fetch_all(&pool).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let reads: Vec<&String> =
+                plan.iter().filter(|step| step.starts_with("SCAN") || step.starts_with("SEARCH")).collect();
+            assert!(!reads.is_empty() && reads.iter().all(|step| step.contains("commands_outstanding")), "{plan:?}");
+        }
+    }
 }

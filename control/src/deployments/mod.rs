@@ -15,6 +15,7 @@ mod rollback;
 pub mod schedule;
 pub mod specification;
 mod states;
+pub mod waiting;
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};

@@ -5,21 +5,18 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use bytes::Bytes;
+use futures_util::StreamExt;
 use s3s::dto::StreamingBlob;
-use s3s::stream::{ByteStream, RemainingLength};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::checksum::{Algorithm, Digests, Hashing};
+use super::stream::BlobStream;
 
 /// The largest object in one piece, as in S3 itself: 5 GiB.
 pub const MAX_PIECE: u64 = 5 * 1024 * 1024 * 1024;
@@ -132,7 +129,7 @@ impl Blobs {
         let (blobs, from, to) = (self.clone(), self.path(blob), BlobId::fresh());
         tokio::task::spawn_blocking(move || {
             let path = blobs.path(&to);
-            make_dir(parent(&path))?;
+            blobs.make_shard(parent(&path))?;
             std::fs::hard_link(&from, &path).map_err(|source| failed("link", &from, source))?;
             sync_dir(parent(&path))?;
             Ok(to)
@@ -146,7 +143,7 @@ impl Blobs {
         let file =
             tokio::task::spawn_blocking(move || File::open(&path).map_err(|source| failed("open", &path, source)))
                 .await??;
-        Ok(BlobStream { file: Arc::new(file), offset: range.start, end: range.end, reading: None })
+        Ok(BlobStream::new(file, range))
     }
 
     /// Removes contents that nothing refers to any more. A failure leaves a file for the next start's sweep.
@@ -178,6 +175,15 @@ impl Blobs {
                 Ok(BlobId(name.to_string_lossy().into_owned()))
             })
             .collect()
+    }
+
+    /// Makes one of the 256 directories, durably.
+    fn make_shard(&self, shard: &Path) -> Result<(), BlobError> {
+        if shard.exists() {
+            return Ok(());
+        }
+        make_dir(shard)?;
+        sync_dir(&self.directory)
     }
 
     fn incoming(&self) -> PathBuf {
@@ -212,10 +218,7 @@ impl Staged {
         tokio::task::spawn_blocking(move || {
             let (blobs, id) = (&self.incoming.blobs, &self.incoming.id);
             let (from, to) = (self.incoming.path(), blobs.path(id));
-            if !parent(&to).exists() {
-                make_dir(parent(&to))?;
-                sync_dir(&blobs.directory)?;
-            }
+            blobs.make_shard(parent(&to))?;
             std::fs::rename(&from, &to).map_err(|source| failed("rename", &from, source))?;
             self.incoming.moved = true;
             sync_dir(parent(&to))?;
@@ -309,54 +312,6 @@ impl Writing {
         self.file.sync_all().map_err(|source| failed("sync", &self.incoming.path(), source))?;
         Ok(Staged { incoming: self.incoming, size: self.size, digests: self.hashing.finish() })
     }
-}
-
-/// Reads a file with positioned reads on the blocking threads, one piece ahead of nobody: memory is one piece.
-pub struct BlobStream {
-    file: Arc<File>,
-    offset: u64,
-    end: u64,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
-}
-
-impl Stream for BlobStream {
-    type Item = Result<Bytes, s3s::StdError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.offset >= self.end {
-            return Poll::Ready(None);
-        }
-        let (file, offset, left) = (self.file.clone(), self.offset, self.end - self.offset);
-        let reading =
-            self.reading.get_or_insert_with(|| tokio::task::spawn_blocking(move || read_piece(&file, offset, left)));
-        let read = ready!(Pin::new(reading).poll(context));
-        self.reading = None;
-        Poll::Ready(Some(match read {
-            Ok(Ok(data)) => {
-                self.offset += data.len() as u64;
-                Ok(data)
-            }
-            Ok(Err(error)) => Err(error.into()),
-            Err(error) => Err(error.into()),
-        }))
-    }
-}
-
-impl ByteStream for BlobStream {
-    fn remaining_length(&self) -> RemainingLength {
-        usize::try_from(self.end - self.offset).map_or_else(|_| RemainingLength::unknown(), RemainingLength::new_exact)
-    }
-}
-
-fn read_piece(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
-    let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER);
-    let mut piece = BytesMut::zeroed(wanted);
-    let read = file.read_at(&mut piece, offset)?;
-    if read == 0 {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stored content is shorter than recorded"));
-    }
-    piece.truncate(read);
-    Ok(piece.freeze())
 }
 
 fn make_dir(path: &Path) -> Result<(), BlobError> {

@@ -9,6 +9,8 @@ mod list;
 mod multipart;
 mod put;
 mod store;
+mod stream;
+mod uploads;
 #[cfg(test)]
 mod tests;
 
@@ -97,7 +99,7 @@ impl ObjectStore {
     pub async fn open(pool: SqlitePool, directory: &Path, region: &str) -> Result<Self, OpenError> {
         let blobs = Blobs::open(directory).map_err(|error| OpenError::Blobs(error.to_string()))?;
         let store = Self { pool, blobs, region: region.into() };
-        multipart::expire(&store).await?;
+        uploads::expire(&store).await?;
         store.sweep().await?;
         Ok(store)
     }

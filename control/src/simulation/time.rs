@@ -41,6 +41,18 @@ async fn a_host_that_takes_nothing_fails_after_five_minutes() {
 }
 
 #[tokio::test]
+async fn a_deployment_says_which_host_keeps_it_waiting() {
+    let world = World::with(quick(), json!({})).await;
+    world.hosts(1).await;
+    let id = world.deploy("v1.zip", json!({})).await;
+    assert_eq!(world.info(&id).await["deploymentStatusMessages"], json!([]));
+    commands::shift_deadlines(&mut world.service.pool().acquire().await.unwrap(), -180_000).await.unwrap();
+    let info = world.info(&id).await;
+    let message = info["deploymentStatusMessages"][0].as_str().unwrap();
+    assert_eq!(message, "web-0 has not taken ApplicationStop for 3 min; its agent has never been heard.");
+}
+
+#[tokio::test]
 async fn a_host_that_was_never_heard_is_told_apart_and_not_ignored() {
     let world = World::with(quick(), json!({})).await;
     world.hosts(1).await;

@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::support::{Running, wait_until};
+use super::support::{Running, S3, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_answers_held_polls_and_ends_cleanly() {
@@ -31,6 +33,43 @@ async fn a_killed_service_comes_back_with_everything() {
     assert_eq!(std::fs::read(running.ca()).unwrap(), ca);
     let output = running.command(&["keys", "list"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains(&key.id), "{output:?}");
+}
+
+/// What was acknowledged is there after a kill at any moment, whole; what was not, is there whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_no_object_that_was_acknowledged() {
+    let running = Running::start(&[]);
+    let key = running.key(&["--administrator", "root"]);
+    assert!(running.command(&["bucket", "create", "bundles"]).status.success());
+    let content = |number: usize| format!("{number} ").repeat(20_000);
+    let acknowledged = AtomicUsize::new(0);
+    let putting = async {
+        for number in 0.. {
+            let path = format!("bundles/{number}");
+            let url = S3::new(&running, &key, &path).presigned("PUT", &running.url);
+            match running.client().put(url).body(content(number)).send().await {
+                Ok(response) if response.status() == 200 => acknowledged.store(number + 1, Ordering::SeqCst),
+                _ => return,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("objects are stored", || acknowledged.load(Ordering::SeqCst) >= 10);
+            running.signal(Signal::KILL);
+        });
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(putting));
+    });
+    let acknowledged = acknowledged.into_inner();
+    let running = running.restart(&[]);
+    for number in 0..acknowledged {
+        let got = S3::new(&running, &key, &format!("bundles/{number}")).get().await;
+        assert!(got == (200, content(number)), "{number} of {acknowledged}: {}", got.0);
+    }
+    let (status, text) = S3::new(&running, &key, &format!("bundles/{acknowledged}")).get().await;
+    assert!(status == 404 || text == content(acknowledged), "{status}");
+    let incoming = running.data().join("objects/incoming");
+    assert_eq!(incoming.read_dir().unwrap().count(), 0);
 }
 
 #[test]

@@ -187,6 +187,56 @@ impl Drop for Running {
     }
 }
 
+/// An S3 request by its own path of signing, in a query: what `aws s3 presign` makes.
+pub struct S3<'a> {
+    running: &'a Running,
+    key: &'a Key,
+    path: String,
+}
+
+impl<'a> S3<'a> {
+    pub fn new(running: &'a Running, key: &'a Key, path: &str) -> Self {
+        Self { running, key, path: path.to_owned() }
+    }
+
+    pub async fn get(&self) -> (u16, String) {
+        let response = self.running.client().get(self.presigned("GET", &self.running.url)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn put(&self, content: &str) -> u16 {
+        let url = self.presigned("PUT", &self.running.url);
+        let response = self.running.client().put(url).body(content.to_owned()).send().await.unwrap();
+        response.status().as_u16()
+    }
+
+    pub fn presigned(&self, method: &str, base: &str) -> String {
+        use aws_sigv4::http_request as sigv4;
+        let identity = aws_credential_types::Credentials::from_keys(&self.key.id, &self.key.secret, None).into();
+        let mut settings = sigv4::SigningSettings::default();
+        settings.signature_location = sigv4::SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(60));
+        settings.percent_encoding_mode = sigv4::PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = sigv4::UriPathNormalizationMode::Disabled;
+        let params = aws_sigv4::sign::v4::SigningParams::builder()
+            .identity(&identity)
+            .region("us-east-1")
+            .name("s3")
+            .time(std::time::SystemTime::now())
+            .settings(settings)
+            .build()
+            .unwrap()
+            .into();
+        let url = format!("{base}/{}", self.path);
+        let body = sigv4::SignableBody::UnsignedPayload;
+        let signable = sigv4::SignableRequest::new(method, &url, std::iter::empty(), body).unwrap();
+        let (instructions, _) = sigv4::sign(signable, &params).unwrap().into_parts();
+        let mut request = http::Request::builder().method(method).uri(&url).body(()).unwrap();
+        instructions.apply_to_request_http1x(&mut request);
+        request.uri().to_string()
+    }
+}
+
 pub async fn answered(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())

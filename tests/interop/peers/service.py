@@ -131,6 +131,7 @@ class Service:
         self.greetings = 0
         self.versions = set()
         self.polls = collections.defaultdict(list)
+        self.held = collections.Counter()
         self.commands = []
         self.queue = []
         self.faults = collections.defaultdict(list)
@@ -177,6 +178,14 @@ class Service:
         """Answers the operation's next requests by these faults."""
         with self.changed:
             self.faults[operation].extend(faults)
+
+    def forget(self):
+        """Ends every command and every fault, so that what failed in one test does not disturb the next."""
+        with self.changed:
+            self.queue.clear()
+            self.faults.clear()
+            for command in self.commands:
+                command.ended = True
 
     def wait(self, what, condition, seconds=60):
         """Waits until a condition holds; an error that says what was waited for, otherwise."""
@@ -255,7 +264,10 @@ class Service:
                 left = deadline - time.monotonic()
                 if ready or left <= 0 or self.stopped:
                     break
+                self.held[host] += 1
+                self.changed.notify_all()
                 self.changed.wait(left)
+                self.held[host] -= 1
             if not ready:
                 return next(self.nothing)
             command = ready[0]

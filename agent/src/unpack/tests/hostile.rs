@@ -224,3 +224,45 @@ fn sparse_files_are_whole_or_refused() {
     let error = refused(&builder.into_inner().unwrap(), BundleType::Tar);
     assert!(error.to_string().contains("--sparse"), "{error}");
 }
+
+/// Makes a header's checksum right again, so that what was changed is looked at.
+fn seal(block: &mut [u8]) {
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(block);
+    header.set_cksum();
+    block.copy_from_slice(header.as_bytes());
+}
+
+#[test]
+fn whatever_a_header_says_nothing_is_written_elsewhere() {
+    let tar = usual_tar();
+    let options = SimpleFileOptions::default();
+    let zip = zip(|writer| {
+        writer.add_directory("d/", options).unwrap();
+        writer.add_symlink("d/l", "/tmp", options).unwrap();
+        writer.start_file("d/f", options).unwrap();
+        writer.write_all(b"content").unwrap();
+    });
+    let mut random = fastrand::Rng::with_seed(42);
+    let mut unpacked = 0;
+    for round in 0..200 {
+        let (mut bundle, bundle_type) =
+            if round % 2 == 0 { (tar.clone(), BundleType::Tar) } else { (zip.clone(), BundleType::Zip) };
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bundle.len());
+            let values = [0, b'.', b'/', b'0', b'7', 0x80, 0xff, random.u8(..)];
+            bundle[at] = values[random.usize(..values.len())];
+            if bundle_type == BundleType::Tar && bundle[at / 512 * 512..][..512].iter().any(|byte| *byte != 0) {
+                seal(&mut bundle[at / 512 * 512..][..512]);
+            }
+        }
+        let scene = Scene::with(&bundle);
+        let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+        unpacked += u32::from(scene.unpack(bundle_type, &Policy { limits, ..Policy::default() }).is_ok());
+        let mut around: Vec<_> =
+            std::fs::read_dir(scene.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        around.sort();
+        assert_eq!(around, ["bundle", "staging"], "round {round}");
+    }
+    assert!((10..190).contains(&unpacked), "{unpacked} of 200 could be unpacked");
+}

@@ -58,6 +58,8 @@ class AgainstAgent(scenario.Scenario):
         """Whatever a test is about, every request must have kept to the protocol."""
         deviations = self.service.deviations + self.s3.deviations
         self.service.deviations, self.s3.deviations = [], []
+        self.service.forget()
+        self.s3.faults.clear()
         self.assertEqual(deviations, [])
         self.tested.program.must_run()
 

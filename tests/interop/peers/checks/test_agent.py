@@ -45,8 +45,6 @@ class Deployments(AgainstAgent):
                 stop = [f"stop-{deployment.id}"] if before else []
                 rest = ["before-BeforeInstall", f"peers-app-peers-fleet-{self.group}", f"{BUCKET}-{key}"]
                 self.assertEqual(self.noted()[-len(stop + rest) :], stop + rest)
-                self.assertEqual(len([n for n in self.noted() if n.startswith("stop-")]), 0 if not before else
-                                 len([n for n in self.noted() if n.startswith("stop-")]))
                 said = deployment.commands["ValidateService"].completion
                 self.assertIn("all is well", said.log)
                 self.assertIn("or not", said.log)
@@ -55,7 +53,6 @@ class Deployments(AgainstAgent):
         self.assertEqual(len([line for line in self.noted() if line.startswith("stop-")]), 2)
         for command in before.commands.values():
             self.assertEqual((command.offers, len(command.acknowledgements), len(command.completions)), (1, 1, 1))
-        self.assertTrue(self.service.greetings >= 0)
         self.assertEqual({v.split("/")[0] for v in self.service.versions}, {"slipway-agent"})
 
     def test_envelopes_of_every_signer(self):
@@ -247,7 +244,7 @@ class Deployments(AgainstAgent):
 
     def test_unknown_commands_and_foreign_hosts(self):
         revision = self.put(self.revision({"BeforeInstall": self.note("ran")}))
-        for name in ("Dance", "UpdateDeploymentAgent", "BlockTraffic", "../etc"):
+        for name in ("Dance", "UpdateDeploymentAgent", "../etc"):
             with self.subTest(name):
                 deployment = self.deployment(revision).run((name,))
                 self.assert_failed(deployment, name)
@@ -428,8 +425,7 @@ class Weather(AgainstAgent):
         self.service.hold = 15
         self.addCleanup(setattr, self.service, "hold", 0.0)
         deployment = self.prepared(self.note("ran"))
-        polls = len(self.service.polls[self.host.arn])
-        self.service.wait("a poll that is held", lambda: len(self.service.polls[self.host.arn]) > polls, 5)
+        self.service.wait("a poll that is held", lambda: self.service.held[self.host.arn], 5)
         started = time.monotonic()
         command = deployment.send("BeforeInstall")
         deployment.await_end(command)
@@ -449,6 +445,10 @@ class Buckets(AgainstAgent):
 
     def files(self):
         return self.revision({}, {"site/noise": os.urandom(3_000_000)})
+
+    def large_files(self):
+        """What a bundle or its content may be under the agent's root."""
+        return {path for path in self.tested.root.rglob("*") if path.is_file() and path.stat().st_size > 2_000_000}
 
     def test_bucket_in_another_region(self):
         self.s3.bucket("far-bucket", "eu-west-1").put("a.zip", bundles.pack("zip", self.files()))
@@ -482,9 +482,6 @@ class Buckets(AgainstAgent):
     def test_checksums_that_hold(self):
         body = bundles.pack("tgz", self.files())
         half = len(body) // 2
-        composite = hashlib.sha256(
-            hashlib.sha256(body[:half]).digest() + hashlib.sha256(body[half:]).digest()
-        ).digest()
         parts = hashlib.md5(hashlib.md5(body[:half]).digest() + hashlib.md5(body[half:]).digest()).hexdigest()
         crc32 = base64_digest(zlib.crc32(body).to_bytes(4, "big"))
         cases = {
@@ -505,9 +502,9 @@ class Buckets(AgainstAgent):
                 place = {"ETag": etag, "ChecksumSHA256": hashlib.sha256(body).hexdigest()}
                 self.assert_succeeded(self.download(service.s3_revision(BUCKET, key, "tgz", **place)))
         self.assertTrue(any(r.header("x-amz-checksum-mode") == "ENABLED" for r in self.s3.requests))
-        self.assertIsNotNone(composite)
 
     def test_checksums_that_do_not_hold(self):
+        before = self.large_files()
         body = bundles.pack("tgz", self.files())
         digest = hashlib.sha256(body).hexdigest()
         wrong = hashlib.sha256(b"other").hexdigest()
@@ -529,8 +526,7 @@ class Buckets(AgainstAgent):
                 if name in ("metadata", "specification"):
                     self.assert_failed(deployment, "DownloadBundle", holds=(digest, wrong))
                 self.assertFalse(self.tested.archive(deployment).exists())
-                left = [path for path in self.tested.root.rglob("*") if path.is_file() and path.stat().st_size > 2_000_000]
-                self.assertEqual(left, [])
+                self.assertEqual(self.large_files() - before, set())
 
     def test_broken_connections_and_busy_buckets(self):
         from ..listener import Response
