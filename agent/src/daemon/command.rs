@@ -153,11 +153,8 @@ impl Daemon {
                 let why = "the service gave the command up before it began; the deployment was most likely stopped";
                 settled(Failure::unknown(why).into(), "Failed")
             }
-            Err(ServiceError::Client { name, message }) => {
-                let why = format!("the service refused the acknowledgement ({name}: {message}), so nothing was run");
-                tracing::warn!(command = command.command_name, "{why}");
-                settled(Failure::unknown(&why).into(), &why)
-            }
+            // A refusal too: a service that knows the command must not have to wait until it times out, and
+            // one that does not know it refuses the report as well, which ends it.
             Err(error) => {
                 let why = format!("the command could not be acknowledged, so nothing was run: {error}");
                 Answer::Ended(Failure::unknown(why).into())
