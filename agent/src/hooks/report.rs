@@ -165,7 +165,8 @@ fn ran(exit: &Exit) -> String {
 }
 
 fn last_line(log: &str) -> String {
-    match log.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+    let says_something = |line: &&str| !matches!(*line, "" | "[stdout]" | "[stderr]");
+    match log.lines().rev().map(str::trim).find(says_something) {
         None => "It wrote no output.".to_owned(),
         Some(line) if line.chars().count() > 200 => {
             format!("Its last line: {}…", line.chars().take(200).collect::<String>())
