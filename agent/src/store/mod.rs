@@ -17,7 +17,8 @@ use crate::layout::Layout;
 
 pub use manifests::{groups, read_manifest};
 pub use markers::{
-    Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers, withdraw_good,
+    Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
+    read_markers, withdraw_good,
 };
 pub use retention::{Retention, retain};
 

@@ -223,7 +223,7 @@ pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
 pub(super) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped, since it takes root");
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since it takes root\n"));
     }
     is_root
 }
