@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod deploy_local;
+mod forget;
 mod local;
 mod logging;
 mod recover;
@@ -41,6 +42,8 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Show what is deployed, what runs, and the last error
     Status(status::Arguments),
+    /// Forget whose scripts stop what a group runs now, where a broken stop script blocks every deployment
+    Forget(forget::Arguments),
     /// Finish or undo installs that were cut off; the daemon does this at every start
     Recover(ConfigFile),
     /// Run one script of a hook from its spec file; started by the agent itself
@@ -75,6 +78,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::DeployLocal(arguments) => deploy_local::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Forget(arguments) => forget::run(&arguments),
         Command::Recover(config) => recover::run(&config),
         Command::HookRunner { directory } => crate::hooks::runner::main(&directory),
     }

@@ -297,13 +297,13 @@ impl Dir {
         Error::new(action, self.path.join(relative), errno)
     }
 
-    pub(super) fn parent_of(&self, relative: &Path, action: &'static str) -> Result<(Self, OsString)> {
+    pub(super) fn parent_of(&self, relative: &Path, action: &'static str) -> Result<(Parent<'_>, OsString)> {
         let Some(Component::Normal(name)) = relative.components().next_back() else {
             return Err(self.error(action, relative, Errno::INVAL));
         };
         let parent = match relative.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.open_dir(parent)?,
-            _ => self.try_clone()?,
+            Some(parent) if !parent.as_os_str().is_empty() => Parent::Opened(self.open_dir(parent)?),
+            _ => Parent::This(self),
         };
         Ok((parent, name.to_owned()))
     }
@@ -340,6 +340,28 @@ impl Dir {
         }
         sys::openat(&here, last, flags | OFlags::NOFOLLOW, Mode::empty())
             .map_err(|errno| self.error(action, relative, errno))
+    }
+}
+
+/// The directory that holds an entry: this one, or one below it that was opened for the purpose.
+pub(super) enum Parent<'a> {
+    This(&'a Dir),
+    Opened(Dir),
+}
+
+impl std::ops::Deref for Parent<'_> {
+    type Target = Dir;
+    fn deref(&self) -> &Dir {
+        match self {
+            Self::This(dir) => dir,
+            Self::Opened(dir) => dir,
+        }
+    }
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

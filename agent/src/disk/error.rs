@@ -56,6 +56,11 @@ impl Error {
         self.source.kind() == io::ErrorKind::DirectoryNotEmpty || self.is_already_exists()
     }
 
+    /// Whether something uses it as a mount point.
+    pub fn is_busy(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ResourceBusy
+    }
+
     /// Whether it is not allowed.
     pub fn is_not_permitted(&self) -> bool {
         self.source.kind() == io::ErrorKind::PermissionDenied

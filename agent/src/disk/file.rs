@@ -1,6 +1,10 @@
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use super::{Dir, Error, Result, fault};
 
@@ -23,6 +27,22 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let _ = parent.unlink(&temporary);
     }
     written
+}
+
+/// Removes what [`write_atomic`] left in a directory when the process that called it was killed.
+pub fn sweep_temporaries(directory: &Path) -> Result<()> {
+    let dir = Dir::open(directory)?;
+    for entry in dir.entries()? {
+        if writer_of(&entry.name).is_some_and(|writer| test_kill_process(writer) == Err(Errno::SRCH)) {
+            dir.unlink(&entry.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn writer_of(temporary: &OsStr) -> Option<Pid> {
+    let (_, pid) = temporary.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    Pid::from_raw(pid.parse().ok()?)
 }
 
 fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32) -> Result<()> {

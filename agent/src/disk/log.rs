@@ -27,7 +27,12 @@ impl LogFile {
             .mode(0o600)
             .open(path)
             .map_err(|source| Error::new("create", path, source))?;
-        sys::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| Error::new("lock", path, errno))?;
+        // Whoever asks `is_held` at this moment has it for an instant.
+        while let Err(errno) = sys::flock(&file, FlockOperation::LockExclusive) {
+            if errno != Errno::INTR {
+                return Err(Error::new("lock", path, errno));
+            }
+        }
         Ok(Self { file, path: path.to_owned(), end: 0 })
     }
 

@@ -30,7 +30,7 @@ pub use copy::copy;
 pub use dir::{Dir, Entry, Kind, Stat};
 pub use error::{Error, Result};
 pub use facts::Facts;
-pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, write_atomic};
+pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
 pub use mounts::{Mount, Mounts};

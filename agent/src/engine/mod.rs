@@ -13,7 +13,7 @@ use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::disk::Lock;
 use crate::hooks::HookSettings;
 use crate::identity::IdentityError;
-use crate::ids::{EventName, HostCommandId};
+use crate::ids::{EventName, GroupId, HostCommandId};
 use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
@@ -113,7 +113,7 @@ impl Engine {
     fn attempt(&self, order: &Order) -> Result<Outcome, StageError> {
         let spec = &order.spec;
         let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
-        self.settle()?;
+        self.settle(&spec.group_id)?;
         match &order.command {
             Command::DownloadBundle => self.download(spec),
             Command::Install => self.install(spec),
@@ -122,15 +122,18 @@ impl Engine {
         }
     }
 
-    /// Finishes or undoes installs that were cut off.
-    fn settle(&self) -> Result<(), StageError> {
+    /// Finishes or undoes installs that were cut off. One of this group that has to wait for a file
+    /// system keeps the group waiting too; one of another group is that group's.
+    fn settle(&self, group: &GroupId) -> Result<(), StageError> {
+        let mut waiting = None;
         for settled in install::settle(&self.layout)? {
             tracing::warn!("{settled}");
-            if let Ending::Waiting { .. } = settled.ending {
-                return Err(StageError::Waiting(settled.to_string()));
+            let is_own = settled.install.as_ref().is_none_or(|(its_group, _)| its_group == group);
+            if is_own && matches!(settled.ending, Ending::Waiting { .. }) {
+                waiting = Some(StageError::Waiting(settled.to_string()));
             }
         }
-        Ok(())
+        waiting.map_or(Ok(()), Err)
     }
 
     fn install(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
@@ -153,6 +156,9 @@ impl Engine {
             },
         };
         let installed = install::run(&request)?;
+        for warning in &installed.warnings {
+            tracing::warn!(deployment = %spec.deployment_id, "{warning}");
+        }
         for drift in &installed.drift {
             tracing::warn!(deployment = %spec.deployment_id, "{drift}");
         }

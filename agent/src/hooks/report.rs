@@ -165,12 +165,16 @@ fn ran(exit: &Exit) -> String {
 }
 
 fn last_line(log: &str) -> String {
-    match log.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+    let says_something = |line: &&str| {
+        let content = line.strip_prefix("[stdout]").or(line.strip_prefix("[stderr]")).unwrap_or(line);
+        !content.trim().is_empty()
+    };
+    match log.lines().rev().map(str::trim).find(says_something) {
         None => "It wrote no output.".to_owned(),
         Some(line) if line.chars().count() > 200 => {
-            format!("Its last line: {}…", line.chars().take(200).collect::<String>())
+            format!("Its last line: “{}…”.", line.chars().take(200).collect::<String>())
         }
-        Some(line) => format!("Its last line: {line}"),
+        Some(line) => format!("Its last line: “{line}”."),
     }
 }
 

@@ -9,6 +9,7 @@ use super::follow::{self, Trust};
 use super::root::Root;
 use super::{Cause, InstallRequest};
 use crate::disk;
+use crate::ids::DeploymentId;
 use crate::plan::{Claims, Manifest};
 use crate::store;
 
@@ -19,8 +20,8 @@ const MAX_CLEANUP: u64 = 64 << 20;
 pub(super) struct Before {
     /// Who owns what.
     pub(super) claims: Claims,
-    /// The group's own manifest.
-    pub(super) ours: Option<Manifest>,
+    /// The deployment whose files are there.
+    pub(super) previous: Option<DeploymentId>,
     /// The number of the next install.
     pub(super) serial: u64,
     /// What people should know.
@@ -35,15 +36,15 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
             others.extend(store::read_manifest(request.layout, &group)?);
         }
     }
-    let ours = store::read_manifest(request.layout, request.group)?;
-    let serial = others.iter().chain(&ours).map(|manifest| manifest.serial).max().unwrap_or(0) + 1;
-    let mut before = Before { claims: Claims::default(), ours, serial, warnings: Vec::new() };
+    let mut ours = store::read_manifest(request.layout, request.group)?;
     let root = Root::open()?;
-    if let Some(manifest) = &mut before.ours {
+    if let Some(manifest) = &mut ours {
         relocate(&root, manifest)?;
     }
-    before.claims = Claims::new(before.ours.as_ref(), &others);
-    if before.ours.is_none() {
+    let serial = others.iter().chain(&ours).map(|manifest| manifest.serial).max().unwrap_or(0) + 1;
+    let previous = ours.as_ref().map(|manifest| manifest.deployment.clone());
+    let mut before = Before { claims: Claims::new(ours, others), previous, serial, warnings: Vec::new() };
+    if before.previous.is_none() {
         take_over(request, &root, &mut before)?;
     }
     Ok(before)

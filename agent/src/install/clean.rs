@@ -61,6 +61,10 @@ pub(super) fn after_commit(root: &Root, transaction: &Transaction, drift: &mut V
         if look(root, &step.path, staged.old, None)? == Seen::Old {
             match root.parent(&step.path)?.remove_dir(name(&step.path)) {
                 Err(error) if error.is_not_empty() => {}
+                // Mounted on or made immutable since it was looked at: what it belongs to is installed.
+                Err(error) if error.is_not_permitted() || error.is_busy() => {
+                    drift.push(Drift { path: step.path.clone(), found: error.to_string() });
+                }
                 other => other?,
             }
         }

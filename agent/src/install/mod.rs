@@ -23,14 +23,14 @@ mod survey;
 mod transaction;
 mod undo;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};
 
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
-use crate::disk::{self, Dir, Lock};
+use crate::disk::{self, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
@@ -38,7 +38,7 @@ use crate::plan::conflict::Conflicts;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
 use crate::plan::{self, Plan};
 use crate::revision::Revision;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 use transaction::{Phase, Transaction};
 
 /// What to install, and where.
@@ -81,8 +81,10 @@ pub enum Ownership {
 /// An install that was committed.
 #[derive(Clone, Debug)]
 pub struct Installed {
-    /// What was done.
-    pub plan: Plan,
+    /// How many paths were added, changed and removed.
+    pub changed: usize,
+    /// What people should know.
+    pub warnings: Vec<String>,
     /// What became of installs that had been cut off before.
     pub settled: Vec<Settled>,
     /// What somebody else changed in the meantime, and was left.
@@ -201,27 +203,24 @@ pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
 /// Takes the lock on all paths, and first settles whatever was cut off.
 pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
-    Dir::open_or_create(request.layout.locks(), 0o700).map_err(Cause::from)?;
+    store::prepare(request.layout).map_err(Cause::from)?;
     let _paths = Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?;
     let settled = settle::settle_all(request.layout).map_err(Cause::Leftover)?;
-    for one in &settled {
-        if let Ending::Waiting { mount_point } = &one.ending {
-            return Err(Cause::Waiting { mount_point: mount_point.clone() }.into());
-        }
-    }
+    check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
     let before = claims::read(request)?;
     let plan = planned(request, &before)?;
+    check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
+    let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
+    let installed = |drift| Installed { changed, warnings, settled, drift };
     let id = TransactionId::random();
-    let Failed { cause, phase } = match attempt(request, &plan, &before, &id) {
-        Ok(drift) => return Ok(Installed { plan, settled, drift }),
+    let Failed { cause, phase } = match attempt(request, plan, &before, &id) {
+        Ok(drift) => return Ok(installed(drift)),
         Err(failed) => failed,
     };
     let aftermath = match settle::settle_one(request.layout, id) {
-        Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(Installed { plan, settled, drift }),
+        Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(installed(drift)),
         // The journal itself was already removed, and only its directory was left.
-        Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => {
-            return Ok(Installed { plan, settled, drift });
-        }
+        Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => return Ok(installed(drift)),
         Ok(Settled { ending: Ending::Discarded, .. }) => Aftermath::Untouched,
         Ok(Settled { ending: Ending::RolledBack, drift, .. }) => Aftermath::PutBack(drift),
         Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
@@ -232,6 +231,21 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     Err(InstallError { cause, aftermath })
 }
 
+/// Refuses where an install that waits for its file system is concerned.
+fn check_waiting(
+    settled: &[Settled],
+    is_concerned: impl Fn(Option<&(GroupId, DeploymentId)>, &Path) -> bool,
+) -> Result<(), Cause> {
+    for one in settled {
+        if let Ending::Waiting { mount_point } = &one.ending
+            && is_concerned(one.install.as_ref(), mount_point)
+        {
+            return Err(Cause::Waiting { mount_point: mount_point.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// Why an attempt failed, and how far it came.
 struct Failed {
     cause: Cause,
@@ -240,7 +254,7 @@ struct Failed {
 
 fn attempt(
     request: &InstallRequest<'_>,
-    plan: &Plan,
+    plan: Plan,
     before: &claims::Before,
     id: &TransactionId,
 ) -> Result<Vec<Drift>, Failed> {
@@ -270,7 +284,7 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
     let index = index::read(request.revision, request.appspec)?;
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
-    let mut survey = survey::survey(request.layout, request.appspec, (targets, &index), &before.claims)?;
+    let (mut survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, &before.claims)?;
     survey.warnings.extend(before.warnings.iter().cloned());
     let grounds = Grounds {
         group: request.group,
@@ -282,7 +296,9 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
         claims: &before.claims,
         survey: &survey,
     };
-    Ok(plan::build(&grounds, conflicts)?)
+    let plan = plan::build(&grounds, sites, conflicts)?;
+    space::check(&root::Root::open()?, &plan, &Mounts::read()?)?;
+    Ok(plan)
 }
 
 fn owners(policy: InstallPolicy) -> Owners {

@@ -58,26 +58,30 @@ fn cleanup(manifest: &Manifest) -> Vec<u8> {
     text
 }
 
+/// An instruction a line.
 fn for_people(manifest: &Manifest) -> Vec<u8> {
     let instruction = |owned: &Owned| {
         let path = lossy(&owned.path);
         match &owned.state {
             PathState::Directory { attrs } => {
-                json!({"type": "mkdir", "directory": path, "mode": format!("{:04o}", attrs.mode), "owner": attrs.uid, "group": attrs.gid})
+                json!({"type": "mkdir", "directory": path, "attributes": attrs.to_string()})
             }
             PathState::Symlink { target, .. } => {
                 json!({"type": "symlink", "destination": path, "target": lossy(target)})
             }
-            PathState::File { attrs, size, sha256, .. } => {
-                json!({"type": "copy", "destination": path, "mode": format!("{:04o}", attrs.mode), "owner": attrs.uid, "group": attrs.gid, "size": size, "sha256": sha256})
-            }
+            PathState::File { attrs, size, sha256, .. } => json!({
+                "type": "copy", "destination": path, "attributes": attrs.to_string(), "size": size, "sha256": sha256
+            }),
             PathState::Absent | PathState::Other => json!({"type": "other", "destination": path}),
         }
     };
-    let instructions: Vec<_> = manifest.entries.iter().map(instruction).collect();
-    let mut text = json!({"deployment": manifest.deployment, "instructions": instructions}).to_string().into_bytes();
-    text.push(b'\n');
-    text
+    let mut text = format!("{{\"deployment\":\"{}\",\"instructions\":[", manifest.deployment);
+    for (number, owned) in manifest.entries.iter().enumerate() {
+        text.push_str(if number == 0 { "\n" } else { ",\n" });
+        text.push_str(&instruction(owned).to_string());
+    }
+    text.push_str("\n]}\n");
+    text.into_bytes()
 }
 
 fn lossy(path: &Path) -> String {

@@ -8,7 +8,7 @@ use super::Cause;
 use super::root::Root;
 use crate::disk::{self, Mounts};
 use crate::journal::Filesystem;
-use crate::plan::{PathState, Step, trees};
+use crate::plan::{PathState, Plan, Step, trees};
 
 /// A file system that is too small for an install.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +56,10 @@ pub(super) fn filesystems(steps: &[Step], mounts: &Mounts) -> Result<Vec<Filesys
     Ok(found.into_values().collect())
 }
 
-/// Compares what the steps stage with what is left, on every file system.
-pub(super) fn check(root: &Root, steps: &[Step], mounts: &Mounts) -> Result<(), Cause> {
+/// Compares what a plan stages with what is left, on every file system.
+pub(super) fn check(root: &Root, plan: &Plan, mounts: &Mounts) -> Result<(), Cause> {
     let mut needs: BTreeMap<&Path, Amount> = BTreeMap::new();
-    for (_, first, members) in trees(steps) {
+    for (_, first, members) in trees(&plan.steps).filter(|(_, first, _)| first.is_staged()) {
         let parent = first.path.parent().unwrap_or(&first.path);
         let Some(mount) = mounts.of(parent) else { continue };
         let block = root.dir(parent)?.space()?.block;

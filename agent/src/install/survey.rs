@@ -20,21 +20,20 @@ const EXAMPLES: usize = 3;
 pub(super) fn survey(
     layout: &Layout,
     appspec: &AppSpec,
-    (targets, index): (Vec<Target>, &Index),
+    targets: Vec<Target>,
+    index: &Index,
     claims: &Claims,
-) -> Result<Survey, disk::Error> {
+) -> Result<(Survey, Vec<Site>), disk::Error> {
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
     let mut surveyor =
         Surveyor { root, mounts: Mounts::read()?, claims, index, closed: BTreeMap::new(), ways: BTreeMap::new() };
     let mut survey = Survey { accounts: accounts::resolve(&appspec.permissions)?, own, ..Survey::default() };
-    for target in targets {
-        survey.sites.push(surveyor.site(target)?);
-    }
+    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<_, _>>()?;
     for (path, _) in claims.ours() {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
-    Ok(survey)
+    Ok((survey, sites))
 }
 
 struct Surveyor<'a> {
@@ -126,7 +125,7 @@ impl Surveyor<'_> {
             foreign: Foreign::default(),
             leads_to_directory,
         };
-        Ok(Place { found: Some(found), closed })
+        Ok(Place { found: Some(Box::new(found)), closed })
     }
 
     fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {

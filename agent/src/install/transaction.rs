@@ -53,17 +53,15 @@ impl Transaction {
     /// Writes the plan down. Nothing outside of the transaction's directory is changed.
     pub(super) fn begin(
         request: &InstallRequest<'_>,
-        plan: &Plan,
+        plan: Plan,
         before: &Before,
         id: TransactionId,
     ) -> Result<Self, Cause> {
-        let steps: Vec<Step> = plan.changes().cloned().collect();
-        let mounts = Mounts::read()?;
-        let root = Root::open()?;
-        space::check(&root, &steps, &mounts)?;
-        let filesystems = space::filesystems(&steps, &mounts)?;
         let all = Dir::open_or_create(request.layout.transactions(), 0o700)?;
         all.make_dir(id.as_str(), 0o700)?;
+        publish::write_ahead(request.layout, &id, &plan.manifest(before.serial, Timestamp::now()))?;
+        let steps = plan.into_changes();
+        let filesystems = space::filesystems(&steps, &Mounts::read()?)?;
         let mut journal = Journal::create(&request.layout.journal(&id))?;
         all.open_dir(id.as_str())?.sync()?;
         all.sync()?;
@@ -71,14 +69,13 @@ impl Transaction {
             format: FORMAT,
             group: request.group.clone(),
             deployment: request.deployment.clone(),
-            previous: before.ours.as_ref().map(|manifest| manifest.deployment.clone()),
+            previous: before.previous.clone(),
             filesystems,
         };
         journal.append(&Record::Begin(begin.clone()))?;
         for step in &steps {
             journal.append(&Record::Step(step.clone()))?;
         }
-        publish::write_ahead(request.layout, &id, &plan.manifest(before.serial, Timestamp::now()))?;
         journal.reserve(RESERVED + RESERVED_PER_STEP * steps.len() as u64)?;
         journal.append(&Record::Planned { steps: steps.len() })?;
         journal.sync()?;
@@ -143,9 +140,15 @@ impl Transaction {
 
     /// Removes the transaction's own directory.
     pub(super) fn forget(layout: &Layout, id: &TransactionId) -> Result<(), disk::Error> {
-        let all = Dir::open(layout.transactions())?;
-        all.remove_tree(id.as_str())?;
-        all.sync()
+        let all = match Dir::open(layout.transactions()) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        if all.stat_if_exists(id.as_str())?.is_some() {
+            all.remove_tree(id.as_str())?;
+            all.sync()?;
+        }
+        Ok(())
     }
 
     fn sync_filesystems(&self) -> Result<(), disk::Error> {

@@ -15,9 +15,12 @@ use crate::deployment::FileExistsBehavior;
 /// Directories that a deployment makes have this mode, whatever the bundle says, as in AWS's agent.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Makes the plan, or says everything that keeps it from being made. `conflicts` are those that
-/// were found before.
-pub fn build(grounds: &Grounds<'_>, mut conflicts: Vec<Conflict>) -> Result<Plan, Conflicts> {
+/// Makes the plan, or says everything that keeps it from being made. `sites` are the targets with what
+/// is in their places; `conflicts` are those that were found before.
+pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Conflict>) -> Result<Plan, Conflicts> {
+    sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
+    conflicts.extend(sites.windows(2).filter_map(duplicate));
+    sites.dedup_by(|later, earlier| later.path == earlier.path);
     let permissions = Permissions::new(&grounds.appspec.permissions, &grounds.survey.accounts, &mut conflicts);
     let mut builder = Builder {
         grounds,
@@ -28,11 +31,23 @@ pub fn build(grounds: &Grounds<'_>, mut conflicts: Vec<Conflict>) -> Result<Plan
         warnings: grounds.survey.warnings.clone(),
         replaced: BTreeSet::new(),
         retained: Vec::new(),
-        targets: BTreeSet::new(),
+        wanted: BTreeSet::new(),
     };
-    builder.targets();
+    for site in sites {
+        builder.target(site);
+    }
     builder.leftovers();
     builder.finish()
+}
+
+/// Directories that several sources go to are merged; nothing else is.
+fn duplicate(pair: &[Site]) -> Option<Conflict> {
+    let [one, other] = pair else { return None };
+    (one.path == other.path && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
+        path: other.target.path.clone(),
+        first: (one.target.source.clone(), one.target.entry),
+        second: (other.target.source.clone(), other.target.entry),
+    })
 }
 
 struct Builder<'a> {
@@ -46,45 +61,62 @@ struct Builder<'a> {
     replaced: BTreeSet<PathBuf>,
     /// What RETAIN left where a directory should be, and how many paths are not installed below it.
     retained: Vec<(PathBuf, usize)>,
-    targets: BTreeSet<PathBuf>,
+    /// What the group owns and the revision has too.
+    wanted: BTreeSet<&'a Path>,
+}
+
+/// What happens at a target.
+struct Decision {
+    change: Change,
+    want: PathState,
+    given: Option<Attrs>,
+}
+
+impl Decision {
+    fn new(change: Change, want: PathState) -> Option<Self> {
+        Some(Self { change, want, given: None })
+    }
 }
 
 impl<'a> Builder<'a> {
-    fn targets(&mut self) {
-        let mut sites: Vec<&'a Site> = self.grounds.survey.sites.iter().collect();
-        sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
-        let mut previous: Option<&Site> = None;
-        for site in sites {
-            match previous.filter(|previous| previous.path == site.path) {
-                Some(previous) if site.target.role == Role::Leaf => self.conflicts.push(Conflict::DuplicateTarget {
-                    path: site.target.path.clone(),
-                    first: (previous.target.source.clone(), previous.target.entry),
-                    second: (site.target.source.clone(), site.target.entry),
-                }),
-                Some(_) => {}
-                None => self.target(site),
-            }
-            previous = Some(site);
-        }
-    }
-
-    fn target(&mut self, site: &'a Site) {
-        self.targets.insert(site.path.clone());
+    fn target(&mut self, site: Site) {
+        self.wanted.extend(self.grounds.claims.own(&site.path));
         if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path.starts_with(path)) {
             *count += 1;
             return;
         }
+        let Some(decision) = self.decide(&site) else { return };
+        self.check(&site, decision.change);
+        let Site { target, path, place } = site;
+        let (was, identity) = match place.found {
+            Some(found) => (found.state, Some(found.identity)),
+            None => (PathState::Absent, None),
+        };
+        self.steps.push(Step {
+            path,
+            change: decision.change,
+            was,
+            want: decision.want,
+            identity,
+            given: decision.given,
+            source: (target.role == Role::Leaf).then_some(target.source),
+        });
+    }
+
+    /// What happens at a target; nothing where a conflict was found, or where there is nothing to do
+    /// and nothing to own.
+    fn decide(&mut self, site: &Site) -> Option<Decision> {
         let Some(found) = &site.place.found else {
-            let want = self.want(site);
-            return self.step(site, Change::Create, want);
+            return Decision::new(Change::Create, self.want(site));
         };
         match (site.target.role, &found.state) {
-            (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, *attrs),
+            (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, found, *attrs),
             (Role::Way | Role::Directory, PathState::Symlink { target, .. })
                 if found.leads_to_directory && !self.is_ours(site, found) =>
             {
                 let (path, target) = (site.target.path.clone(), target.clone());
                 self.conflicts.push(Conflict::SymlinkInTheWay { path, target });
+                None
             }
             _ => self.occupied(site, found),
         }
@@ -92,39 +124,42 @@ impl<'a> Builder<'a> {
 
     /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
     /// of these only what nobody changed since: scripts give directories to other users.
-    fn directory(&mut self, site: &Site, found: Attrs) {
-        if !self.is_ours_at(site) {
-            return;
+    fn directory(&mut self, site: &Site, found: &Found, now: Attrs) -> Option<Decision> {
+        if !self.is_ours(site, found) {
+            return None;
         }
         let fresh = self.new_directory();
         let given = self.grounds.claims.directory(&site.path).unwrap_or(fresh);
-        let base =
-            Attrs::each([given, found, fresh], |[given, found, fresh]| if given == found { fresh } else { found });
+        let base = Attrs::each([given, now, fresh], |[given, now, fresh]| if given == now { fresh } else { now });
         let path = &site.target.path;
         let want = self.permissions.apply(path, PathKind::Directory, base, &mut self.conflicts);
-        let change = if want == found { Change::Keep } else { Change::Attributes };
-        self.step(site, change, PathState::Directory { attrs: want });
-        let recorded =
-            Attrs::each([given, found, want], |[given, found, want]| if want == found { given } else { want });
-        if let Some(step) = self.steps.last_mut().filter(|_| recorded != want) {
-            step.given = Some(recorded);
-        }
+        let recorded = Attrs::each([given, now, want], |[given, now, want]| if want == now { given } else { want });
+        Some(Decision {
+            change: if want == now { Change::Keep } else { Change::Attributes },
+            want: PathState::Directory { attrs: want },
+            given: (recorded != want).then_some(recorded),
+        })
     }
 
     /// Something is there that cannot stay if the target is to be installed as it is.
-    fn occupied(&mut self, site: &'a Site, found: &'a Found) {
+    fn occupied(&mut self, site: &Site, found: &Found) -> Option<Decision> {
         let ours = self.is_ours(site, found);
         if !ours {
             match self.behavior {
                 FileExistsBehavior::Overwrite => {}
-                FileExistsBehavior::Retain => return self.retain(site, found),
+                FileExistsBehavior::Retain => {
+                    if site.target.role != Role::Leaf {
+                        self.retained.push((site.path.clone(), 0));
+                    }
+                    return Decision::new(Change::Retain, found.state.clone());
+                }
                 FileExistsBehavior::Disallow => {
                     self.conflicts.push(Conflict::Exists {
                         path: site.target.path.clone(),
                         kind: found.state.kind(),
                         owner: self.grounds.claims.owner(&site.path).cloned(),
                     });
-                    return;
+                    return None;
                 }
             }
         }
@@ -136,32 +171,17 @@ impl<'a> Builder<'a> {
                 examples: found.foreign.examples.clone(),
                 count: found.foreign.count,
             });
-            return;
+            return None;
         }
         let shared = matches!(found.state, PathState::File { .. }) && found.links > 1;
         if want.is_met_by(&found.state) && !shared {
             let change = if modified(&want) == modified(&found.state) { Change::Keep } else { Change::Touch };
-            return self.step(site, change, want);
+            return Decision::new(change, want);
         }
         if found.state.is_directory() {
             self.replaced.insert(site.path.clone());
         }
-        self.step(site, Change::Replace, want);
-    }
-
-    fn retain(&mut self, site: &Site, found: &Found) {
-        if site.target.role != Role::Leaf {
-            self.retained.push((site.path.clone(), 0));
-        }
-        self.steps.push(Step {
-            path: site.path.clone(),
-            change: Change::Retain,
-            was: found.state.clone(),
-            want: found.state.clone(),
-            identity: Some(found.identity),
-            given: None,
-            source: None,
-        });
+        Decision::new(Change::Replace, want)
     }
 
     /// What the group owns and the revision lacks.
@@ -169,8 +189,8 @@ impl<'a> Builder<'a> {
         for (path, claim) in self.grounds.claims.ours() {
             let Some(place) = self.grounds.survey.owned.get(path) else { continue };
             let Some(found) = &place.found else { continue };
-            let within = |set: &BTreeSet<PathBuf>| path.ancestors().skip(1).any(|above| set.contains(above));
-            if self.targets.contains(path) || within(&self.replaced) {
+            let is_replaced = path.ancestors().skip(1).any(|above| self.replaced.contains(above));
+            if self.wanted.contains(path) || is_replaced {
                 continue;
             }
             if !claim.covers(&found.state) {
@@ -216,28 +236,17 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn step(&mut self, site: &Site, change: Change, want: PathState) {
-        let found = site.place.found.as_ref();
-        if site.path.starts_with(&self.grounds.survey.own) {
-            let (path, own) = (site.target.path.clone(), self.grounds.survey.own.clone());
-            self.conflicts.push(Conflict::OwnState { path, own });
+    fn check(&mut self, site: &Site, change: Change) {
+        let (path, own) = (&site.target.path, &self.grounds.survey.own);
+        if site.path.starts_with(own) {
+            self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
         }
-        let fixed = found.map_or(&None, |found| &found.fixed);
+        let fixed = site.place.found.as_ref().map_or(&None, |found| &found.fixed);
         match change {
-            Change::Create => self.check_changeable(&site.target.path, [&None, &site.place.closed]),
-            Change::Replace => self.check_changeable(&site.target.path, [fixed, &site.place.closed]),
-            Change::Attributes | Change::Touch => self.check_changeable(&site.target.path, [fixed, &None]),
+            Change::Create | Change::Replace => self.check_changeable(path, [fixed, &site.place.closed]),
+            Change::Attributes | Change::Touch => self.check_changeable(path, [fixed, &None]),
             Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => {}
         }
-        self.steps.push(Step {
-            path: site.path.clone(),
-            change,
-            was: found.map_or(PathState::Absent, |found| found.state.clone()),
-            want,
-            identity: found.map(|found| found.identity),
-            given: None,
-            source: (site.target.role == Role::Leaf).then(|| site.target.source.clone()),
-        });
     }
 
     fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) {
@@ -280,10 +289,6 @@ impl<'a> Builder<'a> {
 
     fn is_ours(&self, site: &Site, found: &Found) -> bool {
         self.grounds.claims.is_ours(&site.path, &found.state)
-    }
-
-    fn is_ours_at(&self, site: &Site) -> bool {
-        site.place.found.as_ref().is_some_and(|found| self.is_ours(site, found))
     }
 }
 

@@ -34,8 +34,6 @@ pub struct Grounds<'a> {
 /// What was found on the host.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// The targets, each with what is in its place.
-    pub sites: Vec<Site>,
     /// What the group owns, as it is now.
     pub owned: BTreeMap<PathBuf, Place>,
     /// The accounts that the permission entries name; those that the host lacks are missing.
@@ -61,7 +59,7 @@ pub struct Site {
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// What is there, if anything.
-    pub found: Option<Found>,
+    pub found: Option<Box<Found>>,
     /// Why nothing can be made, replaced or removed in its directory.
     pub closed: Option<String>,
 }

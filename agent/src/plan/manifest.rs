@@ -55,22 +55,21 @@ pub enum Claim {
 
 impl Claims {
     /// From the group's own manifest and those of all other groups.
-    pub fn new(ours: Option<&Manifest>, others: &[Manifest]) -> Self {
+    pub fn new(ours: Option<Manifest>, mut others: Vec<Manifest>) -> Self {
         let mut claims = Self::default();
-        let serial = ours.map_or(0, |manifest| manifest.serial);
-        if let Some(manifest) = ours {
-            claims.ours =
-                manifest.entries.iter().map(|owned| (owned.path.clone(), Claim::from(&owned.state))).collect();
+        let serial = ours.as_ref().map_or(0, |manifest| manifest.serial);
+        for owned in ours.into_iter().flat_map(|manifest| manifest.entries) {
+            let claim = Claim::from(&owned.state);
+            claims.ours.insert(owned.path, claim);
         }
-        let mut others: Vec<&Manifest> = others.iter().collect();
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
-            for owned in manifest.entries.iter().filter(|owned| !owned.state.is_directory()) {
+            for owned in manifest.entries.into_iter().filter(|owned| !owned.state.is_directory()) {
                 if manifest.serial > serial {
                     claims.ours.remove(&owned.path);
                 }
                 if !claims.ours.contains_key(&owned.path) {
-                    claims.others.insert(owned.path.clone(), manifest.group.clone());
+                    claims.others.insert(owned.path, manifest.group.clone());
                 }
             }
         }
@@ -90,6 +89,11 @@ impl Claims {
     /// The group's own paths, in order.
     pub fn ours(&self) -> impl DoubleEndedIterator<Item = (&Path, &Claim)> {
         self.ours.iter().map(|(path, claim)| (path.as_path(), claim))
+    }
+
+    /// The path as the group's claims hold it, if it is the group's own.
+    pub fn own(&self, path: &Path) -> Option<&Path> {
+        self.ours.get_key_value(path).map(|(path, _)| path.as_path())
     }
 
     /// Whether what was found at the path is what the group put there.

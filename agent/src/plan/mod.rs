@@ -92,6 +92,12 @@ impl Plan {
         self.steps.iter().filter(|step| !matches!(step.change, Change::Keep | Change::Retain))
     }
 
+    /// The steps that change something, and nothing else.
+    pub fn into_changes(mut self) -> Vec<Step> {
+        self.steps.retain(|step| !matches!(step.change, Change::Keep | Change::Retain));
+        self.steps
+    }
+
     /// What the deployment owns once it is installed.
     pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
         let owned = |step: &Step| match step.change {

@@ -123,6 +123,19 @@ pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId
     Ok(())
 }
 
+/// Forgets whose scripts stop what runs now, here and for AWS's agent: the next deployment starts as on
+/// a host that has none. The ownership of files stays.
+pub fn forget_scripts(layout: &Layout, group: &GroupId) -> Result<(), StoreError> {
+    update(&layout.markers(group), |markers: &mut Markers| markers.last_successful = None)?;
+    Ok(disk::remove_if_exists(&layout.last_successful_file(group))?)
+}
+
+/// Forgets which files the group owns: the next deployment finds them as it finds anybody's.
+pub fn forget_ownership(layout: &Layout, group: &GroupId) -> Result<(), StoreError> {
+    disk::remove_if_exists(&layout.manifest(group))?;
+    Ok(disk::remove_if_exists(&layout.cleanup_file(group))?)
+}
+
 fn mark(deployment: &DeploymentId) -> Mark {
     Mark { deployment: deployment.clone(), at: Timestamp::now() }
 }

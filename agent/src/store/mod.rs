@@ -17,7 +17,8 @@ use crate::layout::Layout;
 
 pub use manifests::{groups, read_manifest};
 pub use markers::{
-    Mark, Markers, Who, mark_last_good, mark_last_successful, mark_most_recent, read_markers, withdraw_good,
+    Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
+    read_markers, withdraw_good,
 };
 pub use retention::{Retention, retain};
 
@@ -117,18 +118,23 @@ pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> 
 }
 
 /// Makes the directories that everything else expects under the root: our own closed to others, the
-/// rest open to the users that hooks run as. What exists is left as it is.
+/// rest open to the users that hooks run as. What exists is left as it is, except files that a killed
+/// process had not finished writing.
 pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
     Dir::open_or_create(layout.root(), 0o755)?;
     Dir::open_or_create(layout.instructions(), 0o755)?;
     if let Some(logs) = layout.deployments_log().parent() {
         Dir::open_or_create(logs, 0o755)?;
     }
-    for own in [layout.manifests(), layout.ledger(), layout.outbox(), layout.transactions(), layout.hooks()] {
-        Dir::open_or_create(own, 0o700)?;
+    for empty in [layout.transactions(), layout.hooks(), layout.locks()] {
+        Dir::open_or_create(empty, 0o700)?;
     }
-    Dir::open_or_create(layout.locks(), 0o700)?;
-    Ok(())
+    let groups = layout.own().join("groups");
+    for state in [layout.own(), layout.manifests(), layout.ledger(), layout.outbox(), groups] {
+        Dir::open_or_create(&state, 0o700)?;
+        disk::sweep_temporaries(&state)?;
+    }
+    disk::sweep_temporaries(&layout.instructions())
 }
 
 #[derive(Deserialize)]

@@ -124,3 +124,20 @@ fn a_removal_that_fails_is_reported_and_stops_nothing() {
     let result = result.unwrap();
     assert_eq!((result.removed.len(), result.failed.len()), (1, 1));
 }
+
+#[test]
+fn what_a_killed_writer_left_is_swept_and_nothing_else() {
+    let (_temp, layout, group) = host();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let dead = child.id();
+    child.wait().unwrap();
+    let directory = layout.manifests();
+    let left = directory.join(format!(".{group}.json.{dead}.tmp"));
+    let own = directory.join(format!(".{group}.json.{}.tmp", std::process::id()));
+    for file in [&left, &own, &directory.join(".other.tmp")] {
+        std::fs::write(file, "half").unwrap();
+    }
+    prepare(&layout).unwrap();
+    assert!(!left.exists());
+    assert!(own.exists() && directory.join(".other.tmp").exists());
+}

@@ -1,7 +1,7 @@
 //! Returns a group to its last successful deployment, by a new deployment.
 
 use super::launch::{self, Order, Source};
-use super::{Creator, Deployment, DeploymentOptions, DeploymentStatus, Halt, Mode, last_successful};
+use super::{Deployment, DeploymentOptions, DeploymentStatus, Halt, Mode, last_successful};
 use crate::apps::rollback_rule::{AutoRollback, RollbackEvent};
 use crate::apps::{Application, configs, groups};
 use crate::error::ApiError;
@@ -34,16 +34,15 @@ pub(super) async fn consider(change: &mut Change<'_>, ended: &Deployment) -> Res
     Ok(())
 }
 
-/// A rollback is never rolled back itself.
+/// A rollback has no rule, so that it is rolled back only if somebody asks for it.
 fn is_wanted(ended: &Deployment) -> bool {
     let rule = &ended.options.auto_rollback;
-    ended.creator == Creator::User
-        && match (ended.status, ended.halt) {
-            (DeploymentStatus::Failed, None | Some(Halt::Timeout)) => rule.covers(RollbackEvent::Failure),
-            (DeploymentStatus::Stopped, Some(Halt::Stop)) => rule.covers(RollbackEvent::StopOnRequest),
-            (DeploymentStatus::Stopped, Some(Halt::StopAndRollBack)) => true,
-            _ => false,
-        }
+    match (ended.status, ended.halt) {
+        (DeploymentStatus::Failed, None | Some(Halt::Timeout)) => rule.covers(RollbackEvent::Failure),
+        (DeploymentStatus::Stopped, Some(Halt::Stop)) => rule.covers(RollbackEvent::StopOnRequest),
+        (DeploymentStatus::Stopped, Some(Halt::StopAndRollBack)) => true,
+        _ => false,
+    }
 }
 
 /// The new deployment's id, or why there is none.

@@ -1,10 +1,11 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::world::{World, id, make, mapping, permission};
-use crate::appspec::PermissionTarget;
+use super::world::{World, id, is_root, make, mapping, permission};
+use crate::appspec::acl::AclWho;
+use crate::appspec::{AclEntry, PermissionTarget, SelinuxContext};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
-use crate::install::{Cause, Ownership};
+use crate::install::{self, Cause, Ownership};
 use crate::plan::{Change, Conflict};
 use crate::store::{read_manifest, read_markers};
 
@@ -45,14 +46,15 @@ fn an_update_changes_what_changed_and_removes_what_is_gone() {
     world.run("d-1", &["same=s", "changed=one", "gone/deep/file=x", "gone2=y"]).unwrap();
     world.put(&["app/foreign=mine"]);
     let same = world.inode("app/same");
+    let planned = world.plan("d-2", &["same=s", "changed=two", "new/file=n"]).unwrap();
     let installed = world.run("d-2", &["same=s", "changed=two", "new/file=n"]).unwrap();
     assert_eq!(world.inode("app/same"), same);
     assert_eq!((world.read("app/changed"), world.read("app/new/file")), ("two".into(), "n".into()));
     assert!(!world.path("app/gone").exists() && !world.path("app/gone2").exists());
     assert_eq!(world.read("app/foreign"), "mine");
     assert!(installed.drift.is_empty());
-    let staged = installed.plan.steps.iter().filter(|step| step.is_staged()).count();
-    assert_eq!(staged, 3, "{}", installed.plan);
+    assert_eq!(planned.steps.iter().filter(|step| step.is_staged()).count(), 3, "{planned}");
+    assert_eq!(installed.changed, planned.changes().count());
     world.assert_no_transactions();
 }
 
@@ -74,10 +76,11 @@ fn only_the_time_of_an_unchanged_file_is_set() {
     let revision = world.revision("d-2", &["file=same"]);
     let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000);
     std::fs::File::open(revision.root().join("file")).unwrap().set_modified(later).unwrap();
-    let installed = world.run_spec("d-2", &revision, &world.appspec()).unwrap();
+    let planned = world.plan_spec("d-2", &revision, &world.appspec()).unwrap();
+    world.run_spec("d-2", &revision, &world.appspec()).unwrap();
     assert_eq!(world.inode("app/file"), inode);
     assert_eq!(std::fs::metadata(world.path("app/file")).unwrap().mtime(), 2_000_000);
-    assert_eq!(installed.plan.changes().map(|step| step.change).collect::<Vec<_>>(), [Change::Touch]);
+    assert_eq!(planned.changes().map(|step| step.change).collect::<Vec<_>>(), [Change::Touch]);
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn retain_leaves_every_mix_of_kinds_and_does_not_own_it() {
             if merged {
                 assert!(after.remove(Path::new("app/x/inner")).is_some());
             } else if wanted.contains('/') {
-                assert!(installed.plan.warnings[0].contains("1 paths below"), "{:?}", installed.plan.warnings);
+                assert!(installed.warnings[0].contains("1 paths below"), "{:?}", installed.warnings);
             }
             assert_eq!(after, before, "{there} {wanted}");
             let manifest = read_manifest(&world.layout, &world.group).unwrap().unwrap();
@@ -203,6 +206,9 @@ fn another_groups_files_are_safe_until_overwritten_and_then_belong_to_the_later(
 
 #[test]
 fn permissions_apply_to_what_is_installed_and_to_nothing_else() {
+    if !is_root() {
+        return;
+    }
     let mut world = World::new();
     world.put(&["app/theirs/file=1"]);
     let mut directories = permission(&world.path("app"), "**", "0711");
@@ -226,6 +232,9 @@ fn permissions_apply_to_what_is_installed_and_to_nothing_else() {
 
 #[test]
 fn a_directory_that_a_script_gave_away_stays_given_away() {
+    if !is_root() {
+        return;
+    }
     let world = World::new();
     world.run("d-1", &["data/file=1"]).unwrap();
     std::os::unix::fs::chown(world.path("app/data"), Some(1234), Some(1234)).unwrap();
@@ -257,6 +266,18 @@ fn mistakes_in_permissions_are_all_found_in_planning() {
 }
 
 #[test]
+fn what_permissions_cannot_do_yet_is_refused_clearly() {
+    let mut world = World::new();
+    let mut labelled = permission(&world.path("app/a"), "**", "0600");
+    labelled.context = Some(SelinuxContext { user: None, kind: "httpd_t".into(), range: None });
+    let mut listed = permission(&world.path("app/b"), "**", "0600");
+    listed.acls = Some(vec![AclEntry { default: false, who: AclWho::Mask, permissions: 7 }]);
+    world.permissions = vec![labelled, listed];
+    let error = world.plan("d-1", &["a=1", "b=1"]).unwrap_err().to_string();
+    assert!(error.contains("`acls` is not supported") && error.contains("`context` is not supported"), "{error}");
+}
+
+#[test]
 fn two_sources_for_one_path_are_named_with_their_entries() {
     let world = World::new();
     let revision = world.revision("d-1", &["one/file=1", "two/file=2"]);
@@ -272,6 +293,9 @@ fn two_sources_for_one_path_are_named_with_their_entries() {
 
 #[test]
 fn ownership_comes_from_the_bundle_or_is_roots() {
+    if !is_root() {
+        return;
+    }
     for (ownership, expected) in [(Ownership::Preserve, 4321), (Ownership::Root, 0)] {
         let mut world = World::new();
         world.ownership = ownership;
@@ -289,6 +313,9 @@ fn ownership_comes_from_the_bundle_or_is_roots() {
 
 #[test]
 fn a_symlink_below_a_destination_is_followed_only_where_root_alone_made_it() {
+    if !is_root() {
+        return;
+    }
     // Directories that everybody can write to, such as /tmp, are above the others.
     let world = World::within(tempfile::tempdir_in("/opt").unwrap());
     std::fs::set_permissions(world.temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -383,4 +410,55 @@ fn a_plan_shows_every_change_and_survives_json() {
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<crate::plan::Plan>(&json).unwrap(), plan);
     assert_eq!(world.read("app/changed"), "one");
+}
+
+#[test]
+fn what_is_immutable_is_found_in_planning() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let world = World::on_disk();
+    world.run("d-1", &["file=1", "dir/inner=1"]).unwrap();
+    let seal = |path: &str, sealed: bool| {
+        let open = std::fs::File::open(world.path(path)).unwrap();
+        let flags = ioctl_getflags(&open)?;
+        ioctl_setflags(&open, if sealed { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE })
+    };
+    if seal("app/file", true).is_err() {
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped, since nothing can be made immutable here\n"),
+        );
+        return;
+    }
+    seal("app/dir", true).unwrap();
+    let result = world.plan("d-2", &["file=2", "dir/new=2"]);
+    seal("app/file", false).unwrap();
+    seal("app/dir", false).unwrap();
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("chattr"), "{error}");
+    // The file, what is new in the directory, and what would be removed from it.
+    let found = conflicts(error);
+    assert_eq!(found.len(), 3, "{found:?}");
+    world.run("d-2", &["file=2", "dir/new=2"]).unwrap();
+}
+
+#[test]
+fn settling_leaves_an_install_alone_that_is_under_way() {
+    let world = World::new();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let settled = std::thread::scope(|scope| {
+        let settling = scope.spawn(|| {
+            let mut settled = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                settled.extend(install::settle(&world.layout).unwrap());
+            }
+            settled
+        });
+        for n in 0..30 {
+            world.run("d-1", &[&format!("file={n}")]).unwrap();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        settling.join().unwrap()
+    });
+    assert!(settled.is_empty(), "{settled:?}");
+    assert_eq!(world.read("app/file"), "29");
 }

@@ -64,6 +64,14 @@ fn install_new(world: &mut World) -> Result<Installed, InstallError> {
     world.run_spec("d-2", &revision, &world.appspec())
 }
 
+/// Installs the new revision in a process that dies at a mutation. At the very last one nothing is left
+/// to do, and the install has succeeded.
+fn install_new_and_die(world: &mut World, at: usize) -> fault::Seen {
+    let (result, seen) = fault::run(Some((at, EIO)), true, || install_new(world));
+    assert!(result.is_err() || world.has_no_transactions(), "{seen:?}");
+    seen
+}
+
 struct Reference {
     old: Tree,
     new: Tree,
@@ -153,8 +161,7 @@ fn a_death_at_any_mutation_leaves_old_or_new_after_settling() {
             let mut ends = BTreeMap::new();
             for at in 0..reference.mutations {
                 let mut world = old_host();
-                let (result, seen) = fault::run(Some((at, EIO)), true, || install_new(&mut world));
-                assert!(result.is_err());
+                let seen = install_new_and_die(&mut world, at);
                 let context = format!("dead at {} of {at}", seen[at]);
                 let committed = is_committed(&world);
                 world.settle().unwrap();
@@ -178,7 +185,7 @@ fn deaths_in_the_recovery_change_nothing() {
     for at in 0..reference.mutations {
         // One world is killed again and again: each recovery gets one mutation further than the last.
         let mut world = old_host();
-        assert!(fault::run(Some((at, EIO)), true, || install_new(&mut world)).0.is_err());
+        install_new_and_die(&mut world, at);
         let committed = is_committed(&world);
         let mut second = 0;
         loop {
@@ -206,7 +213,7 @@ fn a_death_at_each_mutation_of_each_recovery() {
     for at in (0..reference.mutations).step_by(5) {
         for second in 0.. {
             let mut world = old_host();
-            assert!(fault::run(Some((at, EIO)), true, || install_new(&mut world)).0.is_err());
+            install_new_and_die(&mut world, at);
             let (result, _) = fault::run(Some((second, EIO)), true, || world.settle());
             let over = result.is_ok();
             world.settle().unwrap();
@@ -226,7 +233,7 @@ fn what_somebody_else_changed_is_left_and_reported() {
     let reference = reference();
     for at in (0..reference.mutations).rev() {
         let mut world = old_host();
-        assert!(fault::run(Some((at, EIO)), true, || install_new(&mut world)).0.is_err());
+        install_new_and_die(&mut world, at);
         if is_committed(&world) || world.read("app/changed") != "two" {
             continue;
         }
@@ -253,7 +260,7 @@ fn a_damaged_journal_stops_everything_and_nothing_is_touched() {
     let mut world = old_host();
     let mutations = reference().mutations;
     for at in (0..mutations).rev() {
-        assert!(fault::run(Some((at, EIO)), true, || install_new(&mut world)).0.is_err());
+        install_new_and_die(&mut world, at);
         if !is_committed(&world) {
             break;
         }
@@ -272,4 +279,36 @@ fn a_damaged_journal_stops_everything_and_nothing_is_touched() {
     assert!(error.to_string().contains("damaged"), "{error}");
     assert_eq!(world.tree(), before);
     assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+}
+
+/// Nothing is moved before what is moved, and the journal that tells of it, are on the disk; nothing is
+/// committed before the moves are; nothing is deleted before the commit is.
+#[test]
+fn syncs_come_before_what_relies_on_them() {
+    let mut world = old_host();
+    let (result, seen) = fault::run(None, false, || install_new(&mut world));
+    result.unwrap();
+    let first = |from: usize, names: &[&str]| {
+        from + seen[from..]
+            .iter()
+            .position(|call| names.contains(call))
+            .unwrap_or_else(|| panic!("{names:?}: {seen:?}"))
+    };
+    let begun = first(0, &["append"]);
+    let planned = first(begun, &["sync"]);
+    let staging = first(planned, &["make directory", "make symlink", "create"]);
+    assert!(begun < planned && !seen[..planned].contains(&"exchange"));
+    let staged = first(staging, &["sync file system"]);
+    let prepared = first(first(staged, &["append"]), &["sync"]);
+    let moves = first(0, &["exchange"]);
+    assert!(staged < prepared && prepared < moves, "{seen:?}");
+    let last_move = seen.iter().rposition(|call| ["exchange", "set mode"].contains(call)).unwrap();
+    let durable = first(last_move, &["sync directory"]);
+    let committed = first(last_move, &["append"]);
+    assert!(last_move < durable && durable < committed, "{seen:?}");
+    assert_eq!(seen[committed + 1], "sync");
+    assert!(!seen[staged..=committed].contains(&"remove"), "{seen:?}");
+    let done = seen.iter().rposition(|call| *call == "append").unwrap();
+    let deleted = seen[..done].iter().rposition(|call| *call == "remove").unwrap();
+    assert!(committed + 1 < deleted && seen[deleted..done].contains(&"sync directory"), "{seen:?}");
 }

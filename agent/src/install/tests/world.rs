@@ -104,7 +104,16 @@ impl World {
 
     pub(super) fn plan(&self, deployment: &str, lines: &[&str]) -> Result<Plan, InstallError> {
         let revision = self.revision(deployment, lines);
-        self.with(deployment, &revision, &self.appspec(), |request| install::plan(&request))
+        self.plan_spec(deployment, &revision, &self.appspec())
+    }
+
+    pub(super) fn plan_spec(
+        &self,
+        deployment: &str,
+        revision: &Revision,
+        appspec: &AppSpec,
+    ) -> Result<Plan, InstallError> {
+        self.with(deployment, revision, appspec, |request| install::plan(&request))
     }
 
     fn with<T>(
@@ -146,6 +155,10 @@ impl World {
     pub(super) fn assert_no_transactions(&self) {
         let left: Vec<_> = std::fs::read_dir(self.layout.transactions()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    pub(super) fn has_no_transactions(&self) -> bool {
+        std::fs::read_dir(self.layout.transactions()).unwrap().next().is_none()
     }
 
     pub(super) fn read(&self, relative: &str) -> String {
@@ -204,6 +217,15 @@ pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     found
+}
+
+/// Whether this process may give files away; where not, the test that asks says so and is skipped.
+pub(super) fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since it takes root\n"));
+    }
+    is_root
 }
 
 pub(super) fn id(deployment: &str) -> DeploymentId {
