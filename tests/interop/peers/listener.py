@@ -149,8 +149,7 @@ class Connection(http.server.BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        # In HTTP/1.0 the end of the connection may be the end of the body.
-        if "Content-Length" not in response.headers and self.protocol_version != "HTTP/1.0":
+        if "Content-Length" not in response.headers:
             self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command == "HEAD":

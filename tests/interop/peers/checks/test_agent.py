@@ -600,6 +600,22 @@ class Chain(AgainstAgent):
                     self.assertEqual(len(self.noted()) - before, int(good))
 
 
+class NamedSigner(AgainstAgent):
+    """A host that was told the signer's own certificate, one that signed itself."""
+
+    @classmethod
+    def settings(cls):
+        return {"deployment_spec_ca_file": cls.signer.certificate}
+
+    def test_only_that_signer_passes(self):
+        files = self.revision({"AfterInstall": self.note("ran")})
+        self.assert_succeeded(self.deploy(files))
+        other = trust.self_signed(self.place / "other", "Self Signed")
+        deployment = self.deployment(self.put(files), lambda spec: envelope.seal(spec, other))
+        self.assert_failed(deployment.run(), "ApplicationStop")
+        self.assertEqual(self.noted(), ["ran"])
+
+
 class AuthPolicy(AgainstAgent):
     """The protocol under its other name, for hosts whose policies allow only that."""
 
@@ -612,7 +628,8 @@ class AuthPolicy(AgainstAgent):
 
 
 class Homemade(AgainstAgent):
-    """A service and a bucket that somebody wrote in an afternoon, with the certificate of one openssl command."""
+    """A service and a bucket that somebody wrote in an afternoon: HTTP/1.0, no headers, no extras, and the
+    certificate that one openssl command makes, which is its own authority."""
 
     STYLE = service.HOMEMADE
 
@@ -650,7 +667,7 @@ class SslCertFile(Homemade):
         return {"SSL_CERT_FILE": str(cls.tls.certificate)}
 
 
-class LeafOfVersionOne(Homemade):
+class LeafWithNamesOnly(Homemade):
     """A server's certificate under an authority, made without extensions but for its names."""
 
     @classmethod
