@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::attributes;
 use crate::disk::{self, Dir, Facts, Kind};
 use crate::plan::{Attrs, Identity, PathState, Time};
 
@@ -22,6 +23,16 @@ impl Root {
         match self.0.facts(relative(path)) {
             Err(error) if error.is_not_a_directory() => Ok(None),
             other => other,
+        }
+    }
+
+    /// Adds the access control lists to what facts show of the path.
+    pub(super) fn with_acls(&self, path: &Path, state: PathState) -> Result<PathState, disk::Error> {
+        match state {
+            PathState::File { .. } | PathState::Directory { .. } => {
+                attributes::add_acls(state, &self.parent(path)?, name(path))
+            }
+            other => Ok(other),
         }
     }
 
@@ -57,9 +68,9 @@ pub(super) fn identity(facts: &Facts) -> Identity {
     Identity { inode: facts.stat.inode, birth: facts.birth.map(|(seconds, nanos)| Time(seconds, nanos)) }
 }
 
-/// The state that facts alone show: no digest, no target of a link.
+/// The state that facts alone show: no access control list, no digest, no target of a link.
 pub(super) fn shallow_state(stat: &disk::Stat) -> PathState {
-    let attrs = Attrs { uid: stat.uid, gid: stat.gid, mode: stat.mode };
+    let attrs = Attrs::new(stat.uid, stat.gid, stat.mode);
     match stat.kind {
         Kind::File => {
             PathState::File { attrs, modified: Time(stat.modified.0, stat.modified.1), size: stat.size, sha256: None }
