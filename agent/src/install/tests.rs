@@ -1,4 +1,6 @@
+mod acls;
 mod behaviour;
 mod faults;
 mod filesystems;
+mod groups;
 mod world;
