@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::attributes;
 use crate::disk::{self, Dir, Facts, Kind};
 use crate::plan::{Attrs, Identity, PathState, Time};
 
@@ -23,16 +22,6 @@ impl Root {
         match self.0.facts(relative(path)) {
             Err(error) if error.is_not_a_directory() => Ok(None),
             other => other,
-        }
-    }
-
-    /// Adds the access control lists to what facts show of the path.
-    pub(super) fn with_acls(&self, path: &Path, state: PathState) -> Result<PathState, disk::Error> {
-        match state {
-            PathState::File { .. } | PathState::Directory { .. } => {
-                attributes::add_acls(state, &self.parent(path)?, name(path))
-            }
-            other => Ok(other),
         }
     }
 

@@ -1,14 +1,16 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::accounts;
+use super::attributes;
 use super::follow::{self, Trust};
 use super::index::digest;
-use super::root::{Root, identity, shallow_state};
+use super::root::{Root, identity, name, shallow_state};
 use crate::appspec::AppSpec;
-use crate::disk::{self, Facts, Mount, Mounts};
+use crate::disk::{self, Dir, Facts, Mount, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
 use crate::plan::{Claims, Index, PathState, Role, Target};
@@ -35,6 +37,7 @@ pub(super) fn survey(
         index,
         closed: BTreeMap::new(),
         ways: BTreeMap::new(),
+        last: None,
         wants_acls: appspec.permissions.iter().any(|entry| entry.acls.is_some()),
         keeps_acls: BTreeMap::new(),
     };
@@ -43,8 +46,9 @@ pub(super) fn survey(
     if appspec.permissions.iter().any(|entry| entry.context.is_some()) {
         survey.selinux = surveyor.selinux()?;
     }
-    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<_, _>>()?;
-    for (path, _) in claims.ours() {
+    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
+    let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
+    for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
     Ok((survey, sites))
@@ -59,6 +63,8 @@ struct Surveyor<'a> {
     closed: BTreeMap<PathBuf, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
     ways: BTreeMap<PathBuf, Way>,
+    /// The directory that was looked into last: the next path is in it more often than not.
+    last: Option<(PathBuf, Rc<Dir>)>,
     /// Whether a permission entry asks for access control lists.
     wants_acls: bool,
     /// Whether file systems keep access control lists, by mount point.
@@ -122,17 +128,19 @@ impl Surveyor<'_> {
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
         let closed = self.closed(path.parent().unwrap_or(path))?;
         let without_acls = self.without_acls(path)?;
-        let Some(facts) = self.root.facts(path)? else { return Ok(Place { found: None, closed, without_acls }) };
-        let mut state = self.root.with_acls(path, shallow_state(&facts.stat))?;
+        let nothing = Place { found: None, closed: closed.clone(), without_acls: without_acls.clone() };
+        let Some(parent) = self.parent(path)? else { return Ok(nothing) };
+        let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
+        let mut state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
         let mut leads_to_directory = false;
         match &mut state {
             PathState::Symlink { target, .. } => {
-                *target = self.root.read_link(path)?;
+                *target = parent.read_link(name(path))?;
                 leads_to_directory = follow::directory(&self.root, path, Trust::Any)?.is_some();
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = Some(digest(&self.root.file(path)?, path)?);
+                    *sha256 = Some(digest(&parent.open_file(name(path))?, path)?);
                 }
             }
             _ => {}
@@ -146,6 +154,24 @@ impl Surveyor<'_> {
             leads_to_directory,
         };
         Ok(Place { found: Some(Box::new(found)), closed, without_acls })
+    }
+
+    /// The directory that holds the path; nothing where there is none.
+    fn parent(&mut self, path: &Path) -> Result<Option<Rc<Dir>>, disk::Error> {
+        let directory = path.parent().unwrap_or(path);
+        if let Some((known, dir)) = &self.last
+            && known == directory
+        {
+            return Ok(Some(Rc::clone(dir)));
+        }
+        match self.root.dir(directory) {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
+            dir => {
+                let dir = Rc::new(dir?);
+                self.last = Some((directory.to_owned(), Rc::clone(&dir)));
+                Ok(Some(dir))
+            }
+        }
     }
 
     fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {

@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_comes_from_the_mode() {
-        use Who::{Group, Mask, Other, OwningGroup, Owner, User};
+        use Who::{Group, Mask, Other, Owner, OwningGroup, User};
         for (entries, mode, expected) in [
             (&[(User(7), 7)][..], 0o4640, "user::rw-,user:7:rwx,group::r--,mask::r--,other::---"),
             (&[(User(7), 7), (Mask, 6)], 0o640, "user::rw-,user:7:rwx,group::r--,mask::rw-,other::---"),

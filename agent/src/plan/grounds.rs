@@ -34,7 +34,7 @@ pub struct Grounds<'a> {
 /// What was found on the host.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// What the group owns, as it is now.
+    /// What the group owns and no target is, as it is now.
     pub owned: BTreeMap<PathBuf, Place>,
     /// The accounts that the permission entries name; those that the host lacks are missing.
     pub accounts: Accounts,

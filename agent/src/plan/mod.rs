@@ -104,7 +104,8 @@ impl Plan {
     pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
         let owned = |step: &Step| match step.change {
             Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
-                let state = step.given.clone().map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
+                let state =
+                    step.given.clone().map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
                 Some(Owned { path: step.path.clone(), state })
             }
             Change::Remove | Change::RemoveDirectory | Change::Retain => None,

@@ -164,7 +164,8 @@ fn what_is_made_in_a_directory_with_a_default_list_gets_it() {
     for line in lines {
         super::world::make(&world.path("by-hand"), &[line]);
     }
-    for (path, mode) in [("file", 0o644), ("dir/sub/inner", 0o644), ("dir", 0o755), ("dir/sub", 0o755), ("empty", 0o755)]
+    for (path, mode) in
+        [("file", 0o644), ("dir/sub/inner", 0o644), ("dir", 0o755), ("dir/sub", 0o755), ("empty", 0o755)]
     {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(world.path("by-hand").join(path), mode).unwrap();
@@ -181,7 +182,10 @@ fn what_is_made_in_a_directory_with_a_default_list_gets_it() {
     world.permissions = vec![only, listed(&world.path("app"), "file", "0640", &["g:4321:r"])];
     world.run("d-3", &lines).unwrap();
     assert_eq!(acl(&world.path("app/file"), "access"), "user::rw-,group::r--,group:4321:r--,mask::r--,other::---");
-    assert_eq!((acl(&world.path("app/dir/sub"), "access"), acl(&world.path("app/dir/sub"), "default")), Default::default());
+    assert_eq!(
+        (acl(&world.path("app/dir/sub"), "access"), acl(&world.path("app/dir/sub"), "default")),
+        Default::default()
+    );
     // Nothing is made there that would get it from the directory any more.
     assert_eq!(acl(&world.path("app/dir/sub/inner"), "access"), "");
     assert!(acl(&world.path("app/empty"), "default").contains("user:1234"));

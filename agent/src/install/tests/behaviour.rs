@@ -104,23 +104,6 @@ fn disallow_reports_every_clash_at_once_and_touches_nothing() {
     world.assert_no_transactions();
 }
 
-/// What is there, what is wanted, and what `app/x` is afterwards: for every mix of kinds.
-#[test]
-fn overwrite_exchanges_every_mix_of_kinds() {
-    for there in ["x=old", "x/", "x->old"] {
-        for wanted in ["x=new", "x/inner=new", "x->new"] {
-            let mut world = World::new();
-            world.behavior = Overwrite;
-            world.put(&[&format!("app/{there}")]);
-            world.run("d-1", &[wanted]).unwrap();
-            let clean = World::new();
-            clean.run("d-1", &[wanted]).unwrap();
-            assert_eq!(world.tree(), clean.tree(), "{there} {wanted}");
-            world.assert_no_transactions();
-        }
-    }
-}
-
 #[test]
 fn retain_leaves_every_mix_of_kinds_and_does_not_own_it() {
     for there in ["x=old", "x->old", "x/own=old"] {

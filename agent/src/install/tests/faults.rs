@@ -92,7 +92,17 @@ fn reference() -> Reference {
     let new = world.tree();
     assert_ne!(old, new);
     assert!(seen.len() > 80, "{}", seen.len());
-    for kind in ["create", "make directory", "make symlink", "write", "sync", "sync file system", "append", "remove", "set access control list"] {
+    for kind in [
+        "create",
+        "make directory",
+        "make symlink",
+        "write",
+        "sync",
+        "sync file system",
+        "append",
+        "remove",
+        "set access control list",
+    ] {
         assert!(seen.contains(&kind), "{kind}: {seen:?}");
     }
     Reference { old, new, mutations: seen.len() }
@@ -307,7 +317,8 @@ fn syncs_come_before_what_relies_on_them() {
     let prepared = first(first(staged, &["append"]), &["sync"]);
     let moves = first(0, &["exchange"]);
     assert!(staged < prepared && prepared < moves, "{seen:?}");
-    let last_move = seen.iter().rposition(|call| ["exchange", "set mode", "set access control list"].contains(call)).unwrap();
+    let last_move =
+        seen.iter().rposition(|call| ["exchange", "set mode", "set access control list"].contains(call)).unwrap();
     let durable = first(last_move, &["sync directory"]);
     let committed = first(last_move, &["append"]);
     assert!(last_move < durable && durable < committed, "{seen:?}");

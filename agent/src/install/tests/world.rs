@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::appspec::{AclEntry, AppSpec, Destination, FileMapping, Mode, Pattern, PermissionEntry, PermissionTarget, Position};
+use crate::appspec::{
+    AclEntry, AppSpec, Destination, FileMapping, Mode, Pattern, PermissionEntry, PermissionTarget, Position,
+};
 use crate::deployment::{FileExistsBehavior, RelativePath};
 use crate::ids::{DeploymentId, GroupId};
-use crate::install::{self, Cause, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled};
+use crate::install::{
+    self, Cause, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled,
+};
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::plan::{Acl, Conflict, Plan};
