@@ -100,7 +100,8 @@ class Server(http.server.ThreadingHTTPServer):
         with self.lock:
             for connection in self.open:
                 try:
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # The socket's own shutdown, since the TLS one would take the session from its thread.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
                 except OSError:
                     pass
 
@@ -116,17 +117,16 @@ class Connection(http.server.BaseHTTPRequestHandler):
     timeout = 120
 
     def setup(self):
-        self.plain = self.request
-        with self.server.lock:
-            self.server.open.add(self.plain)
-        self.plain.settimeout(self.timeout)
+        self.request.settimeout(self.timeout)
         self.request = self.server.owner.context.wrap_socket(self.request, server_side=True)
+        with self.server.lock:
+            self.server.open.add(self.request)
         super().setup()
 
     def finish(self):
         super().finish()
         with self.server.lock:
-            self.server.open.discard(self.plain)
+            self.server.open.discard(self.request)
         self.request.close()
 
     def exchange(self):

@@ -382,7 +382,10 @@ fn what_is_immutable_is_found_in_planning() {
         ioctl_setflags(&open, if sealed { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE })
     };
     if seal("app/file", true).is_err() {
-        eprintln!("skipped, since nothing can be made immutable here");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped, since nothing can be made immutable here\n"),
+        );
         return;
     }
     seal("app/dir", true).unwrap();

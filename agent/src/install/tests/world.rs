@@ -248,7 +248,7 @@ fn acls(path: &Path, meta: &std::fs::Metadata) -> String {
 pub(super) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped, since it takes root");
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since it takes root\n"));
     }
     is_root
 }

@@ -412,8 +412,7 @@ class Weather(AgainstAgent):
         self.until("the script to run", self.noted)
         self.service.stop()
         gate.touch()
-        # The agent may be killed before or after it has seen the end of the script; both must come out well.
-        self.until("the outcome on disk", lambda: any((self.tested.root / ".slipway").rglob("*outbox*/*")), 20)
+        self.until("the end of the script", lambda: "ended command=\"BeforeInstall\"" in self.tested.program.text())
         self.tested.program.kill()
         self.service.start()
         self.tested.program.start()
@@ -433,6 +432,8 @@ class Weather(AgainstAgent):
         # A daemon that is told to end does not wait for the poll.
         self.assertEqual(self.tested.program.stop(10), 0)
         self.service.hold = 0.0
+        # The service has not seen that nobody waits any more, and would give the next command to nobody.
+        self.service.wait("the end of the poll", lambda: not self.service.held[self.host.arn], 20)
         self.tested.program.start()
         self.prepared("true")
 
