@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this module is what the others are to use instead")]
 
+mod acl;
 mod append;
 mod attributes;
 mod copy;
@@ -24,6 +25,7 @@ mod space;
 mod staged;
 mod sync;
 
+pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
 pub use copy::copy;

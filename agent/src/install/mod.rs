@@ -8,12 +8,14 @@
 
 mod accounts;
 mod apply;
+mod attributes;
 mod claims;
 mod clean;
 mod display;
 mod follow;
 mod index;
 mod names;
+mod packages;
 mod publish;
 mod root;
 mod settle;
@@ -296,7 +298,7 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
         claims: &before.claims,
         survey: &survey,
     };
-    let plan = plan::build(&grounds, sites, conflicts)?;
+    let plan = plan::build(&grounds, sites, conflicts).map_err(packages::name_owners)?;
     space::check(&root::Root::open()?, &plan, &Mounts::read()?)?;
     Ok(plan)
 }
