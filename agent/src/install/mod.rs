@@ -27,6 +27,7 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
+pub use index::contents;
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};
 
