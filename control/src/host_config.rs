@@ -28,6 +28,8 @@ pub struct Reach {
     pub endpoint: url::Url,
     /// The authority's certificate.
     pub ca_pem: String,
+    /// Where the files will be on the host; where they are written, if that is not given.
+    pub installed_in: Option<PathBuf>,
 }
 
 /// What was done.
@@ -103,9 +105,10 @@ impl NewHost {
 
         let files = [CA, ON_PREMISES, CONFIG].map(|file| directory.join(file));
         let [ca, on_premises, config] = &files;
+        let home = reach.installed_in.as_deref().unwrap_or(&directory);
         data_dir::write_private(ca, reach.ca_pem.as_bytes())?;
         data_dir::write_private(on_premises, self.on_premises_yaml(&key).as_bytes())?;
-        data_dir::write_private(config, config_yaml(reach, ca, on_premises)?.as_bytes())?;
+        data_dir::write_private(config, config_yaml(reach, home)?.as_bytes())?;
         Ok(Written { registered, arn, access_key_id: key.id, config: config.clone(), files: files.to_vec() })
     }
 
@@ -120,10 +123,11 @@ impl NewHost {
     }
 }
 
-fn config_yaml(reach: &Reach, ca: &Path, on_premises: &Path) -> Result<String, HostConfigError> {
-    let path = |path: &Path| path.to_str().map(quoted).ok_or_else(|| HostConfigError::Path(path.to_owned()));
+/// `home` is where the files will be on the host.
+fn config_yaml(reach: &Reach, home: &Path) -> Result<String, HostConfigError> {
+    let path = |file: &str| home.join(file).to_str().map(quoted).ok_or_else(|| HostConfigError::Path(home.to_owned()));
     let endpoint = quoted(reach.endpoint.as_str().trim_end_matches('/'));
-    let (ca, on_premises) = (path(ca)?, path(on_premises)?);
+    let (ca, on_premises) = (path(CA)?, path(ON_PREMISES)?);
     Ok(format!(
         "# Written by `slipway-control host-config`.\n\
          deploy_control_endpoint: {endpoint}\n\
@@ -165,7 +169,11 @@ mod tests {
         let realm = Realm { region: "eu-central-1".to_owned(), account: "123456789012".to_owned() };
         let tags = ["Stage=test".to_owned(), "Odd=a=b".to_owned()];
         let host = NewHost::parse("web-1", &realm, &tags).unwrap();
-        let reach = Reach { endpoint: "https://127.0.0.1:8443".parse().unwrap(), ca_pem: "-----BEGIN…".to_owned() };
+        let reach = Reach {
+            endpoint: "https://127.0.0.1:8443".parse().unwrap(),
+            ca_pem: "-----BEGIN…".to_owned(),
+            installed_in: None,
+        };
         let written = host.set_up(&pool, &reach, &directory.path().join("out")).await.unwrap();
         assert_eq!(written.registered, Registered::New);
         assert_eq!(written.files.len(), 3);
@@ -180,8 +188,12 @@ mod tests {
         assert_eq!(caller, Caller::Host { access_key_id: written.access_key_id, host_arn: written.arn });
         assert!(identity.contains(secret.expose()));
 
+        let reach = Reach { installed_in: Some(PathBuf::from("/etc/codedeploy-agent/conf")), ..reach };
         let again = host.set_up(&pool, &reach, &directory.path().join("out")).await.unwrap();
         assert_eq!(again.registered, Registered::Already);
+        let config = std::fs::read_to_string(&again.config).unwrap();
+        let named = "on_premises_config_file: \"/etc/codedeploy-agent/conf/codedeploy.onpremises.yml\"\n";
+        assert!(config.contains(named), "{config}");
         let other = Realm { account: "999999999999".to_owned(), ..realm.clone() };
         let taken = NewHost::parse("web-1", &other, &[]).unwrap().set_up(&pool, &reach, directory.path()).await;
         assert!(matches!(taken, Err(HostConfigError::Register(RegisterError::NameTaken { .. }))), "{taken:?}");

@@ -34,7 +34,13 @@ impl<'a> Aws<'a> {
         let profile = binaries::profile_directory()?;
         let program = profile.parent().context("the profile is in a target directory")?.join("interop/bin/aws");
         if !program.exists() {
-            eprintln!("skipped: the AWS command line is not in {}; `make test` installs it", program.display());
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!(
+                    "skipped: the AWS command line is not in {}; `make test` installs it\n",
+                    program.display()
+                ),
+            );
             return Ok(None);
         }
         let variables = vec![

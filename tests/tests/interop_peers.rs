@@ -27,7 +27,10 @@ fn service_serves_agents_that_are_not_ours() {
 fn run_peers(what: &str) {
     let profile = profile_directory();
     let Some(python) = python(&profile) else {
-        eprintln!("skipped: there is no interop environment with the AWS command line; `make test` makes one");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: there is no interop environment with the AWS command line; `make test` makes one\n"),
+        );
         return;
     };
     let interop = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");

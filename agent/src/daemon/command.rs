@@ -22,10 +22,8 @@ use crate::service::ServiceError;
 /// after five minutes.
 const PATIENCE: Duration = Duration::from_secs(270);
 
-/// What the service says of a command when it is acknowledged.
+/// What came of a command that was acknowledged.
 enum Answer {
-    /// It is to be run.
-    Run,
     /// It is settled, and nobody waits for a report.
     Settled {
         /// As what it counts from now on.
@@ -35,6 +33,23 @@ enum Answer {
     },
     /// It has this result, which is to be reported.
     Ended(Outcome),
+}
+
+/// A result that could not be written down.
+struct Unrecorded {
+    outcome: Outcome,
+    error: anyhow::Error,
+}
+
+impl Unrecorded {
+    /// Nothing was run, since what cannot be written down is not begun.
+    fn not_run(error: anyhow::Error) -> Self {
+        let message = format!(
+            "nothing was run, since the agent could not write down that it begins: {error:#}; free space below its \
+             root directory, or mend what is said"
+        );
+        Self { outcome: Failure::unknown(message).into(), error }
+    }
 }
 
 impl Daemon {
@@ -54,39 +69,38 @@ impl Daemon {
                 since,
             });
         });
-        if let Err(error) = self.clone().run(&in_hand.id, &command, since).await {
-            // What cannot be written down is not claimed: the service offers the command again.
-            tracing::error!(command = command.command_name, "the ledger could not be written: {error:#}");
-            self.board.error(format!("{}: {error:#}", command.command_name));
+        if let Err(unrecorded) = self.clone().run(&in_hand.id, &command, since).await {
+            self.report_unrecorded(&command, unrecorded).await;
         }
         self.board.update(|status| status.running.retain(|running| running.since != since));
         drop(in_hand);
         drop(permit);
     }
 
-    async fn run(self: Arc<Self>, id: &HostCommandId, command: &HostCommand, since: Timestamp) -> anyhow::Result<()> {
-        let name = &command.command_name;
+    async fn run(
+        self: Arc<Self>,
+        id: &HostCommandId,
+        command: &HostCommand,
+        since: Timestamp,
+    ) -> Result<(), Unrecorded> {
         let asked = id.clone();
-        let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await? {
+        let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await.map_err(Unrecorded::not_run)? {
             Known::New => Life::First,
             Known::Begun(_) => Life::Again,
-            Known::Finished(..) => {
-                tracing::info!(command = name, "offered again after it ended; the same result is sent again");
-                let id = id.clone();
-                self.on_ledger(move |ledger| ledger.report_again(&id)).await?;
-                self.results.notify_one();
-                return Ok(());
-            }
+            Known::Finished(_, outcome) => return self.send_again(id, command, outcome).await,
         };
+        let name = &command.command_name;
         let received =
             Received { command: id.clone(), name: name.clone(), execution: command.deployment_execution_id.clone() };
         let (order, spec_sha256) = match self.order(id, command, life).await {
             Ok(understood) => understood,
             Err(failure) => {
                 self.tell(name, &failure);
-                self.on_ledger(move |ledger| ledger.finish_at_once(received, failure.into())).await?;
+                let outcome = Outcome::from(failure);
+                let recorded = outcome.clone();
+                let done = self.on_ledger(move |ledger| ledger.finish_at_once(received, recorded)).await;
                 self.results.notify_one();
-                return Ok(());
+                return done.map(drop).map_err(|error| Unrecorded { outcome, error });
             }
         };
         let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
@@ -96,31 +110,49 @@ impl Daemon {
                 running.group = Some(group.to_string());
             }
         });
-        let work = Work { deployment: deployment.clone(), group: group.clone(), spec_sha256 };
-        self.on_ledger(move |ledger| ledger.begin(received, work)).await?;
-        let order = Arc::new(order);
-        let outcome = match self.acknowledge(command, &order).await {
-            Answer::Run => {
-                tracing::info!(command = name, %deployment, %group, "begun");
-                let started = Instant::now();
-                let outcome = self.clone().execute(order).await;
-                tracing::info!(command = name, %deployment, %group, elapsed = ?started.elapsed(), status = ?outcome.status(), "ended");
-                outcome
-            }
+        // Before the acknowledgement: once the service has that, it waits for a result.
+        let work = Work { deployment, group, spec_sha256 };
+        self.on_ledger(move |ledger| ledger.begin(received, work)).await.map_err(Unrecorded::not_run)?;
+        let outcome = match self.acknowledge(command, &Arc::new(order)).await {
             Answer::Ended(outcome) => outcome,
             Answer::Settled { outcome, answer } => {
-                tracing::info!(command = name, %deployment, %group, answer, "the service has settled it");
+                tracing::info!(command = name, answer, "the service has settled it");
                 let id = id.clone();
-                return self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await;
+                if let Err(error) = self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await {
+                    // Nobody waits for it; the next start finds it begun and asks the service again.
+                    tracing::warn!(command = name, "the ledger could not be written: {error:#}");
+                }
+                return Ok(());
             }
         };
         if let Outcome::Failed(failure) = &outcome {
             self.tell(name, failure);
         }
-        let id = id.clone();
-        self.on_ledger(move |ledger| ledger.finish(&id, outcome)).await?;
+        let (id, recorded) = (id.clone(), outcome.clone());
+        let done = self.on_ledger(move |ledger| ledger.finish(&id, recorded)).await;
         self.results.notify_one();
-        Ok(())
+        done.map(drop).map_err(|error| Unrecorded { outcome, error })
+    }
+
+    async fn send_again(&self, id: &HostCommandId, command: &HostCommand, outcome: Outcome) -> Result<(), Unrecorded> {
+        tracing::info!(command = command.command_name, "offered again after it ended; the same result is sent again");
+        let id = id.clone();
+        let done = self.on_ledger(move |ledger| ledger.report_again(&id)).await;
+        self.results.notify_one();
+        done.map_err(|error| Unrecorded { outcome, error })
+    }
+
+    /// Reports past the ledger: a disk that holds no result must not leave the service without one.
+    async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
+        let Unrecorded { outcome, error } = unrecorded;
+        let name = &command.command_name;
+        tracing::error!(command = name, "the ledger could not be written: {error:#}");
+        self.board.error(format!("{name}: the ledger could not be written: {error:#}"));
+        let (status, diagnostics) = (outcome.status(), outcome.diagnostics());
+        let id = &command.host_command_identifier;
+        if let Err(error) = self.persist("the result", || self.service.complete(id, status, &diagnostics)).await {
+            tracing::error!(command = name, %error, "the result could not be reported either");
+        }
     }
 
     fn tell(&self, command: &str, failure: &Failure) {
@@ -128,14 +160,29 @@ impl Daemon {
         self.board.error(format!("{command}: {}", failure.message));
     }
 
-    async fn execute(self: Arc<Self>, order: Arc<Order>) -> Outcome {
-        let name = order.command.name().to_owned();
-        tokio::task::spawn_blocking(move || self.engine.execute(&order)).await.unwrap_or_else(|error| {
-            let message = format!("the agent failed inside while it carried out {name}: {error}; its log says more");
-            Failure::unknown(message).into()
-        })
+    async fn execute(self: &Arc<Self>, order: Arc<Order>) -> Outcome {
+        let (daemon, running) = (self.clone(), order.clone());
+        let (name, spec) = (order.command.name(), &order.spec);
+        tracing::info!(command = name, deployment = %spec.deployment_id, group = %spec.group_id, "begun");
+        let started = Instant::now();
+        let outcome =
+            tokio::task::spawn_blocking(move || daemon.engine.execute(&running)).await.unwrap_or_else(|error| {
+                let message =
+                    format!("the agent failed inside while it carried out {name}: {error}; its log says more");
+                Failure::unknown(message).into()
+            });
+        tracing::info!(
+            command = name,
+            deployment = %spec.deployment_id,
+            group = %spec.group_id,
+            elapsed = ?started.elapsed(),
+            status = ?outcome.status(),
+            "ended"
+        );
+        outcome
     }
 
+    /// Acknowledges a command and runs it where the service wants it run.
     async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>) -> Answer {
         let (asking, question) = (self.clone(), order.clone());
         let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false);
@@ -143,7 +190,9 @@ impl Daemon {
         let answer = self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await;
         let settled = |outcome, answer: &str| Answer::Settled { outcome, answer: answer.to_owned() };
         match answer {
-            Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => Answer::Run,
+            Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => {
+                Answer::Ended(self.execute(order.clone()).await)
+            }
             Ok(Some(CommandStatus::Succeeded)) => settled(Outcome::succeeded(), "Succeeded"),
             Ok(Some(CommandStatus::Failed)) if noop => Answer::Ended(Outcome::Succeeded {
                 message: "Succeeded: CompletedNoopCommand".to_owned(),
@@ -153,11 +202,8 @@ impl Daemon {
                 let why = "the service gave the command up before it began; the deployment was most likely stopped";
                 settled(Failure::unknown(why).into(), "Failed")
             }
-            Err(ServiceError::Client { name, message }) => {
-                let why = format!("the service refused the acknowledgement ({name}: {message}), so nothing was run");
-                tracing::warn!(command = command.command_name, "{why}");
-                settled(Failure::unknown(&why).into(), &why)
-            }
+            // A refusal too: a service that knows the command must not have to wait until it times out, and
+            // one that does not know it refuses the report as well, which ends it.
             Err(error) => {
                 let why = format!("the command could not be acknowledged, so nothing was run: {error}");
                 Answer::Ended(Failure::unknown(why).into())

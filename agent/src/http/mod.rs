@@ -3,6 +3,7 @@
 
 mod body;
 mod error;
+mod named;
 mod proxy;
 mod retry;
 mod tls;

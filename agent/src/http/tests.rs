@@ -48,11 +48,11 @@ impl Certificates {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+    fn acceptor(&self, name: &str) -> tokio_rustls::TlsAcceptor {
         use rustls_pki_types::pem::PemObject;
         use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-        let chain = vec![CertificateDer::from_pem_file(self.path("leaf.pem")).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(self.path("leaf.key")).unwrap();
+        let chain = vec![CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -88,7 +88,7 @@ async fn a_server_is_trusted_by_the_file_that_replaces_or_the_one_that_adds() {
     let certificates = Certificates::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
-    let acceptor = certificates.acceptor();
+    let acceptor = certificates.acceptor("leaf");
     let server = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -113,6 +113,49 @@ async fn a_server_is_trusted_by_the_file_that_replaces_or_the_one_that_adds() {
     server.abort();
 }
 
+#[tokio::test]
+async fn a_server_that_is_its_own_authority_is_trusted_if_it_is_named_and_only_for_its_names_and_time() {
+    let certificates = Certificates::new();
+    let make = |name: &str, host: &str| {
+        certificates.openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem \
+             -subj /CN=localhost -addext subjectAltName=DNS:{host} -days 9"
+        ));
+    };
+    make("own", "localhost");
+    make("twin", "localhost");
+    make("elsewhere", "example.org");
+    let ask = async |server: &'static str, named: &str| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        let acceptor = certificates.acceptor(server);
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(stream) = acceptor.accept(stream).await {
+                answer(stream, OK).await;
+            }
+        });
+        let trust = Trust { roots: Roots::System, additional: Some(certificates.path(named)) };
+        let answered = Client::new(&Profile { trust, ..profile() }).unwrap().send(get(&url)).await;
+        server.await.unwrap();
+        answered.map(|response| response.status().as_u16())
+    };
+    assert_eq!(ask("own", "own.pem").await.unwrap(), 200);
+    for (server, named) in [("own", "twin.pem"), ("own", "other.pem"), ("elsewhere", "elsewhere.pem")] {
+        let error = ask(server, named).await.unwrap_err();
+        assert_eq!(error.phase, Phase::Tls, "{server} where {named} is trusted: {error}");
+    }
+
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, UnixTime};
+    let own = CertificateDer::from_pem_file(certificates.path("own.pem")).unwrap();
+    let at = |seconds| named::fits(&own, &"localhost".try_into().unwrap(), UnixTime::since_unix_epoch(seconds));
+    let today = UnixTime::now().as_secs();
+    assert!(at(Duration::from_secs(today)).is_ok());
+    assert!(at(Duration::from_secs(today + 10 * 86_400)).unwrap_err().to_string().contains("Expired"));
+    assert!(at(Duration::from_secs(today - 86_400)).unwrap_err().to_string().contains("NotValidYet"));
+}
+
 /// Runs this very test again in an environment where the system's store is empty.
 #[test]
 fn a_system_without_certificates_tells_at_the_first_request() {
@@ -135,7 +178,7 @@ fn a_system_without_certificates_tells_at_the_first_request() {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
-        let acceptor = certificates.acceptor();
+        let acceptor = certificates.acceptor("leaf");
         let (sent, accepted) =
             tokio::join!(client.send(get(&url)), async { acceptor.accept(listener.accept().await.unwrap().0).await });
         assert!(accepted.is_err());

@@ -105,7 +105,10 @@ fn a_double_fork_that_holds_the_output_is_found() {
 #[test]
 fn a_full_disk_does_not_lose_the_result() {
     if !is_root() {
-        eprintln!("skipped: only root can mount a small file system");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: only root can mount a small file system\n"),
+        );
         return;
     }
     let temp = tempfile::tempdir().unwrap();

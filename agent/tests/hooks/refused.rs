@@ -75,7 +75,10 @@ fn a_link_inside_of_the_revision_runs_and_one_out_of_it_does_not() {
 #[test]
 fn a_directory_that_the_user_may_not_pass_is_named() {
     if !is_root() {
-        eprintln!("skipped: only root can become another user");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: only root can become another user\n"),
+        );
         return;
     }
     let host = Host::new();

@@ -146,7 +146,10 @@ fn of_many_runners_for_one_script_one_starts_it() {
 #[test]
 fn runas_sets_groups_ids_and_names_without_a_shell() {
     if !is_root() {
-        eprintln!("skipped: only root can become another user");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: only root can become another user\n"),
+        );
         return;
     }
     let host = Host::new();
@@ -166,7 +169,10 @@ fn runas_sets_groups_ids_and_names_without_a_shell() {
 #[test]
 fn a_default_user_counts_where_runas_does_not_say() {
     if !is_root() {
-        eprintln!("skipped: only root can become another user");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: only root can become another user\n"),
+        );
         return;
     }
     let mut host = Host::new();

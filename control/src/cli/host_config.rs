@@ -1,6 +1,6 @@
 //! `host-config`: a host's registration, key and files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -25,6 +25,9 @@ pub struct HostConfig {
     /// The URL at which the host reaches the service; by default the one of the running service
     #[arg(long, value_name = "URL", value_parser = parse_endpoint)]
     endpoint: Option<Url>,
+    /// The directory in which the files will be on the host, which they name each other by; DIR by default
+    #[arg(long, value_name = "DIR", value_parser = parse_absolute)]
+    installed_in: Option<PathBuf>,
     /// A tag by which deployment groups find the host; may be given several times
     #[arg(long = "tag", value_name = "KEY=VALUE")]
     tags: Vec<String>,
@@ -40,15 +43,15 @@ impl HostConfig {
             Some(endpoint) => endpoint,
             None => known_endpoint(&data)?,
         };
-        let reach = Reach { endpoint, ca_pem: pki::ca_certificate(&data)? };
+        let reach = Reach { endpoint, ca_pem: pki::ca_certificate(&data)?, installed_in: self.installed_in.clone() };
         let pool = open_database(&data).await?;
         let written = host.set_up(&pool, &reach, &self.out).await?;
         pool.close().await;
-        say(&report(&self.name, &written))
+        say(&report(&self.name, &written, self.installed_in.as_deref()))
     }
 }
 
-fn report(name: &str, written: &Written) -> String {
+fn report(name: &str, written: &Written, installed_in: Option<&Path>) -> String {
     let registered = match written.registered {
         Registered::New => "Registered",
         Registered::Already => "Was registered already, and got another key:",
@@ -58,11 +61,18 @@ fn report(name: &str, written: &Written) -> String {
         text.push_str(&format!("Wrote {}\n", file.display()));
     }
     text.push_str(&format!(
-        "The key {} is in these files alone; `slipway-control keys revoke` ends it.\n\
-         Next, on the host: put the files where they are to stay (the first names the paths of the others), then\n  \
-         slipway-agent run --config {}\n",
-        written.access_key_id,
-        written.config.display()
+        "The key {} is in these files alone; `slipway-control keys revoke` ends it.\n",
+        written.access_key_id
+    ));
+    let config = match (installed_in, written.config.file_name()) {
+        (Some(home), Some(file)) => home.join(file),
+        _ => written.config.clone(),
+    };
+    let home = config.parent().unwrap_or(&config).display();
+    text.push_str(&format!(
+        "Next: on the host these files belong in {home}, by which they name each other (--installed-in says another \
+         place). Then, there:\n  slipway-agent run --config {}\n",
+        config.display()
     ));
     text
 }
@@ -76,6 +86,11 @@ fn known_endpoint(data: &DataDir) -> anyhow::Result<Url> {
     parse_endpoint(text.trim())
         .map_err(anyhow::Error::msg)
         .with_context(|| format!("{} is damaged", data.endpoint().display()))
+}
+
+fn parse_absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("an absolute path is needed".to_owned()) }
 }
 
 fn parse_endpoint(text: &str) -> Result<Url, String> {

@@ -20,7 +20,10 @@ fn data() -> (tempfile::TempDir, DataDir) {
 fn openssl_is_there() -> bool {
     let found = Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success());
     if !found {
-        eprintln!("skipped: there is no `openssl` command on the PATH");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: there is no `openssl` command on the PATH\n"),
+        );
     }
     found
 }

@@ -9,7 +9,10 @@ use super::support::{Key, Running, read};
 fn aws() -> Option<()> {
     let found = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        eprintln!("skipped: there is no `aws` command on the PATH (PyPI: awscli)");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: there is no `aws` command on the PATH (PyPI: awscli)\n"),
+        );
     }
     found.then_some(())
 }

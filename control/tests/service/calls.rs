@@ -146,7 +146,10 @@ fn verified_by_openssl(running: &Running, pem: &str) -> Option<Value> {
             Some(serde_json::from_slice(&output.stdout).unwrap())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: there is no `openssl` command on the PATH");
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("skipped: there is no `openssl` command on the PATH\n"),
+            );
             None
         }
         Err(error) => panic!("{error}"),

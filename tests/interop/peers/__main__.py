@@ -7,6 +7,7 @@ against the peers' agent. Without a word all of them run.
 
 import argparse
 import shutil
+import signal
 import sys
 import unittest
 
@@ -30,6 +31,8 @@ def main():
     except ImportError:
         print(f"skipped: {sys.executable} has neither botocore nor the AWS command line")
         return 0
+    # Told to end, it ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = given.what or WORDS
     print(f"python {sys.version.split()[0]}, botocore {sdk.VERSION}: {', '.join(words)}", flush=True)
     loader = unittest.TestLoader()

@@ -12,7 +12,7 @@ from . import scenario
 class TestedHost:
     """One host: its configuration, its root directory, and its agent while it runs."""
 
-    def __init__(self, test, name, host, service, s3, settings=None):
+    def __init__(self, test, name, host, service, s3, settings=None, environment=None):
         self.binary = scenario.program(scenario.AGENT_VARIABLE)
         self.place = test.place
         self.home = test.place / name
@@ -44,7 +44,7 @@ class TestedHost:
             }
             | (settings or {}),
         )
-        self.program = test.start(name, self.binary, "run", "--config", self.config)
+        self.program = test.start(name, self.binary, "run", "--config", self.config, environment=environment)
 
     def status(self):
         """What `status --json` says."""
@@ -75,5 +75,5 @@ class TestedHost:
 def write_private(path: pathlib.Path, values):
     """Writes a mapping as YAML that only its owner can read."""
     path.touch(0o600)
-    plain = {key: value if isinstance(value, (bool, int)) else str(value) for key, value in values.items()}
+    plain = {key: value if isinstance(value, (bool, int)) else str(value) for key, value in values.items() if value is not None}
     path.write_text("---\n" + "".join(f"{key.rstrip(':')}: {json.dumps(value)}\n" for key, value in plain.items()))

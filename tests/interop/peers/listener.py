@@ -53,12 +53,18 @@ class Dropped(Exception):
 
 
 class Listener:
-    """Serves `answer(request)` over TLS until it is stopped; it can be started again on the same port."""
+    """Serves `answer(request)` until it is stopped; it can be started again on the same port.
 
-    def __init__(self, answer, pair):
+    Without a pair it serves without TLS. HTTP/1.0 is what Python's servers speak unless told otherwise.
+    """
+
+    def __init__(self, answer, pair, version="HTTP/1.1"):
         self.answer = answer
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(pair.certificate, pair.key)
+        self.version = version
+        self.context = None
+        if pair:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(pair.certificate, pair.key)
         self.port = 0
         self.server = None
         self.start()
@@ -66,7 +72,7 @@ class Listener:
     @property
     def url(self):
         """Where it listens."""
-        return f"https://{ADDRESS}:{self.port}"
+        return f"{'https' if self.context else 'http'}://{ADDRESS}:{self.port}"
 
     def start(self):
         """Listens, on the port that it had before if it had one."""
@@ -100,7 +106,8 @@ class Server(http.server.ThreadingHTTPServer):
         with self.lock:
             for connection in self.open:
                 try:
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # The socket's own shutdown, since the TLS one would take the session from its thread.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
                 except OSError:
                     pass
 
@@ -111,22 +118,23 @@ class Server(http.server.ThreadingHTTPServer):
 class Connection(http.server.BaseHTTPRequestHandler):
     """One connection: handshake in its own thread, then requests until one side closes it."""
 
-    protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 120
 
     def setup(self):
-        self.plain = self.request
+        self.request.settimeout(self.timeout)
+        owner = self.server.owner
+        self.protocol_version = owner.version
+        if owner.context:
+            self.request = owner.context.wrap_socket(self.request, server_side=True)
         with self.server.lock:
-            self.server.open.add(self.plain)
-        self.plain.settimeout(self.timeout)
-        self.request = self.server.owner.context.wrap_socket(self.request, server_side=True)
+            self.server.open.add(self.request)
         super().setup()
 
     def finish(self):
         super().finish()
         with self.server.lock:
-            self.server.open.discard(self.plain)
+            self.server.open.discard(self.request)
         self.request.close()
 
     def exchange(self):

@@ -50,14 +50,16 @@ class Bucket:
 class S3:
     """Buckets behind one HTTPS address. What clients do wrong is collected in `deviations`."""
 
-    def __init__(self, pair, keys):
+    def __init__(self, pair, keys, version="HTTP/1.1", bare=False):
         self.keys = keys
+        # Without any header that is not HTTP's own.
+        self.bare = bare
         self.buckets = {}
         self.requests = []
         self.deviations = []
         self.faults = []
         self.lock = threading.Lock()
-        self.listener = listener.Listener(self.answer, pair)
+        self.listener = listener.Listener(self.answer, pair, version)
 
     @property
     def url(self):
@@ -86,6 +88,8 @@ class S3:
         if isinstance(fault, listener.Response):
             return fault
         answered = self.read(request)
+        if self.bare:
+            answered.headers = {}
         return fault(request, answered) if fault else answered
 
     def read(self, request):

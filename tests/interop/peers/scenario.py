@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pathlib
 import shutil
@@ -32,6 +33,8 @@ class Scenario(unittest.TestCase):
         # Users that hooks run as must reach their scripts.
         cls.place.chmod(0o755)
         cls.addClassCleanup(clear, cls.place)
+        # The class's own cleanups do not run when the whole run is told to end.
+        atexit.register(clear, cls.place)
         cls.authority = trust.Authority(cls.place / "authority")
         cls.tls = cls.authority.server("127.0.0.1", "localhost")
         cls.programs = []

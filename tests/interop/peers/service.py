@@ -118,14 +118,27 @@ CLIENT = error(400, "ClientException", "the request is not valid")
 LOST = object()
 
 
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a service's answers look: as AWS's, or as those of one that was written in an afternoon."""
+
+    version: str
+    bare: bool
+
+
+AWS = Style("HTTP/1.1", False)
+HOMEMADE = Style("HTTP/1.0", True)
+
+
 class Service:
     """The commands service. What hosts do wrong is collected in `deviations`."""
 
-    def __init__(self, pair, hosts, protocol=PLAIN):
+    def __init__(self, pair, hosts, protocol=PLAIN, style=AWS):
         self.hosts = {host.arn: host for host in hosts}
         self.keys = {host.key[0]: host.key[1] for host in hosts}
         self.owners = {host.key[0]: host.arn for host in hosts}
         self.protocol = protocol
+        self.style = style
         # Seconds for which a poll that has nothing is held open.
         self.hold = 0.0
         self.greetings = 0
@@ -139,7 +152,7 @@ class Service:
         self.nothing = itertools.cycle([{}, {"HostCommand": None}])
         self.changed = threading.Condition()
         self.stopped = False
-        self.listener = listener.Listener(self.answer, pair)
+        self.listener = listener.Listener(self.answer, pair, style.version)
 
     @property
     def url(self):
@@ -160,7 +173,8 @@ class Service:
 
     def offer(self, name, host, envelope, execution, **more):
         """Puts a command in a host's queue."""
-        command = Command(name, host.arn, envelope, new_identifier(), execution, **more)
+        identifier = f"command-{len(self.commands)}" if self.style.bare else new_identifier()
+        command = Command(name, host.arn, envelope, identifier, execution, **more)
         with self.changed:
             self.commands.append(command)
             self.queue.append(command)
@@ -228,6 +242,9 @@ class Service:
         if fault is LOST:
             raise listener.Dropped
         headers = {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": str(uuid.uuid4())}
+        if self.style.bare:
+            headers = {}
+            answered = without_extras(answered)
         return listener.Response(200, headers, json.dumps(answered).encode())
 
     def read(self, request, prefix, operation):
@@ -353,6 +370,17 @@ OPERATIONS = {
 }
 
 
+# What an answer holds beyond what the protocol's description names, and what may be null.
+EXTRAS = ("CommandPriority", "ServiceHints", "Region", "Nonce", "VariantId", "VariantEnvelope")
+
+
+def without_extras(answered):
+    """An answer with nothing in it but what an agent cannot do without."""
+    if not isinstance(answered, dict):
+        return answered
+    return {name: without_extras(value) for name, value in answered.items() if name not in EXTRAS}
+
+
 def members(text, types, what):
     """A JSON object that must hold exactly these members of these types."""
     body = json.loads(text)
@@ -397,7 +425,8 @@ class Deployment:
         self.specification = specification
         self.id = specification["DeploymentId"].rpartition("/")[2]
         self.envelope = seal(specification)
-        self.execution = f"arn:aws:codedeploy:us-east-1:123456789012:deployment/{self.id}/host/{uuid.uuid4()}:1"
+        name = f"arn:aws:codedeploy:us-east-1:123456789012:deployment/{self.id}"
+        self.execution = self.id if service.style.bare else f"{name}/host/{uuid.uuid4()}:1"
         self.commands = {}
 
     def run(self, events=IN_PLACE, seconds=60):

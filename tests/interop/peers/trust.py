@@ -55,6 +55,17 @@ class Authority:
         """A certificate for signing specifications, a leaf."""
         return self.issue(name, "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n", kind)
 
+    def version_one(self, name):
+        """A certificate without any extension, which makes it one of X.509's first version."""
+        stem = self.directory / name.lower().replace(" ", "-")
+        key, request, certificate = (stem.with_suffix(ending) for ending in (".key", ".csr", ".pem"))
+        openssl("req", "-new", *new_key("rsa"), "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        openssl(
+            "x509", "-req", "-in", request, "-CA", self.pair.certificate, "-CAkey", self.pair.key,
+            "-CAcreateserial", "-days", DAYS, "-out", certificate,
+        )  # fmt: skip
+        return Pair(certificate, key)
+
     def issue(self, name, extensions, kind="ec", directory=None):
         """A certificate under this authority."""
         stem = pathlib.Path(directory or self.directory) / name.lower().replace(" ", "-")
@@ -71,14 +82,14 @@ class Authority:
         return Pair(certificate, key, between)
 
 
-def self_signed(stem, name, kind="rsa"):
+def self_signed(stem, name, kind="rsa", options=()):
     """What `openssl req -x509` makes when nobody says more: a certificate that is its own authority."""
     stem = pathlib.Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     pair = Pair(stem.with_suffix(".pem"), stem.with_suffix(".key"))
     openssl(
         "req", "-x509", *new_key(kind), "-nodes", "-days", DAYS, "-subj", f"/CN={name}",
-        "-keyout", pair.key, "-out", pair.certificate,
+        "-keyout", pair.key, "-out", pair.certificate, *options,
     )  # fmt: skip
     return pair
 

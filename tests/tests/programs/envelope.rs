@@ -21,7 +21,10 @@ use crate::expect::{contains, names};
 fn has_openssl() -> bool {
     let found = Command::new("openssl").arg("version").output().is_ok();
     if !found {
-        eprintln!("skipped: there is no openssl here to hold the envelopes to");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: there is no openssl here to hold the envelopes to\n"),
+        );
     }
     found
 }

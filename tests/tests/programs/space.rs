@@ -18,7 +18,10 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(place: &Place, at: &Path) -> Result<Option<Self>> {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: only root can mount a small disk");
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("skipped: only root can mount a small disk\n"),
+            );
             return Ok(None);
         }
         std::fs::create_dir_all(at)?;
@@ -26,7 +29,10 @@ impl SmallDisk {
         match run(place, command.args(["-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs"]).arg(at)) {
             Ok(_) => Ok(Some(Self(at.to_owned()))),
             Err(error) => {
-                eprintln!("skipped: no tmpfs can be mounted here: {error:#}");
+                let _ = std::io::Write::write_fmt(
+                    &mut std::io::stderr(),
+                    format_args!("skipped: no tmpfs can be mounted here: {error:#}\n"),
+                );
                 Ok(None)
             }
         }

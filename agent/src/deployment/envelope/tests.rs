@@ -162,6 +162,26 @@ fn the_signer_must_chain_to_the_authority_that_is_set() {
 }
 
 #[test]
+fn a_signer_that_is_named_itself_needs_no_authority() {
+    let shop = Workshop::new();
+    shop.self_signed("own", RSA, "").self_signed("ca", P256, "");
+    shop.issued("leaf", P256, LEAF);
+    let untrusted = |result| matches!(result, Err(EnvelopeError::Untrusted { .. }));
+    for name in ["own", "leaf"] {
+        let signed = shop.sign("smime", name, " -md sha256");
+        assert_eq!(verify(&signed, &shop.trust(name)).unwrap(), CONTENT);
+        for moment in [0, 4_000_000_000] {
+            let moment = UnixTime::since_unix_epoch(Duration::from_secs(moment));
+            assert!(untrusted(verify_at(&signed, &shop.trust(name), moment)), "{name} outside of its validity");
+        }
+    }
+    // Another certificate of the same name is another one.
+    let signed = shop.sign("smime", "own", " -md sha256");
+    shop.self_signed("own", RSA, "");
+    assert!(untrusted(verify(&signed, &shop.trust("own"))));
+}
+
+#[test]
 fn sha1_needs_permission() {
     let shop = Workshop::new();
     shop.self_signed("rsa", RSA, "");

@@ -8,10 +8,10 @@ use crate::disk::fault;
 use crate::install::{Aftermath, Cause, Ending};
 
 /// Something mounted, until dropped.
-struct Mounted(PathBuf);
+pub(super) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(arguments: &[&str], on: &Path) -> Option<Self> {
+    pub(super) fn new(arguments: &[&str], on: &Path) -> Option<Self> {
         std::fs::create_dir_all(on).unwrap();
         Self::on(arguments, on)
     }
@@ -19,7 +19,10 @@ impl Mounted {
     fn on(arguments: &[&str], on: &Path) -> Option<Self> {
         let done = std::process::Command::new("mount").args(arguments).arg(on).output().unwrap();
         if !done.status.success() {
-            eprintln!("skipped, since nothing can be mounted here: {}", String::from_utf8_lossy(&done.stderr));
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("skipped, since nothing can be mounted here: {}\n", String::from_utf8_lossy(&done.stderr)),
+            );
             return None;
         }
         Some(Self(on.to_owned()))
@@ -110,7 +113,8 @@ fn a_file_system_that_is_not_mounted_is_waited_for() {
     std::fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
     let made = std::process::Command::new("mkfs.ext4").arg("-q").arg(&image).status();
     if !made.is_ok_and(|status| status.success()) {
-        eprintln!("skipped, since there is no mkfs.ext4");
+        let _ =
+            std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since there is no mkfs.ext4\n"));
         return;
     }
     let options = ["-o", "loop", image.to_str().unwrap()];

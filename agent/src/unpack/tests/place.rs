@@ -198,7 +198,10 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_says_what_was_needed_and_what_there_was() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can mount a small file system");
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: only root can mount a small file system\n"),
+        );
         return;
     }
     let disk = SmallDisk::mount();

@@ -26,19 +26,29 @@ class AgainstAgent(scenario.Scenario):
     # Settings of the agent beyond the ones that every host has.
     SETTINGS = {}
     PROTOCOL = service.PLAIN
+    ENVIRONMENT = {}
 
     @classmethod
     def setUpClass(cls):
         scenario.program(scenario.AGENT_VARIABLE)
         super().setUpClass()
         cls.host = service.Host("arn:aws:iam::123456789012:user/web-1", ("AKIAPEERSHOST", "se/cret+of/web-1"))
-        cls.service = service.Service(cls.tls, [cls.host], cls.PROTOCOL)
+        cls.service, cls.s3 = cls.serve()
         cls.addClassCleanup(cls.service.stop)
-        cls.s3 = S3(cls.tls, dict([cls.host.key]))
         cls.addClassCleanup(cls.s3.stop)
         cls.bucket = cls.s3.bucket(BUCKET)
         cls.signer = trust.self_signed(cls.place / "signer", "Self Signed")
-        cls.tested = TestedHost(cls, "web-1", cls.host, cls.service, cls.s3, cls.settings())
+        cls.tested = TestedHost(cls, "web-1", cls.host, cls.service, cls.s3, cls.settings(), cls.environment())
+
+    @classmethod
+    def serve(cls):
+        """The service and the bucket's server."""
+        return service.Service(cls.tls, [cls.host], cls.PROTOCOL), S3(cls.tls, dict([cls.host.key]))
+
+    @classmethod
+    def environment(cls):
+        """The agent's environment; a class that needs its directory in it replaces this."""
+        return cls.ENVIRONMENT
 
     @classmethod
     def settings(cls):

@@ -9,6 +9,7 @@ import time
 import zlib
 
 from .. import bundles, envelope, service, trust
+from ..s3 import S3
 from .against_agent import BUCKET, AgainstAgent, base64_digest
 
 NINE = [
@@ -60,8 +61,9 @@ class Deployments(AgainstAgent):
         bigger = trust.self_signed(self.place / "bigger", "Bigger", "rsa3072")
         curve384 = trust.self_signed(self.place / "curve384", "Curve 384", "ec384")
         leaf = self.authority.signer("Some Leaf")
+        first = self.authority.version_one("First Version")
         files = self.revision({"BeforeInstall": self.note("ran")})
-        signers = (self.signer, curve, bigger, curve384, leaf)
+        signers = (self.signer, curve, bigger, curve384, leaf, first)
         ran = 0
         for signer, options in itertools.product(signers, ((), ("-noattr",))):
             with self.subTest(signer=signer.certificate.name, options=options):
@@ -411,9 +413,10 @@ class Weather(AgainstAgent):
         command = deployment.send("BeforeInstall")
         self.until("the script to run", self.noted)
         self.service.stop()
+        ends = lambda: self.tested.program.text().count('ended command="BeforeInstall"')  # noqa: E731
+        before = ends()
         gate.touch()
-        # The agent may be killed before or after it has seen the end of the script; both must come out well.
-        self.until("the outcome on disk", lambda: any((self.tested.root / ".slipway").rglob("*outbox*/*")), 20)
+        self.until("the end of the script", lambda: ends() > before)
         self.tested.program.kill()
         self.service.start()
         self.tested.program.start()
@@ -433,6 +436,8 @@ class Weather(AgainstAgent):
         # A daemon that is told to end does not wait for the poll.
         self.assertEqual(self.tested.program.stop(10), 0)
         self.service.hold = 0.0
+        # The service has not seen that nobody waits any more, and would give the next command to nobody.
+        self.service.wait("the end of the poll", lambda: not self.service.held[self.host.arn], 20)
         self.tested.program.start()
         self.prepared("true")
 
@@ -595,6 +600,22 @@ class Chain(AgainstAgent):
                     self.assertEqual(len(self.noted()) - before, int(good))
 
 
+class NamedSigner(AgainstAgent):
+    """A host that was told the signer's own certificate, one that signed itself."""
+
+    @classmethod
+    def settings(cls):
+        return {"deployment_spec_ca_file": cls.signer.certificate}
+
+    def test_only_that_signer_passes(self):
+        files = self.revision({"AfterInstall": self.note("ran")})
+        self.assert_succeeded(self.deploy(files))
+        other = trust.self_signed(self.place / "other", "Self Signed")
+        deployment = self.deployment(self.put(files), lambda spec: envelope.seal(spec, other))
+        self.assert_failed(deployment.run(), "ApplicationStop")
+        self.assertEqual(self.noted(), ["ran"])
+
+
 class AuthPolicy(AgainstAgent):
     """The protocol under its other name, for hosts whose policies allow only that."""
 
@@ -604,6 +625,88 @@ class AuthPolicy(AgainstAgent):
     def test_deployment(self):
         self.assert_succeeded(self.deploy(self.revision({"AfterInstall": self.note("ran")})))
         self.assertEqual(self.noted(), ["ran"])
+
+
+class Homemade(AgainstAgent):
+    """A service and a bucket that somebody wrote in an afternoon: HTTP/1.0, no headers, no extras, and the
+    certificate that one openssl command makes, which is its own authority."""
+
+    STYLE = service.HOMEMADE
+
+    @classmethod
+    def serve(cls):
+        cls.tls = cls.certificate()
+        served = service.Service(cls.tls, [cls.host], style=cls.STYLE)
+        return served, S3(cls.tls, dict([cls.host.key]), cls.STYLE.version, bare=cls.STYLE.bare)
+
+    @classmethod
+    def certificate(cls):
+        return trust.self_signed(cls.place / "tls", "localhost", options=("-addext", "subjectAltName=IP:127.0.0.1"))
+
+    @classmethod
+    def settings(cls):
+        return {"ca_bundle": cls.tls.certificate if cls.tls else None}
+
+    def test_deployment(self):
+        for kind in ("zip", "tgz", "tar"):
+            with self.subTest(kind):
+                files = self.revision({"AfterInstall": self.note(kind)})
+                self.assert_succeeded(self.deployment(self.put(files, kind)).run())
+                self.assertEqual(self.noted()[-1:], [kind])
+
+
+class SslCertFile(Homemade):
+    """The same certificate, trusted by the environment's word."""
+
+    @classmethod
+    def settings(cls):
+        return {"ca_bundle": None}
+
+    @classmethod
+    def environment(cls):
+        return {"SSL_CERT_FILE": str(cls.tls.certificate)}
+
+
+class LeafWithNamesOnly(Homemade):
+    """A server's certificate under an authority, made without extensions but for its names."""
+
+    @classmethod
+    def certificate(cls):
+        return cls.authority.issue("Only Names", "subjectAltName=IP:127.0.0.1\n", "rsa")
+
+    @classmethod
+    def settings(cls):
+        return {"ca_bundle": cls.authority.certificate}
+
+
+class WithoutTls(Homemade):
+    """Loopback without TLS, for those who try things out."""
+
+    @classmethod
+    def certificate(cls):
+        return None
+
+
+class EnvironmentIdentity(AgainstAgent):
+    """A host whose identity and key are in the environment, as in a container."""
+
+    @classmethod
+    def settings(cls):
+        return {"on_premises_config_file": cls.place / "none.yml"}
+
+    @classmethod
+    def environment(cls):
+        return {
+            "AWS_HOST_IDENTIFIER": cls.host.arn,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": cls.host.key[0],
+            "AWS_SECRET_ACCESS_KEY": cls.host.key[1],
+        }
+
+    def test_deployment(self):
+        lines = f'{self.note("key-$AWS_ACCESS_KEY_ID-$AWS_SECRET_ACCESS_KEY")}'
+        self.assert_succeeded(self.deploy(self.revision({"AfterInstall": lines})))
+        self.assertEqual(self.noted(), ["key--"], "the agent's credentials must not reach a script")
 
 
 def crc64nvme(body):
