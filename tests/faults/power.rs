@@ -13,8 +13,8 @@ use crate::revisions::Version;
 /// States of each test.
 const STATES: usize = 400;
 /// Moments of the install after which the recovery is recorded, and moments that are looked at for them.
-const RECOVERIES: usize = 10;
-const LOOKED_AT: usize = 60;
+const RECOVERIES: usize = 16;
+const LOOKED_AT: usize = 100;
 /// States of each of those recoveries, of each kind.
 const STATES_OF_RECOVERY: usize = 20;
 
