@@ -139,6 +139,8 @@ class Service:
         self.owners = {host.key[0]: host.arn for host in hosts}
         self.protocol = protocol
         self.style = style
+        # Whether a host is offered a command while it is at another one.
+        self.concurrent = False
         # Seconds for which a poll that has nothing is held open.
         self.hold = 0.0
         self.greetings = 0
@@ -203,9 +205,13 @@ class Service:
 
     def wait(self, what, condition, seconds=60):
         """Waits until a condition holds; an error that says what was waited for, otherwise."""
+        if not self.changed_within(condition, seconds):
+            raise TimeoutError(f"waited {seconds} s in vain for {what}")
+
+    def changed_within(self, condition, seconds):
+        """Whether a condition comes to hold in so many seconds."""
         with self.changed:
-            if not self.changed.wait_for(condition, seconds):
-                raise TimeoutError(f"waited {seconds} s in vain for {what}")
+            return self.changed.wait_for(condition, seconds)
 
     # Answers
 
@@ -276,7 +282,8 @@ class Service:
             self.polls[host].append(time.monotonic())
             self.changed.notify_all()
             while True:
-                busy = any(c.host == host and c.offers and not c.ended and c not in self.queue for c in self.commands)
+                running = [c for c in self.commands if c.host == host and c.offers and not c.ended]
+                busy = not self.concurrent and any(c not in self.queue for c in running)
                 ready = [] if busy else [c for c in self.queue if c.host == host]
                 left = deadline - time.monotonic()
                 if ready or left <= 0 or self.stopped:
@@ -285,6 +292,7 @@ class Service:
                 self.changed.notify_all()
                 self.changed.wait(left)
                 self.held[host] -= 1
+                self.changed.notify_all()
             if not ready:
                 return next(self.nothing)
             command = ready[0]

@@ -27,6 +27,8 @@ class AgainstAgent(scenario.Scenario):
     SETTINGS = {}
     PROTOCOL = service.PLAIN
     ENVIRONMENT = {}
+    # Seconds for which the service holds a poll; AWS's does not, but then each event waits for the next poll.
+    HOLD = 2.0
 
     @classmethod
     def setUpClass(cls):
@@ -34,6 +36,7 @@ class AgainstAgent(scenario.Scenario):
         super().setUpClass()
         cls.host = service.Host("arn:aws:iam::123456789012:user/web-1", ("AKIAPEERSHOST", "se/cret+of/web-1"))
         cls.service, cls.s3 = cls.serve()
+        cls.service.hold = cls.HOLD
         cls.addClassCleanup(cls.service.stop)
         cls.addClassCleanup(cls.s3.stop)
         cls.bucket = cls.s3.bucket(BUCKET)

@@ -323,9 +323,14 @@ class Habits(AgainstControl):
     def test_an_offer_is_not_repeated_before_its_lease_ends(self):
         agent, *_ = self.fleet(1)
         self.create(self.push({}))
-        self.offered(agent)
+        first = self.offered(agent)
+        offered = time.monotonic()
         for _ in range(3):
             self.assertIsNone(agent.poll())
+        again = self.offered(agent, 60)
+        self.assertGreater(time.monotonic() - offered, 29)
+        self.assertEqual(again["HostCommandIdentifier"], first["HostCommandIdentifier"])
+        self.assertEqual(agent.acknowledge(again, noop=True), "Succeeded")
 
     def test_a_poll_is_held_until_there_is_work(self):
         agent, *_ = self.fleet(1)
@@ -341,6 +346,21 @@ class Habits(AgainstControl):
         self.create(location)
         poller.join()
         self.assertEqual(got[0]["CommandName"], "ApplicationStop")
+
+    def test_a_poll_that_nobody_waits_for_takes_no_command(self):
+        agent, *_ = self.fleet(1)
+        location = self.push({})
+        for _ in range(5):
+            gone = agent.connect()
+            body = json.dumps({"HostIdentifier": agent.host.arn}).encode()
+            agent.request(gone, "PollHostCommand", body)
+            time.sleep(0.05)
+            # As when the host's power is cut: no answer is read, and the connection is no more.
+            gone.sock.close()
+            gone.close()
+        self.create(location)
+        # Within the first poll, and not after the lease of an offer that nobody heard.
+        self.assertEqual(self.offered(agent, 5)["CommandName"], "ApplicationStop")
 
     def test_command_and_specification_have_the_protocol_s_shape(self):
         agent, *_ = self.fleet(1)
@@ -378,7 +398,7 @@ class Habits(AgainstControl):
         self.assertEqual(spec["Revision"]["RevisionType"], "S3")
         place = spec["Revision"]["S3Revision"]
         self.assertEqual((place["Bucket"], place["Key"], place["BundleType"]), (BUCKET, location["key"], "zip"))
-        self.assertEqual(place["ETag"].strip('"'), location["eTag"])
+        self.assertEqual(place["ETag"], location["eTag"])
 
         # The certificate of the signer is inside, RSA of 2048 bits or better; the digest is SHA-256.
         pem = sealed["Payload"].encode()
