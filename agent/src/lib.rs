@@ -30,6 +30,7 @@ pub mod bundle;
 pub mod unpack;
 pub mod install;
 pub mod hooks;
+pub mod validate;
 // engine
 pub mod engine;
 // edges

@@ -2,6 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::appspec::{self, AppSpecNotFound};
+use crate::deployment::RelativePath;
+use crate::disk::{self, Dir, Kind};
+
+/// Longest AppSpec that is read, in bytes: one more than its reader takes, which then says so.
+const MAX_APPSPEC: u64 = (1 << 20) + 1;
+
 /// An unpacked revision. Nothing writes to it after it was renamed into place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -18,4 +25,25 @@ impl Revision {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+/// Why there is no AppSpec to read.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAppSpec {
+    /// None has a name that is looked for.
+    #[error(transparent)]
+    NotFound(#[from] AppSpecNotFound),
+    /// It could not be read.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+/// Finds and reads the AppSpec in a revision's root. Answers its path there, and its text.
+pub fn read_appspec(root: &Dir, wanted: &RelativePath) -> Result<(PathBuf, Vec<u8>), NoAppSpec> {
+    let names: Vec<String> =
+        root.entries()?.into_iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect();
+    let is_file = |path: &Path| root.stat(path).is_ok_and(|stat| stat.kind == Kind::File);
+    let name = appspec::locate(wanted, &names, is_file)?;
+    let text = disk::read_bounded_at(root, &name, MAX_APPSPEC)?;
+    Ok((name, text))
 }

@@ -15,7 +15,7 @@ const FLOORS: [(&str, &[&str]); 7] = [
     ("effects", &["disk", "config_files", "process"]),
     ("network", &["http", "identity"]),
     ("state", &["layout", "store", "ledger", "journal"]),
-    ("stages", &["revision", "bundle", "unpack", "install", "hooks"]),
+    ("stages", &["revision", "bundle", "unpack", "install", "hooks", "validate"]),
     ("engine", &["engine"]),
     ("edges", &["service", "daemon", "cli"]),
 ];

@@ -20,6 +20,8 @@ pub struct FileMapping {
     pub at: Position,
 }
 
+pub(super) const KEYS: [&str; 2] = ["source", "destination"];
+
 /// Reads the section; entries with mistakes are left out.
 pub(super) fn read(section: &Node, report: &mut Report) -> Vec<FileMapping> {
     let entries = section.items("`files` as a list of entries, each beginning with `- source:`", report);
@@ -36,7 +38,7 @@ fn mapping(node: &Node, report: &mut Report) -> Option<FileMapping> {
             value.parsed(report, |text| Destination::parse(text).map_err(|e| format!("`destination` as {e}")))
         });
     let at = fields.at();
-    warn_of_unknown(fields, &["source", "destination"], report);
+    warn_of_unknown(fields, &KEYS, report);
     Some(FileMapping { source: source?, destination: destination?, at })
 }
 

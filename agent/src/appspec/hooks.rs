@@ -13,12 +13,13 @@ use crate::yaml::{Entry, Node, Report, nearest, quoted};
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Longer than any deployment; keeps deadlines far from overflow.
-const LONGEST_TIMEOUT: u64 = i32::MAX as u64;
+pub(super) const LONGEST_TIMEOUT: u64 = i32::MAX as u64;
 
 /// Events that the agent carries out itself.
 const AGENT_EVENTS: [&str; 2] = ["DownloadBundle", "Install"];
 
-const KEYS: [&str; 8] = ["location", "timeout", "runas", "sudo", "environment", "args", "memory_max", "cpu_quota"];
+pub(super) const KEYS: [&str; 8] =
+    ["location", "timeout", "runas", "sudo", "environment", "args", "memory_max", "cpu_quota"];
 
 /// Keys of ours that this version reads but does not act on.
 const WITHOUT_EFFECT: [&str; 4] = ["environment", "args", "memory_max", "cpu_quota"];

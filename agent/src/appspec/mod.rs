@@ -10,6 +10,7 @@ mod locate;
 pub mod mode;
 pub mod pattern;
 pub mod permissions;
+pub mod schema;
 pub mod selinux;
 
 use std::collections::BTreeMap;
@@ -49,12 +50,36 @@ pub struct Parsed {
 
 /// Parses an AppSpec file; `file` is its name in the revision, for the messages.
 pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
-    let errors = |findings| AppSpecErrors { file: file.to_owned(), findings };
-    let root = yaml::parse(text, Budget::FILE).map_err(errors)?;
+    let Examined { spec, report, .. } = examine(text);
+    match spec {
+        Some(spec) if report.findings.is_empty() => Ok(Parsed { spec, warnings: report.warnings }),
+        _ => Err(AppSpecErrors { file: file.to_owned(), findings: report.findings }),
+    }
+}
+
+/// An AppSpec file with everything that can be said of it, mistakes or not.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The file as it was written; nothing where it is no YAML.
+    pub root: Option<Node>,
+    /// What the author wants, without the entries that have mistakes; nothing where too much is wrong.
+    pub spec: Option<AppSpec>,
+    /// Mistakes, and what is ignored.
+    pub report: Report,
+}
+
+/// Reads an AppSpec file for whoever wants to know all about it. To deploy it, [`parse`] it.
+pub fn examine(text: &[u8]) -> Examined {
     let mut report = Report::default();
-    match (read(&root, &mut report), report.findings.is_empty()) {
-        (Some(spec), true) => Ok(Parsed { spec, warnings: report.warnings }),
-        _ => Err(errors(report.findings)),
+    match yaml::parse(text, Budget::FILE) {
+        Err(findings) => {
+            report.findings = findings;
+            Examined { root: None, spec: None, report }
+        }
+        Ok(root) => {
+            let spec = read(&root, &mut report);
+            Examined { root: Some(root), spec, report }
+        }
     }
 }
 

@@ -48,13 +48,13 @@ impl Pattern {
 mod tests {
     use super::*;
 
-    /// The table of `docs/appspec.md`, in its order.
+    /// Reads like the table in `docs/appspec.md`, and is that table.
     #[test]
     fn what_a_pattern_means() {
         let rows: [(&str, &[&str], &[&str]); 9] = [
-            // pattern, matches (relative to the object), does not match
-            ("**", &["a", "a/b", "a/b/c.sh", ".hidden"], &[""]),
-            ("*", &["a", "b.sh", ".hidden"], &["", "a/b"]),
+            // pattern, means (relative to the object), does not mean
+            ("**", &["a", "a/b", "a/b/c.sh", ".hidden"], &[]),
+            ("*", &["a", "b.sh", ".hidden"], &["a/b"]),
             ("*.sh", &["run.sh", ".sh"], &["run.sh.bak", "bin/run.sh", "run.SH"]),
             ("run*", &["run", "run.sh", "runner"], &["bin/run", "a-run"]),
             ("*-*.jar", &["app-1.2.jar"], &["app.jar", "lib/app-1.2.jar"]),
@@ -63,7 +63,11 @@ mod tests {
             ("[a-c]*", &["apple", "c"], &["date"]),
             ("[[]x]", &["[x]"], &["x"]),
         ];
-        for (text, matching, others) in rows {
+        let guide = include_str!("../../../docs/appspec.md");
+        let table = guide.split_once("| pattern | means | does not mean |\n").unwrap().1;
+        let written: Vec<&str> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(written.len(), rows.len());
+        for ((text, matching, others), line) in rows.into_iter().zip(written) {
             let pattern = Pattern::parse(text).unwrap();
             for path in matching {
                 assert!(pattern.matches(Path::new(path)), "{text} means {path}");
@@ -71,6 +75,10 @@ mod tests {
             for path in others {
                 assert!(!pattern.matches(Path::new(path)), "{text} does not mean {path:?}");
             }
+            assert!(!pattern.matches(Path::new("")), "{text} never means the object itself");
+            let code = |paths: &[&str]| paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+            let others = if others.is_empty() { "`/srv/app` itself".to_owned() } else { code(others) };
+            assert_eq!(line, format!("| `{text}` | {} | {others} |", code(matching)));
         }
     }
 

@@ -4,11 +4,13 @@ mod deploy_local;
 mod forget;
 mod local;
 mod logging;
+mod output;
 mod recover;
 mod rollback;
 mod run;
 mod settings;
 mod status;
+mod validate;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,8 @@ enum Command {
     Status(status::Arguments),
     /// Forget whose scripts stop what a group runs now, where a broken stop script blocks every deployment
     Forget(forget::Arguments),
+    /// Say what is wrong with a revision or an AppSpec file; needs no configuration
+    Validate(validate::Arguments),
     /// Finish or undo installs that were cut off; the daemon does this at every start
     Recover(ConfigFile),
     /// Run one script of a hook from its spec file; started by the agent itself
@@ -79,6 +83,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Forget(arguments) => forget::run(&arguments),
+        Command::Validate(arguments) => validate::run(&arguments),
         Command::Recover(config) => recover::run(&config),
         Command::HookRunner { directory } => crate::hooks::runner::main(&directory),
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::settings::Context;
-use super::{ConfigFile, fail, logging, unreadable};
+use super::{ConfigFile, FAILED, logging, unreadable};
 use crate::daemon;
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
@@ -16,8 +16,9 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
     match serve(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // The log is where a daemon's last words belong; they are not printed a second time.
             tracing::error!("{error:#}");
-            fail(&error)
+            ExitCode::from(FAILED)
         }
     }
 }

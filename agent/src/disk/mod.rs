@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this module is what the others are to use instead")]
 
+mod acl;
 mod append;
 mod attributes;
 mod copy;
@@ -20,10 +21,12 @@ mod rename;
 mod reserve;
 mod reserved;
 mod resolve;
+mod scratch;
 mod space;
 mod staged;
 mod sync;
 
+pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
 pub use copy::copy;
@@ -37,6 +40,7 @@ pub use mounts::{Mount, Mounts};
 pub use reserve::{available, reserve};
 pub use reserved::Reserved;
 pub use resolve::{is_mounted_noexec, resolve_beneath};
+pub use scratch::{Remover, Scratch};
 pub use space::Space;
 pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
 pub use sync::{Syncfs, sync_file};

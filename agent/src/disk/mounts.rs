@@ -49,6 +49,11 @@ impl Mounts {
         self.0.iter().filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| depth(&mount.point))
     }
 
+    /// Whether a file system of this type is mounted anywhere.
+    pub fn has_kind(&self, kind: &str) -> bool {
+        self.0.iter().any(|mount| mount.kind == kind)
+    }
+
     /// Whether something is mounted exactly there.
     pub fn is_mount_point(&self, path: &Path) -> bool {
         self.0.iter().any(|mount| mount.point == path)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::StageError;
-use super::{Engine, KeepBundles, revisions};
+use super::{Engine, KeepBundles};
 use crate::appspec;
 use crate::bundle::{self, Acquired, BundleError};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
@@ -11,6 +11,7 @@ use crate::disk::{self, Dir};
 use crate::hooks;
 use crate::ids::DeploymentId;
 use crate::outcome::Outcome;
+use crate::revision::read_appspec;
 use crate::store::{self, Who};
 use crate::unpack::{self, Content, Place};
 
@@ -112,7 +113,7 @@ impl Engine {
 fn scripts_of(root: &Path, spec: &DeploymentSpec) -> Vec<RelativePath> {
     let parsed = Dir::open(root)
         .map_err(StageError::from)
-        .and_then(|root| revisions::read_appspec(&root, &spec.appspec_filename))
+        .and_then(|root| Ok(read_appspec(&root, &spec.appspec_filename)?))
         .and_then(|(name, text)| Ok(appspec::parse(&text, &name.display().to_string())?));
     match parsed {
         Ok(parsed) => parsed.spec.hooks.into_values().flatten().map(|script| script.location).collect(),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::appspec::{AppSpecErrors, AppSpecNotFound};
+use crate::appspec::AppSpecErrors;
 use crate::bundle::BundleError;
 use crate::disk;
 use crate::hooks::HookError;
 use crate::ids::{DeploymentId, GroupId};
 use crate::install::{InstallError, SettleError};
 use crate::outcome::{ErrorCode, Failure, Outcome};
+use crate::revision::NoAppSpec;
 use crate::store::StoreError;
 use crate::unpack::UnpackError;
 
@@ -30,7 +31,7 @@ pub(super) enum StageError {
     #[error("the AppSpec has mistakes, and nothing was installed:\n{0}")]
     AppSpec(#[from] AppSpecErrors),
     #[error(transparent)]
-    NoAppSpec(#[from] AppSpecNotFound),
+    NoAppSpec(#[from] NoAppSpec),
     #[error(transparent)]
     Install(#[from] InstallError),
     #[error(transparent)]

@@ -1,16 +1,11 @@
 //! Revisions on this host: the one of a deployment, and its AppSpec.
 
-use std::path::{Path, PathBuf};
-
 use super::Engine;
 use super::failure::StageError;
 use crate::appspec::{self, AppSpec};
-use crate::deployment::{DeploymentSpec, RelativePath};
-use crate::disk::{self, Dir, Kind};
-use crate::revision::Revision;
-
-/// Longest AppSpec that is read, in bytes.
-const MAX_APPSPEC: u64 = 1 << 20;
+use crate::deployment::DeploymentSpec;
+use crate::disk::Dir;
+use crate::revision::{Revision, read_appspec};
 
 impl Engine {
     /// The revision that this deployment brought.
@@ -35,14 +30,4 @@ impl Engine {
         }
         Ok(parsed.spec)
     }
-}
-
-/// Finds and reads the AppSpec in a revision's root. Answers its path there, and its text.
-pub(super) fn read_appspec(root: &Dir, wanted: &RelativePath) -> Result<(PathBuf, Vec<u8>), StageError> {
-    let names: Vec<String> =
-        root.entries()?.into_iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect();
-    let is_file = |path: &Path| root.stat(path).is_ok_and(|stat| stat.kind == Kind::File);
-    let name = appspec::locate(wanted, &names, is_file)?;
-    let text = disk::read_bounded_at(root, &name, MAX_APPSPEC)?;
-    Ok((name, text))
 }

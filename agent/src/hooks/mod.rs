@@ -4,6 +4,7 @@
 //! Both rest on the files of a runner's directory ([`record`]), not on the agent's memory.
 
 pub mod attach;
+pub mod first_line;
 pub mod invocation;
 mod log;
 mod preflight;

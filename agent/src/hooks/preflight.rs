@@ -3,13 +3,11 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::first_line::{Ending, FirstLine, LOOKED_AT};
 use crate::appspec::Script;
 use crate::disk::{self, Dir, Kind};
 use crate::outcome::ErrorCode;
 use crate::revision::Revision;
-
-/// How much of a first line is looked at; the kernel looks at 256 bytes.
-const FIRST_LINE: u64 = 256;
 
 /// Why a script cannot be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,21 +50,19 @@ pub(super) fn check(revision: &Revision, script: &Script) -> Result<(), Unfit> {
             stat.mode, script.written
         ));
     }
-    match interpreter(&head) {
-        Some(line) if line.ends_with('\r') => not_executable(format!(
+    let FirstLine::Interpreter(line) = FirstLine::of(&head) else { return Ok(()) };
+    match line.program() {
+        _ if line.ending == Ending::CarriageReturn => not_executable(format!(
             "its first line {:?} ends in a carriage return, so the interpreter is not found: save the script with Unix \
              line ends (`sed -i 's/\\r$//' {}`, in git `*.sh text eol=lf` in .gitattributes)",
-            format!("#!{line}"),
+            format!("{}\r", line.text),
             script.written
         )),
-        Some(line) => match line.split_ascii_whitespace().next() {
-            Some(program) if program.starts_with('/') && is_missing(Path::new(program)) => not_executable(format!(
-                "its interpreter {program} is not on this host: install it, or correct the script's first line {:?}",
-                format!("#!{line}")
-            )),
-            _ => Ok(()),
-        },
-        None => Ok(()),
+        Some(program) if line.is_missing_here() => not_executable(format!(
+            "its interpreter {program} is not on this host: install it, or correct the script's first line {:?}",
+            line.text
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -100,18 +96,7 @@ fn examine(real: &PathBuf) -> disk::Result<(disk::Stat, Vec<u8>)> {
     let mut head = Vec::new();
     if stat.kind == Kind::File {
         let file = parent.open_file(name)?;
-        file.take(FIRST_LINE).read_to_end(&mut head).map_err(|source| disk::Error::new("read", real, source))?;
+        file.take(LOOKED_AT as u64).read_to_end(&mut head).map_err(|source| disk::Error::new("read", real, source))?;
     }
     Ok((stat, head))
-}
-
-/// What follows `#!` in the first line.
-fn interpreter(head: &[u8]) -> Option<String> {
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(line).into_owned())
-}
-
-fn is_missing(program: &Path) -> bool {
-    let beneath = program.strip_prefix("/").unwrap_or(program);
-    disk::resolve_beneath(Path::new("/"), beneath).is_err_and(|error| error.is_not_found())
 }

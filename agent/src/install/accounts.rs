@@ -3,6 +3,7 @@
 use nix::unistd::{Group, User};
 
 use crate::appspec::PermissionEntry;
+use crate::appspec::acl::AclWho;
 use crate::disk;
 use crate::plan::grounds::Accounts;
 
@@ -11,22 +12,30 @@ use crate::plan::grounds::Accounts;
 pub(super) fn resolve(entries: &[PermissionEntry]) -> Result<Accounts, disk::Error> {
     let mut accounts = Accounts::default();
     for entry in entries {
-        if let Some(name) = &entry.owner
-            && !accounts.users.contains_key(name)
-        {
-            let found = User::from_name(name).map_err(|errno| failed("look up user", name, errno))?;
-            let uid = found.map(|user| user.uid.as_raw()).or_else(|| name.parse().ok());
-            accounts.users.extend(uid.map(|uid| (name.clone(), uid)));
+        let listed = entry.acls.iter().flatten().map(|acl| &acl.who);
+        let users = listed.clone().filter_map(|who| if let AclWho::User(name) = who { Some(name) } else { None });
+        for name in entry.owner.iter().chain(users) {
+            if !accounts.users.contains_key(name) {
+                let found = User::from_name(name).map_err(|errno| failed("look up user", name, errno))?;
+                let uid = found.map(|user| user.uid.as_raw()).or_else(|| number(name));
+                accounts.users.extend(uid.map(|uid| (name.clone(), uid)));
+            }
         }
-        if let Some(name) = &entry.group
-            && !accounts.groups.contains_key(name)
-        {
-            let found = Group::from_name(name).map_err(|errno| failed("look up group", name, errno))?;
-            let gid = found.map(|group| group.gid.as_raw()).or_else(|| name.parse().ok());
-            accounts.groups.extend(gid.map(|gid| (name.clone(), gid)));
+        let groups = listed.filter_map(|who| if let AclWho::Group(name) = who { Some(name) } else { None });
+        for name in entry.group.iter().chain(groups) {
+            if !accounts.groups.contains_key(name) {
+                let found = Group::from_name(name).map_err(|errno| failed("look up group", name, errno))?;
+                let gid = found.map(|group| group.gid.as_raw()).or_else(|| number(name));
+                accounts.groups.extend(gid.map(|gid| (name.clone(), gid)));
+            }
         }
     }
     Ok(accounts)
+}
+
+/// The highest number is nobody's: system calls take it for none.
+fn number(name: &str) -> Option<u32> {
+    name.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 fn failed(action: &'static str, name: &str, errno: nix::errno::Errno) -> disk::Error {

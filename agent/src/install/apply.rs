@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Cause;
+use super::attributes;
 use super::names::Names;
 use super::root::{Root, identity, name};
 use super::transaction::Transaction;
 use crate::disk::{self, Dir, Mounts, sync_file};
 use crate::journal::Staged;
-use crate::plan::{Attrs, Change, Identity, PathState, Step, trees};
+use crate::plan::{Change, Identity, PathState, Step, trees};
 
 /// Finds out which inodes each step is about to move, after making sure that nobody changed a target
 /// since it was looked at.
@@ -62,7 +63,7 @@ pub(super) fn apply(root: &Root, transaction: &Transaction) -> Result<(), Cause>
     for (staged, step) in transaction.staged_steps().rev() {
         if let (Change::Attributes, PathState::Directory { attrs }) = (step.change, &step.want) {
             check_still(root, &step.path, staged.old)?;
-            set_attributes(&root.dir(&step.path)?, *attrs)?;
+            attributes::set_on_directory(&root.dir(&step.path)?, attrs)?;
         }
     }
     Ok(())
@@ -92,12 +93,6 @@ pub(super) fn sync_targets(root: &Root, steps: &[Step]) -> Result<(), disk::Erro
         }
     }
     Ok(())
-}
-
-/// Sets owner, then mode: the kernel drops set-id bits at a change of the owner.
-pub(super) fn set_attributes(dir: &Dir, attrs: Attrs) -> Result<(), disk::Error> {
-    disk::set_owner(dir, dir.path(), attrs.uid, attrs.gid)?;
-    disk::set_mode(dir, dir.path(), attrs.mode)
 }
 
 fn create(parent: &Dir, step: &Step, names: &Names) -> Result<(), Cause> {

@@ -18,6 +18,15 @@ const MAX_ENTRIES: usize = 1_000_000;
 
 /// Reads the tree. Files that the AppSpec installs get their digest.
 pub(super) fn read(revision: &Revision, appspec: &AppSpec) -> Result<Index, Cause> {
+    walk(revision, |path| appspec.files.iter().any(|mapping| path.starts_with(mapping.source.as_path())))
+}
+
+/// Lists what a revision holds, without any digest: enough to say which paths an AppSpec is about.
+pub fn contents(revision: &Revision) -> Result<Index, Cause> {
+    walk(revision, |_| false)
+}
+
+fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
     let root = Dir::open(revision.root())?;
     let mut index = Index::new();
     index.insert(PathBuf::new(), shallow_state(&root.stat_self()?));
@@ -29,7 +38,7 @@ pub(super) fn read(revision: &Revision, appspec: &AppSpec) -> Result<Index, Caus
             let mut state = shallow_state(&dir.stat(&entry.name)?);
             match (&mut state, entry.kind) {
                 (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
-                (PathState::File { sha256, .. }, _) if is_installed(&path, appspec) => {
+                (PathState::File { sha256, .. }, _) if is_digested(&path) => {
                     let file = dir.open_file(&entry.name)?;
                     *sha256 = Some(digest(&file, &revision.root().join(&path))?);
                 }
@@ -43,10 +52,6 @@ pub(super) fn read(revision: &Revision, appspec: &AppSpec) -> Result<Index, Caus
         }
     }
     Ok(index)
-}
-
-fn is_installed(path: &Path, appspec: &AppSpec) -> bool {
-    appspec.files.iter().any(|mapping| path.starts_with(mapping.source.as_path()))
 }
 
 /// The digest of an open file, named `path` in errors.

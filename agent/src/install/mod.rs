@@ -8,12 +8,14 @@
 
 mod accounts;
 mod apply;
+mod attributes;
 mod claims;
 mod clean;
 mod display;
 mod follow;
 mod index;
 mod names;
+mod packages;
 mod publish;
 mod root;
 mod settle;
@@ -25,6 +27,7 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
+pub use index::contents;
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};
 
@@ -296,7 +299,7 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
         claims: &before.claims,
         survey: &survey,
     };
-    let plan = plan::build(&grounds, sites, conflicts)?;
+    let plan = plan::build(&grounds, sites, conflicts).map_err(packages::name_owners)?;
     space::check(&root::Root::open()?, &plan, &Mounts::read()?)?;
     Ok(plan)
 }

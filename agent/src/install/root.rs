@@ -57,9 +57,9 @@ pub(super) fn identity(facts: &Facts) -> Identity {
     Identity { inode: facts.stat.inode, birth: facts.birth.map(|(seconds, nanos)| Time(seconds, nanos)) }
 }
 
-/// The state that facts alone show: no digest, no target of a link.
+/// The state that facts alone show: no access control list, no digest, no target of a link.
 pub(super) fn shallow_state(stat: &disk::Stat) -> PathState {
-    let attrs = Attrs { uid: stat.uid, gid: stat.gid, mode: stat.mode };
+    let attrs = Attrs::new(stat.uid, stat.gid, stat.mode);
     match stat.kind {
         Kind::File => {
             PathState::File { attrs, modified: Time(stat.modified.0, stat.modified.1), size: stat.size, sha256: None }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Cause;
+use super::attributes;
 use super::names::Names;
 use super::root::{Root, name};
 use crate::disk::{self, Dir, Syncfs, sync_file};
@@ -27,7 +28,7 @@ pub(super) fn stage(root: &Root, steps: &[Step], names: &Names, revision: &Revis
             if let PathState::Directory { attrs } = &step.want {
                 let relative = step.path.strip_prefix(&first.path).unwrap_or(&step.path);
                 let at = if relative.as_os_str().is_empty() { base.to_owned() } else { base.join(relative) };
-                stager.open_up(&parent.open_dir(at)?, *attrs)?;
+                stager.open_up(&parent.open_dir(at)?, attrs)?;
             }
         }
         if stager.syncfs == Syncfs::Swallows {
@@ -53,8 +54,7 @@ impl Stager {
                 if copied != *size {
                     return Err(Cause::SourceChanged { path: self.source.path().join(from) });
                 }
-                disk::set_owner(&file, &path, attrs.uid, attrs.gid)?;
-                disk::set_mode(&file, &path, attrs.mode)?;
+                attributes::set_on_file(&file, &path, attrs)?;
                 parent.set_modified_at(at, (modified.0, modified.1))?;
                 if self.syncfs == Syncfs::Swallows {
                     sync_file(&file, &path)?;
@@ -70,9 +70,8 @@ impl Stager {
         Ok(())
     }
 
-    fn open_up(&self, dir: &Dir, attrs: Attrs) -> Result<(), disk::Error> {
-        disk::set_owner(dir, dir.path(), attrs.uid, attrs.gid)?;
-        disk::set_mode(dir, dir.path(), attrs.mode)?;
+    fn open_up(&self, dir: &Dir, attrs: &Attrs) -> Result<(), disk::Error> {
+        attributes::set_on_directory(dir, attrs)?;
         if self.syncfs == Syncfs::Swallows { dir.sync() } else { Ok(()) }
     }
 }

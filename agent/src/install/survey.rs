@@ -1,20 +1,24 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::accounts;
+use super::attributes;
 use super::follow::{self, Trust};
 use super::index::digest;
-use super::root::{Root, identity, shallow_state};
+use super::root::{Root, identity, name, shallow_state};
 use crate::appspec::AppSpec;
-use crate::disk::{self, Facts, Mounts};
+use crate::disk::{self, Dir, Facts, Mount, Mounts};
 use crate::layout::Layout;
-use crate::plan::grounds::{Foreign, Found, Place, Site, Survey};
+use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
 use crate::plan::{Claims, Index, PathState, Role, Target};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
+/// Where distributions have the command that manages the rules for labels.
+const SEMANAGE: [&str; 3] = ["/usr/sbin/semanage", "/usr/bin/semanage", "/usr/local/sbin/semanage"];
 
 /// Looks at every target, and at everything that the group owns.
 pub(super) fn survey(
@@ -26,11 +30,25 @@ pub(super) fn survey(
 ) -> Result<(Survey, Vec<Site>), disk::Error> {
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
-    let mut surveyor =
-        Surveyor { root, mounts: Mounts::read()?, claims, index, closed: BTreeMap::new(), ways: BTreeMap::new() };
-    let mut survey = Survey { accounts: accounts::resolve(&appspec.permissions)?, own, ..Survey::default() };
-    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<_, _>>()?;
-    for (path, _) in claims.ours() {
+    let mut surveyor = Surveyor {
+        root,
+        mounts: Mounts::read()?,
+        claims,
+        index,
+        closed: BTreeMap::new(),
+        ways: BTreeMap::new(),
+        last: None,
+        wants_acls: appspec.permissions.iter().any(|entry| entry.acls.is_some()),
+        keeps_acls: BTreeMap::new(),
+    };
+    let accounts = accounts::resolve(&appspec.permissions)?;
+    let mut survey = Survey { accounts, own, ..Survey::default() };
+    if appspec.permissions.iter().any(|entry| entry.context.is_some()) {
+        survey.selinux = surveyor.selinux()?;
+    }
+    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
+    let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
+    for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
     Ok((survey, sites))
@@ -45,6 +63,12 @@ struct Surveyor<'a> {
     closed: BTreeMap<PathBuf, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
     ways: BTreeMap<PathBuf, Way>,
+    /// The directory that was looked into last: the next path is in it more often than not.
+    last: Option<(PathBuf, Rc<Dir>)>,
+    /// Whether a permission entry asks for access control lists.
+    wants_acls: bool,
+    /// Whether file systems keep access control lists, by mount point.
+    keeps_acls: BTreeMap<PathBuf, bool>,
 }
 
 /// Where a directory of the AppSpec is.
@@ -63,7 +87,8 @@ impl Surveyor<'_> {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
                 self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
-                return Ok(Site { target, path, place: Place::default() });
+                let place = Place { without_acls: self.without_acls(&path)?, ..Place::default() };
+                return Ok(Site { target, path, place });
             }
             Some(Way::Exists(parent)) => parent.join(name),
             None => Path::new("/").join(name),
@@ -102,17 +127,20 @@ impl Surveyor<'_> {
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
         let closed = self.closed(path.parent().unwrap_or(path))?;
-        let Some(facts) = self.root.facts(path)? else { return Ok(Place { found: None, closed }) };
-        let mut state = shallow_state(&facts.stat);
+        let without_acls = self.without_acls(path)?;
+        let nothing = Place { found: None, closed: closed.clone(), without_acls: without_acls.clone() };
+        let Some(parent) = self.parent(path)? else { return Ok(nothing) };
+        let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
+        let mut state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
         let mut leads_to_directory = false;
         match &mut state {
             PathState::Symlink { target, .. } => {
-                *target = self.root.read_link(path)?;
+                *target = parent.read_link(name(path))?;
                 leads_to_directory = follow::directory(&self.root, path, Trust::Any)?.is_some();
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = Some(digest(&self.root.file(path)?, path)?);
+                    *sha256 = Some(digest(&parent.open_file(name(path))?, path)?);
                 }
             }
             _ => {}
@@ -125,7 +153,25 @@ impl Surveyor<'_> {
             foreign: Foreign::default(),
             leads_to_directory,
         };
-        Ok(Place { found: Some(Box::new(found)), closed })
+        Ok(Place { found: Some(Box::new(found)), closed, without_acls })
+    }
+
+    /// The directory that holds the path; nothing where there is none.
+    fn parent(&mut self, path: &Path) -> Result<Option<Rc<Dir>>, disk::Error> {
+        let directory = path.parent().unwrap_or(path);
+        if let Some((known, dir)) = &self.last
+            && known == directory
+        {
+            return Ok(Some(Rc::clone(dir)));
+        }
+        match self.root.dir(directory) {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
+            dir => {
+                let dir = Rc::new(dir?);
+                self.last = Some((directory.to_owned(), Rc::clone(&dir)));
+                Ok(Some(dir))
+            }
+        }
     }
 
     fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {
@@ -160,6 +206,34 @@ impl Surveyor<'_> {
             return Ok(Some(format!("{shown} is marked immutable or append-only; run `chattr -i -a` on it first")));
         }
         Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
+    }
+
+    /// The mount point of the file system that a path is on, or would be, if access control lists are
+    /// wanted and it keeps none.
+    fn without_acls(&mut self, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
+        let mount = if self.wants_acls { self.mounts.of(path.parent().unwrap_or(path)) } else { None };
+        let Some(Mount { point, .. }) = mount else { return Ok(None) };
+        let keeps = match self.keeps_acls.get(point) {
+            Some(known) => *known,
+            None => {
+                let keeps = self.root.dir(point)?.keeps_acls()?;
+                self.keeps_acls.insert(point.clone(), keeps);
+                keeps
+            }
+        };
+        Ok((!keeps).then(|| point.clone()))
+    }
+
+    fn selinux(&self) -> Result<Selinux, disk::Error> {
+        if !self.mounts.has_kind("selinuxfs") {
+            return Ok(Selinux::Absent);
+        }
+        for place in SEMANAGE {
+            if self.root.facts(Path::new(place))?.is_some() {
+                return Ok(Selinux::Managed);
+            }
+        }
+        Ok(Selinux::WithoutSemanage)
     }
 
     fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {

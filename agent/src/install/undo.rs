@@ -1,6 +1,6 @@
 //! Putting every target back to the state that it had, by what is on the disk.
 
-use super::apply::set_attributes;
+use super::attributes;
 use super::clean::remove_members;
 use super::root::{Root, name, shallow_state};
 use super::settle::{Drift, Seen, look};
@@ -99,7 +99,7 @@ impl Undo<'_> {
         }
     }
 
-    /// A crash between owner and mode leaves a mix of old and new, which nobody else made.
+    /// A crash between owner, mode and lists leaves a mix of old and new, which nobody else made.
     fn attributes(&self) -> Strange {
         let (PathState::Directory { attrs: was }, PathState::Directory { attrs: want }) =
             (&self.step.was, &self.step.want)
@@ -110,12 +110,12 @@ impl Undo<'_> {
             return Ok(Some("somebody else put something there".to_owned()));
         }
         let dir = self.root.dir(&self.step.path)?;
-        let PathState::Directory { attrs: now } = shallow_state(&dir.stat_self()?) else { return Ok(None) };
-        if !is_between(now, *was, *want) {
-            return Ok(Some("somebody else changed its owner or mode".to_owned()));
+        let now = attributes::of_directory(&dir)?;
+        if !is_between(&now, was, want) {
+            return Ok(Some("somebody else changed its owner, mode or access control list".to_owned()));
         }
         if now != *was {
-            set_attributes(&dir, *was)?;
+            attributes::set_on_directory(&dir, was)?;
         }
         Ok(None)
     }
@@ -140,10 +140,17 @@ impl Undo<'_> {
     }
 }
 
-fn is_between(now: Attrs, was: Attrs, want: Attrs) -> bool {
+/// Whether the change from one to the other, or back, can have left this. On the way the mode is that
+/// without a mask, and each change of the mode changes the list that is there.
+fn is_between(now: &Attrs, was: &Attrs, want: &Attrs) -> bool {
+    let modes = [was.mode, want.mode, was.base_mode(), want.base_mode()];
+    let lists = [was.access_acl(), want.access_acl()];
+    let changed = || lists.into_iter().flatten().flat_map(|acl| modes.map(|mode| acl.with_mode(mode)));
     (now.uid == was.uid || now.uid == want.uid)
         && (now.gid == was.gid || now.gid == want.gid)
-        && (now.mode == was.mode || now.mode == want.mode)
+        && modes.contains(&now.mode)
+        && (lists.contains(&now.access_acl()) || changed().any(|acl| Some(&acl) == now.access_acl()))
+        && (now.default_acl() == was.default_acl() || now.default_acl() == want.default_acl())
 }
 
 fn modified(state: &PathState) -> Option<Time> {

@@ -1,11 +1,12 @@
 //! From grounds to a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::conflict::{Conflict, Conflicts};
+use super::acl::Acl;
+use super::conflict::{Conflict, Conflicts, PathOwner};
 use super::grounds::{FileOwner, Found, Grounds, Site};
-use super::permission::Permissions;
+use super::permission::{Bare, Permissions};
 use super::state::{Attrs, PathState};
 use super::target::Role;
 use super::{Change, Plan, Step};
@@ -21,7 +22,7 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
     sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
     sites.dedup_by(|later, earlier| later.path == earlier.path);
-    let permissions = Permissions::new(&grounds.appspec.permissions, &grounds.survey.accounts, &mut conflicts);
+    let permissions = Permissions::new(&grounds.appspec.permissions, grounds.survey, &mut conflicts);
     let mut builder = Builder {
         grounds,
         behavior: grounds.appspec.file_exists_behavior.unwrap_or(grounds.file_exists),
@@ -32,6 +33,8 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
         replaced: BTreeSet::new(),
         retained: Vec::new(),
         wanted: BTreeSet::new(),
+        defaults: BTreeMap::new(),
+        without_acls: BTreeSet::new(),
     };
     for site in sites {
         builder.target(site);
@@ -63,6 +66,10 @@ struct Builder<'a> {
     retained: Vec<(PathBuf, usize)>,
     /// What the group owns and the revision has too.
     wanted: BTreeSet<&'a Path>,
+    /// The default access control lists of directories that have one, as they will be.
+    defaults: BTreeMap<PathBuf, Acl>,
+    /// Mount points of file systems of which it was said that they keep no access control lists.
+    without_acls: BTreeSet<PathBuf>,
 }
 
 /// What happens at a target.
@@ -85,8 +92,15 @@ impl<'a> Builder<'a> {
             *count += 1;
             return;
         }
-        let Some(decision) = self.decide(&site) else { return };
-        self.check(&site, decision.change);
+        let decision = self.decide(&site);
+        let found = site.place.found.as_ref().map(|found| &found.state);
+        if let Some(PathState::Directory { attrs }) = decision.as_ref().map(|decision| &decision.want).or(found)
+            && let Some(default) = attrs.default_acl()
+        {
+            self.defaults.insert(site.path.clone(), default.clone());
+        }
+        let Some(decision) = decision else { return };
+        self.check(&site, &decision);
         let Site { target, path, place } = site;
         let (was, identity) = match place.found {
             Some(found) => (found.state, Some(found.identity)),
@@ -110,7 +124,7 @@ impl<'a> Builder<'a> {
             return Decision::new(Change::Create, self.want(site));
         };
         match (site.target.role, &found.state) {
-            (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, found, *attrs),
+            (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, found, attrs),
             (Role::Way | Role::Directory, PathState::Symlink { target, .. })
                 if found.leads_to_directory && !self.is_ours(site, found) =>
             {
@@ -124,20 +138,22 @@ impl<'a> Builder<'a> {
 
     /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
     /// of these only what nobody changed since: scripts give directories to other users.
-    fn directory(&mut self, site: &Site, found: &Found, now: Attrs) -> Option<Decision> {
+    fn directory(&mut self, site: &Site, found: &Found, now: &Attrs) -> Option<Decision> {
         if !self.is_ours(site, found) {
             return None;
         }
-        let fresh = self.new_directory();
-        let given = self.grounds.claims.directory(&site.path).unwrap_or(fresh);
-        let base = Attrs::each([given, now, fresh], |[given, now, fresh]| if given == now { fresh } else { now });
+        let fresh = self.new_directory(site);
+        let given = self.grounds.claims.directory(&site.path).unwrap_or(&fresh);
+        let attrs = Attrs::where_same([given, now], &fresh, now);
+        let is_fresh = (attrs.mode, attrs.access_acl()) == (fresh.mode, fresh.access_acl());
+        let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
         let path = &site.target.path;
-        let want = self.permissions.apply(path, PathKind::Directory, base, &mut self.conflicts);
-        let recorded = Attrs::each([given, now, want], |[given, now, want]| if want == now { given } else { want });
+        let want = self.permissions.apply(path, PathKind::Directory, bare, &mut self.conflicts);
+        let recorded = Attrs::where_same([&want, now], given, &want);
         Some(Decision {
-            change: if want == now { Change::Keep } else { Change::Attributes },
-            want: PathState::Directory { attrs: want },
+            change: if want == *now { Change::Keep } else { Change::Attributes },
             given: (recorded != want).then_some(recorded),
+            want: PathState::Directory { attrs: want },
         })
     }
 
@@ -157,7 +173,10 @@ impl<'a> Builder<'a> {
                     self.conflicts.push(Conflict::Exists {
                         path: site.target.path.clone(),
                         kind: found.state.kind(),
-                        owner: self.grounds.claims.owner(&site.path).cloned(),
+                        owner: match self.grounds.claims.owner(&site.path) {
+                            Some(installer) => PathOwner::Group(installer.clone()),
+                            None => PathOwner::Unknown,
+                        },
                     });
                     return None;
                 }
@@ -236,8 +255,15 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn check(&mut self, site: &Site, change: Change) {
-        let (path, own) = (&site.target.path, &self.grounds.survey.own);
+    fn check(&mut self, site: &Site, decision: &Decision) {
+        let (path, own, change) = (&site.target.path, &self.grounds.survey.own, decision.change);
+        if let Some(mount_point) = &site.place.without_acls
+            && let PathState::File { attrs, .. } | PathState::Directory { attrs } = &decision.want
+            && attrs.has_acls()
+            && self.without_acls.insert(mount_point.clone())
+        {
+            self.conflicts.push(Conflict::NoAcls { path: path.clone(), mount_point: mount_point.clone() });
+        }
         if site.path.starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
         }
@@ -258,17 +284,19 @@ impl<'a> Builder<'a> {
     /// What the revision and the permission entries want at a site where something new is put.
     fn want(&mut self, site: &Site) -> PathState {
         let Some(state) = self.grounds.index.get(&site.target.source).filter(|_| site.target.role == Role::Leaf) else {
-            let base = self.new_directory();
-            let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, base, &mut self.conflicts);
+            let bare = Bare { attrs: self.new_directory(site), mode: DIRECTORY_MODE };
+            let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, bare, &mut self.conflicts);
             return PathState::Directory { attrs };
         };
         match state {
             PathState::File { attrs, modified, size, sha256 } => {
-                let attrs = match self.grounds.owners.files {
-                    FileOwner::Bundle => *attrs,
-                    FileOwner::Fixed(owner) => Attrs { uid: owner.uid, gid: owner.gid, mode: attrs.mode },
+                let (uid, gid) = match self.grounds.owners.files {
+                    FileOwner::Bundle => (attrs.uid, attrs.gid),
+                    FileOwner::Fixed(owner) => (owner.uid, owner.gid),
                 };
-                let attrs = self.permissions.apply(&site.target.path, PathKind::File, attrs, &mut self.conflicts);
+                let access = self.inherited(site).map(|default| default.with_mode(attrs.mode));
+                let bare = Bare { attrs: Attrs::new(uid, gid, attrs.mode).with_access_acl(access), mode: attrs.mode };
+                let attrs = self.permissions.apply(&site.target.path, PathKind::File, bare, &mut self.conflicts);
                 PathState::File { attrs, modified: *modified, size: *size, sha256: *sha256 }
             }
             PathState::Symlink { uid, gid, target } => {
@@ -282,9 +310,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn new_directory(&self) -> Attrs {
+    fn new_directory(&self, site: &Site) -> Attrs {
         let owner = self.grounds.owners.directories;
-        Attrs { uid: owner.uid, gid: owner.gid, mode: DIRECTORY_MODE }
+        let default = self.inherited(site);
+        Attrs::new(owner.uid, owner.gid, DIRECTORY_MODE)
+            .with_access_acl(default.map(|default| default.with_mode(DIRECTORY_MODE)))
+            .with_default_acl(default.cloned())
+    }
+
+    /// The list that a site gets from the directory that it is in, as everything that is made there does.
+    fn inherited(&self, site: &Site) -> Option<&Acl> {
+        self.defaults.get(site.path.parent()?)
     }
 
     fn is_ours(&self, site: &Site, found: &Found) -> bool {

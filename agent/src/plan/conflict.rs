@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::manifest::Installer;
 use crate::appspec::Position;
 use crate::appspec::permissions::FileObjectError;
-use crate::ids::GroupId;
 
 /// How many conflicts a message shows.
 const SHOWN: usize = 50;
@@ -15,16 +15,17 @@ const SHOWN: usize = 50;
 pub enum Conflict {
     /// Something is there that the group does not own, and the behaviour is DISALLOW.
     #[error(
-        "{} exists already ({kind}{}); remove it, or set file_exists_behavior to OVERWRITE or RETAIN",
-        path.display(), owner.as_ref().map(|group| format!(", installed by deployment group {group}")).unwrap_or_default()
+        "{} exists already ({kind}; {owner}): remove it, or set file_exists_behavior to OVERWRITE, which replaces it, \
+         or to RETAIN, which leaves it",
+        path.display()
     )]
     Exists {
         /// The path.
         path: PathBuf,
         /// What is there.
         kind: &'static str,
-        /// The other group that owns it.
-        owner: Option<GroupId>,
+        /// To whom it belongs.
+        owner: PathOwner,
     },
     /// Two sources go to one path.
     #[error(
@@ -76,10 +77,54 @@ pub enum Conflict {
         /// The entry.
         at: Position,
     },
+    /// A permission entry has default access control entries and means a file.
+    #[error(
+        "line {}: `acls` holds default entries, which only directories have, and the entry means the file {}; \
+         give these an entry of their own with `type: [directory]`",
+        at.line, path.display()
+    )]
+    DefaultAclOnFile {
+        /// The first such file.
+        path: PathBuf,
+        /// The entry.
+        at: Position,
+    },
+    /// Two access control entries are for one account.
+    #[error("line {}: `{first}` and `{second}` in `acls` are for the same account; remove one of them", at.line)]
+    SameAccount {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+        /// The permission entry.
+        at: Position,
+    },
+    /// A path is to have an access control list where there are none.
+    #[error(
+        "{} is to have an access control list, and the file system mounted on {} keeps none; mount it with the \
+         option `acl` if it has one, choose another destination, or remove `acls`",
+        path.display(), mount_point.display()
+    )]
+    NoAcls {
+        /// The first such path on the file system.
+        path: PathBuf,
+        /// Where the file system is mounted.
+        mount_point: PathBuf,
+    },
+    /// A permission entry asks for a label, and the host cannot give any.
+    #[error(
+        "line {}: `context` needs {lacking}, which this host does not have; install it, or remove `context`", at.line
+    )]
+    NoSelinux {
+        /// What is missing.
+        lacking: &'static str,
+        /// The entry.
+        at: Position,
+    },
     /// A permission entry asks for what this version cannot do.
     #[error("line {}: `{key}` is not supported by this version of the agent yet; remove it, or set it in an AfterInstall script", at.line)]
     Unsupported {
-        /// `acls` or `context`.
+        /// The key.
         key: &'static str,
         /// The entry.
         at: Position,
@@ -136,6 +181,30 @@ pub enum Conflict {
         /// The directory.
         own: PathBuf,
     },
+}
+
+/// To whom something belongs that is in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathOwner {
+    /// Another deployment group.
+    Group(Installer),
+    /// Packages of the distribution, by name; a directory can belong to several.
+    Packages(Vec<String>),
+    /// Nobody who is known.
+    Unknown,
+}
+
+impl fmt::Display for PathOwner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(Installer { group, deployment }) => {
+                write!(out, "installed by deployment {deployment} of deployment group {group}")
+            }
+            Self::Packages(names) if names.len() > 1 => write!(out, "belongs to the packages {}", names.join(", ")),
+            Self::Packages(names) => write!(out, "belongs to the package {}", names.join(", ")),
+            Self::Unknown => out.write_str("nobody is known to own it"),
+        }
+    }
 }
 
 fn listed(paths: &[PathBuf]) -> String {

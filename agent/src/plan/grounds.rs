@@ -34,14 +34,28 @@ pub struct Grounds<'a> {
 /// What was found on the host.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// What the group owns, as it is now.
+    /// What the group owns and no target is, as it is now.
     pub owned: BTreeMap<PathBuf, Place>,
     /// The accounts that the permission entries name; those that the host lacks are missing.
     pub accounts: Accounts,
+    /// What the host has of SELinux; looked for only where an entry asks for it.
+    pub selinux: Selinux,
     /// The agent's own directory, in which nothing may be installed.
     pub own: PathBuf,
     /// What people should know.
     pub warnings: Vec<String>,
+}
+
+/// What a host has of SELinux.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selinux {
+    /// The kernel does not enforce labels.
+    #[default]
+    Absent,
+    /// There are labels, and nothing to manage their rules.
+    WithoutSemanage,
+    /// There are labels, and rules for them can be managed.
+    Managed,
 }
 
 /// A target and its place.
@@ -62,6 +76,9 @@ pub struct Place {
     pub found: Option<Box<Found>>,
     /// Why nothing can be made, replaced or removed in its directory.
     pub closed: Option<String>,
+    /// Where its file system is mounted, if that keeps no access control lists; looked for only where a
+    /// permission entry asks for one.
+    pub without_acls: Option<PathBuf>,
 }
 
 /// What was found at a path.

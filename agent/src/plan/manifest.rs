@@ -35,11 +35,22 @@ pub struct Owned {
     pub state: PathState,
 }
 
+/// Whose deployment installed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installer {
+    /// The group.
+    pub group: GroupId,
+    /// Its deployment.
+    pub deployment: DeploymentId,
+}
+
 /// Who owns what before an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     ours: BTreeMap<PathBuf, Claim>,
-    others: BTreeMap<PathBuf, GroupId>,
+    /// What other groups own, each with the number of its installer.
+    others: BTreeMap<PathBuf, usize>,
+    installers: Vec<Installer>,
 }
 
 /// What is known of a path that the group owns.
@@ -64,14 +75,15 @@ impl Claims {
         }
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
-            for owned in manifest.entries.into_iter().filter(|owned| !owned.state.is_directory()) {
+            for owned in manifest.entries {
                 if manifest.serial > serial {
                     claims.ours.remove(&owned.path);
                 }
                 if !claims.ours.contains_key(&owned.path) {
-                    claims.others.insert(owned.path, manifest.group.clone());
+                    claims.others.insert(owned.path, claims.installers.len());
                 }
             }
+            claims.installers.push(Installer { group: manifest.group, deployment: manifest.deployment });
         }
         claims
     }
@@ -102,16 +114,16 @@ impl Claims {
     }
 
     /// The attributes that the group gave a directory of its own.
-    pub fn directory(&self, path: &Path) -> Option<Attrs> {
+    pub fn directory(&self, path: &Path) -> Option<&Attrs> {
         match self.ours.get(path) {
-            Some(Claim::Directory(attrs)) => Some(*attrs),
+            Some(Claim::Directory(attrs)) => Some(attrs),
             _ => None,
         }
     }
 
-    /// The other group that owns the path.
-    pub fn owner(&self, path: &Path) -> Option<&GroupId> {
-        self.others.get(path)
+    /// The other group that owns the path, and its deployment.
+    pub fn owner(&self, path: &Path) -> Option<&Installer> {
+        self.installers.get(*self.others.get(path)?)
     }
 }
 
@@ -131,7 +143,7 @@ impl Claim {
 impl From<&PathState> for Claim {
     fn from(state: &PathState) -> Self {
         match state {
-            PathState::Directory { attrs } => Self::Directory(*attrs),
+            PathState::Directory { attrs } => Self::Directory(attrs.clone()),
             _ => Self::Leaf,
         }
     }

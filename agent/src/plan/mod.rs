@@ -3,6 +3,7 @@
 //! A [`Plan`] is an ordered list of paths, each with the state that it is to have and the state that
 //! it has. It is a pure function of its [`Grounds`].
 
+pub mod acl;
 pub mod conflict;
 pub mod grounds;
 pub mod manifest;
@@ -19,10 +20,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use acl::Acl;
 pub use build::build;
-pub use conflict::{Conflict, Conflicts};
+pub use conflict::{Conflict, Conflicts, PathOwner};
 pub use grounds::Grounds;
-pub use manifest::{Claims, Manifest, Owned};
+pub use manifest::{Claims, Installer, Manifest, Owned};
 pub use state::{Attrs, Identity, PathState, Sha256, Time};
 pub use target::{Index, Role, Target, expand};
 
@@ -76,7 +78,7 @@ pub enum Change {
     Remove,
     /// A directory that the group made goes, if nothing is left in it.
     RemoveDirectory,
-    /// A directory of the group gets another owner or mode.
+    /// A directory of the group gets another owner, mode or access control list.
     Attributes,
     /// The content is as it should be; only the modification time is set.
     Touch,
@@ -102,7 +104,8 @@ impl Plan {
     pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
         let owned = |step: &Step| match step.change {
             Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
-                let state = step.given.map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
+                let state =
+                    step.given.clone().map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
                 Some(Owned { path: step.path.clone(), state })
             }
             Change::Remove | Change::RemoveDirectory | Change::Retain => None,

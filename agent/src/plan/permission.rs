@@ -1,52 +1,100 @@
 //! The `permissions` section applied to what a deployment installs.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use super::acl::{Acl, Who};
 use super::conflict::Conflict;
-use super::grounds::Accounts;
+use super::grounds::{Accounts, Selinux, Survey};
 use super::state::Attrs;
-use crate::appspec::{PathKind, PermissionEntry};
+use crate::appspec::acl::AclWho;
+use crate::appspec::{AclEntry, PathKind, PermissionEntry};
 
-/// The entries, and which of them meant anything so far.
+/// The entries, and what became of them so far.
 pub(super) struct Permissions<'a> {
-    entries: &'a [PermissionEntry],
+    rules: Vec<Rule<'a>>,
     accounts: &'a Accounts,
-    used: Vec<bool>,
+}
+
+/// What a path has without the entries.
+pub(super) struct Bare {
+    pub(super) attrs: Attrs,
+    /// The mode from which the base entries of an access control list come: without the mask of another.
+    pub(super) mode: u32,
+}
+
+/// One entry.
+struct Rule<'a> {
+    entry: &'a PermissionEntry,
+    /// What `acls` lists, where the entry has that key.
+    listed: Option<Listed<'a>>,
+    meaning: Meaning,
+    /// What the mask takes from somebody whom the entry names, and the first path where it does.
+    cut: Option<(&'a AclEntry, PathBuf)>,
+}
+
+/// Whether an entry meant anything so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Nothing,
+    Something,
+    /// A file that would get default access control entries; said once.
+    Wrong,
+}
+
+/// The `acls` of an entry with accounts by number.
+#[derive(Default)]
+struct Listed<'a> {
+    access: BTreeMap<Who, (u8, &'a AclEntry)>,
+    default: BTreeMap<Who, (u8, &'a AclEntry)>,
 }
 
 impl<'a> Permissions<'a> {
     /// Takes the entries; what is wrong with them wherever they apply is a conflict each.
-    pub(super) fn new(entries: &'a [PermissionEntry], accounts: &'a Accounts, conflicts: &mut Vec<Conflict>) -> Self {
-        for entry in entries {
-            if entry.acls.as_ref().is_some_and(|acls| !acls.is_empty()) {
-                conflicts.push(Conflict::Unsupported { key: "acls", at: entry.at });
-            }
+    pub(super) fn new(entries: &'a [PermissionEntry], survey: &'a Survey, conflicts: &mut Vec<Conflict>) -> Self {
+        let accounts = &survey.accounts;
+        let rules = entries.iter().map(|entry| {
             if entry.context.is_some() {
-                conflicts.push(Conflict::Unsupported { key: "context", at: entry.at });
+                conflicts.push(context_conflict(entry, survey.selinux));
             }
             let unknown = |kind, name: &String| Conflict::UnknownAccount { kind, name: name.clone(), at: entry.at };
             let owner = entry.owner.as_ref().filter(|name| !accounts.users.contains_key(*name));
             conflicts.extend(owner.map(|name| unknown("user", name)));
             let group = entry.group.as_ref().filter(|name| !accounts.groups.contains_key(*name));
             conflicts.extend(group.map(|name| unknown("group", name)));
-        }
-        Self { entries, accounts, used: vec![false; entries.len()] }
+            let listed = entry.acls.as_ref().map(|acls| {
+                let mut listed = Listed::default();
+                for acl in acls {
+                    match who(&acl.who, accounts) {
+                        Ok(who) => conflicts.extend(listed.add(who, acl, entry)),
+                        Err((kind, name)) => conflicts.push(unknown(kind, name)),
+                    }
+                }
+                listed
+            });
+            Rule { entry, listed, meaning: Meaning::Nothing, cut: None }
+        });
+        Self { rules: rules.collect(), accounts }
     }
 
     /// What the entries make of the attributes that a path has without them. `path` is as the AppSpec
     /// names it.
-    pub(super) fn apply(&mut self, path: &Path, kind: PathKind, base: Attrs, conflicts: &mut Vec<Conflict>) -> Attrs {
-        let mut attrs = base;
+    pub(super) fn apply(&mut self, path: &Path, kind: PathKind, bare: Bare, conflicts: &mut Vec<Conflict>) -> Attrs {
+        let Bare { mut attrs, mut mode } = bare;
         let mut first: Option<&PermissionEntry> = None;
-        for (entry, used) in self.entries.iter().zip(&mut self.used) {
+        for rule in &mut self.rules {
+            let entry = rule.entry;
             if !entry.applies_to(path, kind) {
                 continue;
             }
-            *used = true;
+            if rule.meaning == Meaning::Nothing {
+                rule.meaning = Meaning::Something;
+            }
             if entry.object.as_path() == path
                 && let Err(reason) = entry.check_file_object()
             {
                 conflicts.push(Conflict::FileObject { path: path.to_owned(), reason, at: entry.at });
+                rule.meaning = Meaning::Wrong;
             }
             match first {
                 Some(first) => conflicts.push(Conflict::TwoPermissions {
@@ -56,25 +104,105 @@ impl<'a> Permissions<'a> {
                 }),
                 None => first = Some(entry),
             }
-            let named = |name: &Option<String>, known: &std::collections::BTreeMap<String, u32>| {
+            let named = |name: &Option<String>, known: &BTreeMap<String, u32>| {
                 name.as_ref().and_then(|name| known.get(name).copied())
             };
             attrs.uid = named(&entry.owner, &self.accounts.users).unwrap_or(attrs.uid);
             attrs.gid = named(&entry.group, &self.accounts.groups).unwrap_or(attrs.gid);
-            attrs.mode = entry.mode.map_or(attrs.mode, |mode| mode.bits());
+            if let Some(wanted) = entry.mode {
+                mode = wanted.bits();
+                attrs = attrs.with_mode(mode);
+            }
+            if let Some((access, default)) = rule.lists((path, kind), mode, conflicts) {
+                attrs = attrs.with_mode(mode).with_access_acl(access).with_default_acl(default);
+            }
         }
         attrs
     }
 
     /// A warning for each entry that meant nothing: other agents say nothing of these, and they are
-    /// misspelt paths more often than not.
+    /// misspelt paths more often than not. Another for each that gives what its own mask takes.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| {
-            format!(
-                "the permissions entry in line {} for {} means nothing that this deployment installs",
-                entry.at.line,
-                entry.object.as_path().display()
-            )
+        self.rules.iter().filter_map(|rule| {
+            let (line, object) = (rule.entry.at.line, rule.entry.object.as_path().display());
+            if rule.meaning == Meaning::Nothing {
+                return Some(format!(
+                    "the permissions entry in line {line} for {object} means nothing that this deployment installs"
+                ));
+            }
+            let (acl, path) = rule.cut.as_ref()?;
+            let mask = if acl.default { "d:m::rwx" } else { "m::rwx" };
+            Some(format!(
+                "the permissions entry in line {line} gives {acl}, but the mask of {} is that of its group and allows \
+                 less: add an entry such as `{mask}`, or give the group more by `mode`",
+                path.display()
+            ))
         })
     }
+}
+
+impl<'a> Rule<'a> {
+    /// The access and default lists that the entry wants, if it has that key.
+    fn lists(
+        &mut self,
+        (path, kind): (&Path, PathKind),
+        mode: u32,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Option<(Option<Acl>, Option<Acl>)> {
+        let listed = self.listed.as_ref()?;
+        let complete = |entries: &BTreeMap<Who, (u8, &'a AclEntry)>| {
+            (!entries.is_empty())
+                .then(|| Acl::completed(entries.iter().map(|(who, (bits, _))| (*who, *bits)).collect(), mode))
+        };
+        let (access, mut default) = (complete(&listed.access), complete(&listed.default));
+        if kind == PathKind::File && default.take().is_some() && self.meaning != Meaning::Wrong {
+            conflicts.push(Conflict::DefaultAclOnFile { path: path.to_owned(), at: self.entry.at });
+            self.meaning = Meaning::Wrong;
+        }
+        if self.cut.is_none() {
+            let lists = [(&access, &listed.access), (&default, &listed.default)];
+            let cut = lists.into_iter().find_map(|(acl, entries)| cut_by_mask(acl.as_ref()?, entries));
+            self.cut = cut.map(|entry| (entry, path.to_owned()));
+        }
+        Some((access, default))
+    }
+}
+
+impl<'a> Listed<'a> {
+    /// Adds an entry; an account that is there already by another name is a conflict.
+    fn add(&mut self, who: Who, acl: &'a AclEntry, entry: &PermissionEntry) -> Option<Conflict> {
+        let list = if acl.default { &mut self.default } else { &mut self.access };
+        let (_, first) = list.insert(who, (acl.permissions, acl))?;
+        Some(Conflict::SameAccount { first: first.to_string(), second: acl.to_string(), at: entry.at })
+    }
+}
+
+/// Somebody who gets less than the entry says, where the author wrote no mask.
+fn cut_by_mask<'a>(acl: &Acl, listed: &BTreeMap<Who, (u8, &'a AclEntry)>) -> Option<&'a AclEntry> {
+    if listed.contains_key(&Who::Mask) {
+        return None;
+    }
+    let mask = acl.mode() >> 3 & 7;
+    let is_cut = |who: &Who, bits: u8| who.is_named() && u32::from(bits) & !mask != 0;
+    listed.iter().find(|(who, (bits, _))| is_cut(who, *bits)).map(|(_, (_, entry))| *entry)
+}
+
+fn who<'a>(named: &'a AclWho, accounts: &Accounts) -> Result<Who, (&'static str, &'a String)> {
+    match named {
+        AclWho::User(name) => accounts.users.get(name).map(|id| Who::User(*id)).ok_or(("user", name)),
+        AclWho::Group(name) => accounts.groups.get(name).map(|id| Who::Group(*id)).ok_or(("group", name)),
+        AclWho::Mask => Ok(Who::Mask),
+        AclWho::Owner => Ok(Who::Owner),
+        AclWho::OwningGroup => Ok(Who::OwningGroup),
+        AclWho::Other => Ok(Who::Other),
+    }
+}
+
+fn context_conflict(entry: &PermissionEntry, selinux: Selinux) -> Conflict {
+    let lacking = match selinux {
+        Selinux::Absent => "SELinux",
+        Selinux::WithoutSemanage => "the command `semanage`",
+        Selinux::Managed => return Conflict::Unsupported { key: "context", at: entry.at },
+    };
+    Conflict::NoSelinux { lacking, at: entry.at }
 }

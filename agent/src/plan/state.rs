@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::acl::Acl;
 use super::path_text;
 
 /// Everything about a path that an install sets and compares.
@@ -15,7 +16,7 @@ pub enum PathState {
     Absent,
     /// A regular file.
     File {
-        /// Owner and mode.
+        /// Owner, mode and access control lists.
         attrs: Attrs,
         /// Modification time.
         modified: Time,
@@ -27,7 +28,7 @@ pub enum PathState {
     },
     /// A directory.
     Directory {
-        /// Owner and mode.
+        /// Owner, mode and access control lists.
         attrs: Attrs,
     },
     /// A symbolic link. Links have no mode.
@@ -44,15 +45,29 @@ pub enum PathState {
     Other,
 }
 
-/// Owner and permission bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Owner, permission bits and access control lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attrs {
     /// Owning user.
     pub uid: u32,
     /// Owning group.
     pub gid: u32,
-    /// Permission bits, at most `0o7777`.
+    /// Permission bits, at most `0o7777`; those of the group are the mask where there is an access list.
     pub mode: u32,
+    /// What the permission bits do not say; for most paths that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acls: Option<Box<Acls>>,
+}
+
+/// The access control lists of a path that has at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Acls {
+    /// Who may do what; only where it says more than the permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access: Option<Acl>,
+    /// What is made in a directory begins with this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default: Option<Acl>,
 }
 
 /// A moment as file systems keep it: seconds and nanoseconds since the epoch.
@@ -75,13 +90,73 @@ pub struct Identity {
 }
 
 impl Attrs {
-    /// Attributes of which each one is chosen among the same one of several.
-    pub(super) fn each<const N: usize>(of: [Self; N], choose: impl Fn([u32; N]) -> u32) -> Self {
-        Self {
-            uid: choose(of.map(|attrs| attrs.uid)),
-            gid: choose(of.map(|attrs| attrs.gid)),
-            mode: choose(of.map(|attrs| attrs.mode)),
+    /// Attributes without access control lists.
+    pub fn new(uid: u32, gid: u32, mode: u32) -> Self {
+        Self { uid, gid, mode, acls: None }
+    }
+
+    /// Whether there is anything that the permission bits do not say.
+    pub fn has_acls(&self) -> bool {
+        self.acls.is_some()
+    }
+
+    /// The list of who may do what, where there is more to it than permission bits.
+    pub fn access_acl(&self) -> Option<&Acl> {
+        self.acls.as_ref()?.access.as_ref()
+    }
+
+    /// The list with which begins what is made in this directory.
+    pub fn default_acl(&self) -> Option<&Acl> {
+        self.acls.as_ref()?.default.as_ref()
+    }
+
+    /// The permission bits to set before the lists are. Those of the group are the owning group's own: the
+    /// mask belongs to named users as well, and must not be the group's even for a moment.
+    pub fn base_mode(&self) -> u32 {
+        self.access_acl().map_or(self.mode, |access| self.mode & !0o777 | access.base_mode())
+    }
+
+    /// The same with another access list, which brings its permission bits with it.
+    #[must_use]
+    pub fn with_access_acl(mut self, access: Option<Acl>) -> Self {
+        if let Some(access) = &access {
+            self.mode = self.mode & !0o777 | access.mode();
         }
+        let default = self.default_acl().cloned();
+        self.with_lists(access, default)
+    }
+
+    /// The same with another default list.
+    #[must_use]
+    pub fn with_default_acl(self, default: Option<Acl>) -> Self {
+        let access = self.access_acl().cloned();
+        self.with_lists(access, default)
+    }
+
+    /// The same with another mode, which changes the access list too.
+    #[must_use]
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        match self.access_acl().map(|access| access.with_mode(mode)) {
+            Some(access) => self.with_access_acl(Some(access)),
+            None => self,
+        }
+    }
+
+    /// Takes each attribute from `then` where that of `one` and `other` is the same, else from `otherwise`.
+    /// Permission bits and access list are one attribute: who changes the one changes the other.
+    pub(super) fn where_same([one, other]: [&Self; 2], then: &Self, otherwise: &Self) -> Self {
+        let pick = |is_same: bool| if is_same { then } else { otherwise };
+        let permissions = pick((one.mode, one.access_acl()) == (other.mode, other.access_acl()));
+        let default = pick(one.default_acl() == other.default_acl());
+        Self::new(pick(one.uid == other.uid).uid, pick(one.gid == other.gid).gid, permissions.mode)
+            .with_lists(permissions.access_acl().cloned(), default.default_acl().cloned())
+    }
+
+    fn with_lists(mut self, access: Option<Acl>, default: Option<Acl>) -> Self {
+        let access = access.filter(Acl::is_extended);
+        self.acls = (access.is_some() || default.is_some()).then(|| Box::new(Acls { access, default }));
+        self
     }
 }
 
@@ -133,7 +208,14 @@ impl Identity {
 
 impl fmt::Display for Attrs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:04o} {}:{}", self.mode, self.uid, self.gid)
+        write!(out, "{:04o} {}:{}", self.mode, self.uid, self.gid)?;
+        if let Some(access) = self.access_acl() {
+            write!(out, " acl {access}")?;
+        }
+        match self.default_acl() {
+            Some(default) => write!(out, " default acl {default}"),
+            None => Ok(()),
+        }
     }
 }
 

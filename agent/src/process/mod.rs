@@ -5,6 +5,7 @@
 
 mod account;
 mod identity;
+mod interrupt;
 mod signals;
 mod spawn;
 mod table;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use account::{Account, is_root};
 pub use identity::{Boot, Identity, Presence, Running};
+pub use interrupt::on_interrupt;
 pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
 pub use spawn::{Background, Environment, Gate, Program, ScriptIo, start_gated, start_in_background};
 pub use table::{Holder, ProcessTable, Row};

@@ -45,6 +45,12 @@ pub enum UnpackError {
         /// What to do.
         remedy: &'static str,
     },
+    /// It is an archive that no bundle can be.
+    #[error("the file is {found}, which cannot be deployed; pack the revision as tar, tgz or zip")]
+    NoBundle {
+        /// By its first bytes.
+        found: &'static str,
+    },
     /// The bundle ends too early.
     #[error("the bundle is truncated{}: upload it again", after(.0))]
     Truncated(Option<String>),

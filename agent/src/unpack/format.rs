@@ -23,6 +23,8 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
     Known(Format),
+    /// An archive, but none that a bundle can be.
+    Foreign(&'static str),
     Other(&'static str),
 }
 
@@ -57,11 +59,11 @@ fn detect(start: &[u8]) -> Detected {
     } else if is_tar(start) {
         Detected::Known(Format::Tar)
     } else if start.starts_with(XZ) {
-        Detected::Other("an xz archive")
+        Detected::Foreign("an xz archive")
     } else if start.starts_with(b"BZh") {
-        Detected::Other("a bzip2 archive")
+        Detected::Foreign("a bzip2 archive")
     } else if start.starts_with(SEVEN_ZIP) {
-        Detected::Other("a 7z archive")
+        Detected::Foreign("a 7z archive")
     } else if text.starts_with(b"<") {
         Detected::Other("an XML or HTML document, perhaps a service's error message")
     } else if text.starts_with(b"{") {
@@ -92,7 +94,21 @@ impl Detected {
             (Self::Known(format), _) => {
                 Err(UnpackError::WrongType { expected, found: format.shown(), remedy: ANOTHER_TYPE })
             }
-            (Self::Other(found), _) => Err(UnpackError::WrongType { expected, found, remedy: ANOTHER_BUNDLE }),
+            (Self::Foreign(found) | Self::Other(found), _) => {
+                Err(UnpackError::WrongType { expected, found, remedy: ANOTHER_BUNDLE })
+            }
+        }
+    }
+}
+
+impl Detected {
+    /// The type under which it could be deployed; `tar` stands for its compressed forms too.
+    pub(super) fn bundle_type(self) -> Result<Option<BundleType>, UnpackError> {
+        match self {
+            Self::Known(Format::Zip) => Ok(Some(BundleType::Zip)),
+            Self::Known(Format::Tar | Format::Gzip | Format::Zstd) => Ok(Some(BundleType::Tar)),
+            Self::Foreign(found) => Err(UnpackError::NoBundle { found }),
+            Self::Other(_) => Ok(None),
         }
     }
 }

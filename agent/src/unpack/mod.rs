@@ -23,7 +23,7 @@ use crate::disk::{self, Dir};
 pub use entry::{EntryPath, PathProblem};
 pub use error::UnpackError;
 pub use format::Format;
-pub use place::{Content, Place, Staged, into_revision};
+pub use place::{Content, Place, Staged, into_revision, into_scratch, revision_root};
 
 use tree::Tree;
 
@@ -133,6 +133,15 @@ pub fn unpack(
 /// Copies a directory of this host as it is into an existing empty directory.
 pub fn copy_directory(source: &Path, staging: Dir, policy: &Policy) -> Result<UnpackReport, UnpackError> {
     directory::copy(source, Tree::new(staging, policy))
+}
+
+/// The type that a file has by its first bytes, if it is a bundle at all. An archive of another kind is
+/// an error.
+pub fn recognize(file: &Path) -> Result<Option<BundleType>, UnpackError> {
+    let mut opened = disk_open(file)?;
+    let found =
+        Format::detect(&mut opened).map_err(|source| UnpackError::Bundle(disk::Error::new("read", file, source)))?;
+    found.bundle_type()
 }
 
 fn disk_open(bundle: &Path) -> Result<File, UnpackError> {

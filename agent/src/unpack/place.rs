@@ -63,7 +63,7 @@ pub fn into_revision(
     };
     let home = Dir::open_or_create(&deployment, 0o755).map_err(UnpackError::Staging)?;
     home.remove_tree(staging_name).map_err(UnpackError::Staging)?;
-    let staged = stage(&home, Path::new(staging_name), content, place, policy).and_then(|(root, report)| {
+    let staged = stage(&home, Path::new(staging_name), content, place.appspec, policy).and_then(|(root, report)| {
         let made_executable = make_executable(&home, &root, scripts)?;
         put(&home, &root, Path::new(archive_name)).map_err(UnpackError::Staging)?;
         Ok(Staged { revision: Revision::at(archive.clone()), report, made_executable })
@@ -75,12 +75,32 @@ pub fn into_revision(
     Ok(staged)
 }
 
+/// As [`into_revision`], for a revision that is only looked at: unpacks into an existing empty directory,
+/// and makes nothing durable. What was unpacked before an error is left for the caller to remove.
+pub fn into_scratch(
+    content: Content<'_>,
+    home: &Dir,
+    appspec: &RelativePath,
+    policy: &Policy,
+    scripts: impl FnOnce(&Path) -> Vec<RelativePath>,
+) -> Result<Staged, UnpackError> {
+    let (root, report) = stage(home, Path::new("revision"), content, appspec, policy)?;
+    let made_executable = make_executable(home, &root, scripts)?;
+    Ok(Staged { revision: Revision::at(home.path().join(root)), report, made_executable })
+}
+
+/// Where below `top` the revision's root is: nowhere else, or in the single directory that holds all of
+/// it, the AppSpec included.
+pub fn revision_root(top: &Dir, appspec: &RelativePath) -> disk::Result<PathBuf> {
+    Ok(single_directory(top, appspec)?.unwrap_or_default())
+}
+
 /// Unpacks and tells where in `home` the revision's root is.
 fn stage(
     home: &Dir,
     name: &Path,
     content: Content<'_>,
-    place: &Place<'_>,
+    appspec: &RelativePath,
     policy: &Policy,
 ) -> Result<(PathBuf, UnpackReport), UnpackError> {
     home.make_dir(name, 0o755).map_err(UnpackError::Staging)?;
@@ -90,7 +110,7 @@ fn stage(
         Content::Directory(path) => copy_directory(path, staging()?, policy)?,
     };
     let staging = staging()?;
-    match single_directory(&staging, place.appspec).map_err(UnpackError::Staging)? {
+    match single_directory(&staging, appspec).map_err(UnpackError::Staging)? {
         None => Ok((name.to_owned(), report)),
         Some(only) => {
             // The revision's root is reachable for the users that hooks run as, whatever the archive says.

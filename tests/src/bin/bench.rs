@@ -75,7 +75,7 @@ impl Figure {
 
 fn bench() -> Result<Vec<Figure>> {
     // Beside the build, not in /tmp, which may be memory: several gigabytes are written.
-    let beside = binaries::profile_directory()?.join("bench-places");
+    let beside = binaries::profile_directory()?.join("bench-data");
     fs::create_dir_all(&beside)?;
     let place = Place::new_in(&beside)?;
     measure(&place).inspect_err(|_| eprintln!("{}", place.last_words()))

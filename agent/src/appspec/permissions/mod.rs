@@ -4,7 +4,7 @@ mod section;
 
 use std::path::Path;
 
-pub(super) use section::read;
+pub(super) use section::{CONTEXT_KEYS, KEYS, read};
 
 pub use super::acl::{AclEntry, AclWho};
 pub use super::mode::Mode;

@@ -4,7 +4,9 @@ use super::{AclEntry, Destination, Mode, Pattern, PermissionEntry, PermissionTar
 use crate::appspec::{selinux, warn_of_unknown};
 use crate::yaml::{Node, Report};
 
-const KEYS: [&str; 9] = ["object", "pattern", "except", "owner", "group", "mode", "acls", "context", "type"];
+pub(in crate::appspec) const KEYS: [&str; 9] =
+    ["object", "pattern", "except", "owner", "group", "mode", "acls", "context", "type"];
+pub(in crate::appspec) const CONTEXT_KEYS: [&str; 3] = ["name", "type", "range"];
 
 /// Reads the section; entries with mistakes are left out.
 pub(in crate::appspec) fn read(section: &Node, report: &mut Report) -> Vec<PermissionEntry> {
@@ -130,7 +132,7 @@ fn context(value: &Node, report: &mut Report) -> Option<SelinuxContext> {
     let kind = fields
         .required("type", "`type` of the SELinux context", report)
         .and_then(|value| label(value, "`type` as an SELinux type", report));
-    warn_of_unknown(fields, &["name", "type", "range"], report);
+    warn_of_unknown(fields, &CONTEXT_KEYS, report);
     Some(SelinuxContext { user, kind: kind?, range })
 }
 

@@ -1,20 +1,12 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::world::{World, id, is_root, make, mapping, permission};
-use crate::appspec::acl::AclWho;
-use crate::appspec::{AclEntry, PermissionTarget, SelinuxContext};
+use super::world::{World, conflicts, id, is_root, make, mapping, permission};
+use crate::appspec::{PermissionTarget, SelinuxContext};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
-use crate::install::{self, Cause, Ownership};
-use crate::plan::{Change, Conflict};
+use crate::install::{self, Ownership};
+use crate::plan::{Change, Conflict, PathOwner};
 use crate::store::{read_manifest, read_markers};
-
-fn conflicts(error: crate::install::InstallError) -> Vec<Conflict> {
-    match error.cause {
-        Cause::Conflicts(conflicts) => conflicts.0,
-        other => panic!("{other}"),
-    }
-}
 
 #[test]
 fn a_first_install_is_there_whole_and_owned() {
@@ -103,30 +95,13 @@ fn disallow_reports_every_clash_at_once_and_touches_nothing() {
     let kinds: Vec<_> = conflicts(error)
         .into_iter()
         .map(|conflict| match conflict {
-            Conflict::Exists { kind, owner: None, .. } => kind,
+            Conflict::Exists { kind, owner: PathOwner::Unknown, .. } => kind,
             other => panic!("{other}"),
         })
         .collect();
     assert_eq!(kinds, ["file", "directory", "symlink"]);
     assert_eq!(world.tree(), before);
     world.assert_no_transactions();
-}
-
-/// What is there, what is wanted, and what `app/x` is afterwards: for every mix of kinds.
-#[test]
-fn overwrite_exchanges_every_mix_of_kinds() {
-    for there in ["x=old", "x/", "x->old"] {
-        for wanted in ["x=new", "x/inner=new", "x->new"] {
-            let mut world = World::new();
-            world.behavior = Overwrite;
-            world.put(&[&format!("app/{there}")]);
-            world.run("d-1", &[wanted]).unwrap();
-            let clean = World::new();
-            clean.run("d-1", &[wanted]).unwrap();
-            assert_eq!(world.tree(), clean.tree(), "{there} {wanted}");
-            world.assert_no_transactions();
-        }
-    }
 }
 
 #[test]
@@ -183,25 +158,6 @@ fn what_the_group_installed_becomes_another_kind() {
         clean.run("d-1", &[two]).unwrap();
         assert_eq!(world.tree(), clean.tree(), "{one} {two}");
     }
-}
-
-#[test]
-fn another_groups_files_are_safe_until_overwritten_and_then_belong_to_the_later() {
-    let mut world = World::new();
-    world.group("one").run("d-1", &["shared=1", "own=1"]).unwrap();
-    let found = conflicts(world.group("two").run("d-2", &["shared=2"]).unwrap_err());
-    match &found[..] {
-        [Conflict::Exists { owner: Some(owner), .. }] => assert_eq!(owner.as_str(), "one"),
-        other => panic!("{other:?}"),
-    }
-    world.behavior = Overwrite;
-    world.group("two").run("d-2", &["shared=2"]).unwrap();
-    world.behavior = Disallow;
-    // The first group's next revision lacks it, and must not take it away from the second.
-    world.group("one").run("d-3", &["own=1"]).unwrap();
-    assert_eq!(world.read("app/shared"), "2");
-    world.group("two").run("d-4", &["other=2"]).unwrap();
-    assert!(!world.path("app/shared").exists());
 }
 
 #[test]
@@ -266,15 +222,18 @@ fn mistakes_in_permissions_are_all_found_in_planning() {
 }
 
 #[test]
-fn what_permissions_cannot_do_yet_is_refused_clearly() {
+fn a_label_on_a_host_without_selinux_is_refused_clearly() {
     let mut world = World::new();
     let mut labelled = permission(&world.path("app/a"), "**", "0600");
     labelled.context = Some(SelinuxContext { user: None, kind: "httpd_t".into(), range: None });
-    let mut listed = permission(&world.path("app/b"), "**", "0600");
-    listed.acls = Some(vec![AclEntry { default: false, who: AclWho::Mask, permissions: 7 }]);
-    world.permissions = vec![labelled, listed];
-    let error = world.plan("d-1", &["a=1", "b=1"]).unwrap_err().to_string();
-    assert!(error.contains("`acls` is not supported") && error.contains("`context` is not supported"), "{error}");
+    world.permissions = vec![labelled];
+    let error = world.plan("d-1", &["a=1", "b=1"]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("line 8: `context` "), "{text}");
+    if !std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - selinuxfs ") {
+        assert!(text.contains("needs SELinux, which this host does not have; install it, or remove"), "{text}");
+        assert!(matches!(&conflicts(error)[..], [Conflict::NoSelinux { .. }]));
+    }
 }
 
 #[test]

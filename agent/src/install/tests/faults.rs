@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::world::{World, id, permission};
+use super::world::{World, id, listed};
 use crate::appspec::PermissionTarget;
 use crate::disk::fault;
 use crate::install::{Aftermath, Ending, InstallError, Installed};
@@ -50,14 +50,19 @@ type Tree = BTreeMap<PathBuf, String>;
 fn old_host() -> World {
     let world = World::new();
     world.put(&["app/foreign=f", "app/vanishing/kept=k", "beside=b"]);
+    let mut closed = listed(&world.path("app"), "closed", "0750", &["u:1234:rwx", "m::rwx", "d:u:1234:r"]);
+    closed.target = PermissionTarget::Directories;
+    let mut world = world;
+    world.permissions = vec![closed];
     world.run("d-1", &OLD).unwrap();
     world
 }
 
 fn install_new(world: &mut World) -> Result<Installed, InstallError> {
-    let mut closed = permission(&world.path("app"), "closed", "0700");
+    let mut closed = listed(&world.path("app"), "closed", "0700", &["g:4321:rx", "u:1234:r", "m::rx", "d:g::rx"]);
     closed.target = PermissionTarget::Directories;
-    world.permissions = vec![closed];
+    let new = listed(&world.path("app/appearing"), "**", "0640", &["u:1234:r"]);
+    world.permissions = vec![closed, new];
     let revision = world.revision("d-2", &NEW);
     let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(3_000_000);
     std::fs::File::open(revision.root().join("touched")).unwrap().set_modified(later).unwrap();
@@ -87,7 +92,17 @@ fn reference() -> Reference {
     let new = world.tree();
     assert_ne!(old, new);
     assert!(seen.len() > 80, "{}", seen.len());
-    for kind in ["create", "make directory", "make symlink", "write", "sync", "sync file system", "append", "remove"] {
+    for kind in [
+        "create",
+        "make directory",
+        "make symlink",
+        "write",
+        "sync",
+        "sync file system",
+        "append",
+        "remove",
+        "set access control list",
+    ] {
         assert!(seen.contains(&kind), "{kind}: {seen:?}");
     }
     Reference { old, new, mutations: seen.len() }
@@ -302,7 +317,8 @@ fn syncs_come_before_what_relies_on_them() {
     let prepared = first(first(staged, &["append"]), &["sync"]);
     let moves = first(0, &["exchange"]);
     assert!(staged < prepared && prepared < moves, "{seen:?}");
-    let last_move = seen.iter().rposition(|call| ["exchange", "set mode"].contains(call)).unwrap();
+    let last_move =
+        seen.iter().rposition(|call| ["exchange", "set mode", "set access control list"].contains(call)).unwrap();
     let durable = first(last_move, &["sync directory"]);
     let committed = first(last_move, &["append"]);
     assert!(last_move < durable && durable < committed, "{seen:?}");

@@ -8,10 +8,10 @@ use crate::disk::fault;
 use crate::install::{Aftermath, Cause, Ending};
 
 /// Something mounted, until dropped.
-struct Mounted(PathBuf);
+pub(super) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(arguments: &[&str], on: &Path) -> Option<Self> {
+    pub(super) fn new(arguments: &[&str], on: &Path) -> Option<Self> {
         std::fs::create_dir_all(on).unwrap();
         Self::on(arguments, on)
     }

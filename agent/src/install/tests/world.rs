@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::appspec::{AppSpec, Destination, FileMapping, Mode, Pattern, PermissionEntry, PermissionTarget, Position};
+use crate::appspec::{
+    AclEntry, AppSpec, Destination, FileMapping, Mode, Pattern, PermissionEntry, PermissionTarget, Position,
+};
 use crate::deployment::{FileExistsBehavior, RelativePath};
 use crate::ids::{DeploymentId, GroupId};
-use crate::install::{self, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled};
+use crate::install::{
+    self, Cause, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled,
+};
 use crate::journal::Journal;
 use crate::layout::Layout;
-use crate::plan::Plan;
+use crate::plan::{Acl, Conflict, Plan};
 use crate::revision::Revision;
 
 /// A root directory for the agent, and a `target` directory to install into.
@@ -195,6 +199,14 @@ fn parents(path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
 }
 
+/// The conflicts of a plan that could not be made.
+pub(super) fn conflicts(error: InstallError) -> Vec<Conflict> {
+    match error.cause {
+        Cause::Conflicts(conflicts) => conflicts.0,
+        other => panic!("{other}"),
+    }
+}
+
 /// Every path below `root` with all that an install sets.
 pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
@@ -203,7 +215,7 @@ pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             let meta = std::fs::symlink_metadata(&path).unwrap();
-            let owner = format!("{}:{}", meta.uid(), meta.gid());
+            let owner = format!("{}:{}{}", meta.uid(), meta.gid(), acls(&path, &meta));
             let shown = if meta.is_symlink() {
                 format!("link {owner} {}", std::fs::read_link(&path).unwrap().display())
             } else if meta.is_dir() {
@@ -217,6 +229,19 @@ pub(super) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     found
+}
+
+/// The access control lists of a path, as the kernel has them.
+fn acls(path: &Path, meta: &std::fs::Metadata) -> String {
+    if meta.is_symlink() {
+        return String::new();
+    }
+    let read = |attribute: &str| {
+        let mut buffer = [0; 512];
+        let length = rustix::fs::lgetxattr(path, attribute, &mut buffer).ok()?;
+        Some(format!("+{}", Acl::from_bytes(&buffer[..length]).unwrap()))
+    };
+    ["system.posix_acl_access", "system.posix_acl_default"].into_iter().filter_map(read).collect()
 }
 
 /// Whether this process may give files away; where not, the test that asks says so and is skipped.
@@ -253,4 +278,10 @@ pub(super) fn permission(object: &Path, pattern: &str, mode: &str) -> Permission
         context: None,
         at: Position { line: 8, column: 5 },
     }
+}
+
+/// A permission entry that gives access control entries.
+pub(super) fn listed(object: &Path, pattern: &str, mode: &str, acls: &[&str]) -> PermissionEntry {
+    let acls = acls.iter().map(|text| AclEntry::parse(text).unwrap()).collect();
+    PermissionEntry { acls: Some(acls), ..permission(object, pattern, mode) }
 }

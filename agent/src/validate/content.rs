@@ -1,0 +1,157 @@
+//! Whether the `files` and `permissions` of an AppSpec mean something in its revision.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::places::Field;
+use super::{Examination, Finding, Severity};
+use crate::appspec::{AppSpec, PathKind, PermissionEntry, Position};
+use crate::plan::{self, Conflict, Index, PathState, Role, Target};
+use crate::yaml::nearest;
+
+/// What several paths have in common that one finding tells: the first path, and how many there are.
+struct Group<'t> {
+    first: &'t Target,
+    count: usize,
+}
+
+impl Examination {
+    /// Devices, sockets and pipes: no bundle can hold them, and no directory with them is deployed.
+    pub(super) fn special_files(&mut self, index: &Index, shown: &Path) {
+        for (path, _) in index.iter().filter(|(_, state)| matches!(state, PathState::Other)) {
+            self.validation.add(Finding {
+                severity: Severity::Error,
+                file: shown.join(path).display().to_string(),
+                at: None,
+                message: "this is a device, socket or pipe, which cannot be deployed: leave it out".to_owned(),
+                source: None,
+            });
+        }
+    }
+
+    /// Sources that are missing, paths that come from two of them, entries that mean nothing or too much.
+    pub(super) fn content(&mut self, spec: &AppSpec, index: &Index) {
+        // An entry with a mistake was left out: what it would have installed is not known.
+        let is_whole = self.validation.count(Severity::Error) == 0;
+        let mut conflicts = Vec::new();
+        let mut targets = plan::expand(spec, index, &mut conflicts);
+        for conflict in conflicts {
+            if let Conflict::MissingSource { source_path, at } = conflict {
+                self.missing_source(&source_path, at, index);
+            }
+        }
+        targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
+        self.duplicates(&targets);
+        targets.dedup_by(|later, earlier| later.path == earlier.path);
+        let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
+        let mut is_used = vec![false; spec.permissions.len()];
+        for target in &targets {
+            let Some(kind) = kind(target, index) else { continue };
+            let mut first: Option<&PermissionEntry> = None;
+            for (entry, used) in spec.permissions.iter().zip(&mut is_used) {
+                if !entry.applies_to(&target.path, kind) {
+                    continue;
+                }
+                *used = true;
+                if entry.object.as_path() == target.path
+                    && let Err(reason) = entry.check_file_object()
+                {
+                    self.error(self.place(entry.at, Field::Object), format!("{}: {reason}", target.path.display()));
+                }
+                match first {
+                    None => first = Some(entry),
+                    // Whether a directory above the destinations is made is up to the host.
+                    Some(_) if target.role == Role::Way => {}
+                    Some(first) => count(&mut pairs, (first.at, entry.at), target),
+                }
+            }
+        }
+        for ((first, second), Group { first: example, count }) in pairs {
+            let (path, more) = (example.path.display(), more(count));
+            let message = format!(
+                "this entry and the one in line {} both mean {path}{more}: narrow one of them by `pattern`, `except` \
+                 or `type`",
+                first.line
+            );
+            self.error(self.place(second, Field::Object), message);
+        }
+        let unused = spec.permissions.iter().zip(is_used).filter(|(_, used)| is_whole && !used);
+        for (entry, _) in unused {
+            self.unused(entry, &targets);
+        }
+    }
+
+    fn missing_source(&mut self, source: &Path, entry: Position, index: &Index) {
+        let siblings = children(index, source.parent().unwrap_or(Path::new("")));
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        let guess = match nearest(&name, siblings.iter().map(String::as_str)) {
+            Some(guess) => format!("; did you mean `{}`?", source.with_file_name(guess).display()),
+            None => ": correct it, or add it to the bundle".to_owned(),
+        };
+        let message = format!("the revision has no `{}`{guess}", source.display());
+        self.error(self.place(entry, Field::Source), message);
+    }
+
+    fn duplicates(&mut self, targets: &[Target]) {
+        let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
+        for pair in targets.windows(2) {
+            if let [one, other] = pair
+                && one.path == other.path
+                && other.role == Role::Leaf
+            {
+                let entries = (one.entry.min(other.entry), one.entry.max(other.entry));
+                count(&mut pairs, entries, other);
+            }
+        }
+        for ((first, second), Group { first: example, count }) in pairs {
+            let (path, more) = (example.path.display(), more(count));
+            let message = if first == second {
+                format!("this entry installs two things as {path}{more}: remove one of them from the revision")
+            } else {
+                format!("this entry and the one in line {} both install {path}{more}: remove one of them", first.line)
+            };
+            self.error(self.place(second, Field::Source), message);
+        }
+    }
+
+    fn unused(&mut self, entry: &PermissionEntry, targets: &[Target]) {
+        let object = entry.object.as_path();
+        let below = || targets.iter().filter(|target| target.path.starts_with(object));
+        let shown = object.display();
+        let message = if below().any(|target| target.path != object) {
+            format!("nothing that is installed below {shown} is meant by this entry's `pattern`, `except` and `type`")
+        } else if below().next().is_some() {
+            format!("this entry means nothing: it is for what is installed below {shown}, and nothing is")
+        } else {
+            format!("nothing is installed at or below {shown}, so this entry means nothing; is its path right?")
+        };
+        self.warning(self.place(entry.at, Field::Object), message);
+    }
+}
+
+/// What permission entries see in a target; they never mean symlinks.
+fn kind(target: &Target, index: &Index) -> Option<PathKind> {
+    match target.role {
+        Role::Way | Role::Directory => Some(PathKind::Directory),
+        Role::Leaf => matches!(index.get(&target.source), Some(PathState::File { .. })).then_some(PathKind::File),
+    }
+}
+
+fn count<'t>(pairs: &mut BTreeMap<(Position, Position), Group<'t>>, pair: (Position, Position), target: &'t Target) {
+    pairs.entry(pair).or_insert(Group { first: target, count: 0 }).count += 1;
+}
+
+fn more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        2 => " and one more path".to_owned(),
+        count => format!(" and {} more paths", count - 1),
+    }
+}
+
+/// The names of what is in a directory of the revision.
+fn children(index: &Index, directory: &Path) -> Vec<String> {
+    let below = index.range(directory.to_owned()..).take_while(|(path, _)| path.starts_with(directory));
+    let own = below.filter(|(path, _)| path.parent() == Some(directory));
+    own.filter_map(|(path, _)| path.file_name()?.to_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,129 @@
+//! What is wrong with a revision, said before anybody deploys it.
+//!
+//! Everything is found at once, with its place in the source. Errors are what makes a deployment fail;
+//! warnings are what it ignores, mends by itself, or cannot judge from here.
+
+mod content;
+mod excerpt;
+mod finding;
+mod places;
+mod scripts;
+
+use std::path::Path;
+
+pub use excerpt::Excerpt;
+pub use finding::{Finding, Severity, Validation};
+
+use crate::appspec::{self, AppSpec};
+use crate::deployment::RelativePath;
+use crate::disk::{self, Dir};
+use crate::install::{self, Cause};
+use crate::revision::{NoAppSpec, Revision, read_appspec};
+use crate::yaml::{Node, Position};
+use excerpt::Source;
+use places::Field;
+
+/// Why a revision was not looked at to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    /// The file system said no.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// It cannot be listed.
+    #[error(transparent)]
+    Contents(Cause),
+}
+
+impl From<Cause> for ValidateError {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Disk(error) => Self::Disk(error),
+            other => Self::Contents(other),
+        }
+    }
+}
+
+/// Looks at an AppSpec by itself; `file` is its name in findings. Whether the scripts and sources that it
+/// names are there cannot be told.
+pub fn appspec_alone(text: &[u8], file: &str) -> Validation {
+    let mut examination = Examination::new(text, file);
+    examination.examine(text);
+    examination.validation
+}
+
+/// Looks at a revision: its AppSpec, found as a deployment finds it, and everything that it names. `shown`
+/// is how findings name the revision's root.
+pub fn revision(revision: &Revision, shown: &Path, wanted: &RelativePath) -> Result<Validation, ValidateError> {
+    let (name, text) = match read_appspec(&Dir::open(revision.root())?, wanted) {
+        Ok(found) => found,
+        Err(NoAppSpec::NotFound(error)) => return Ok(Validation::refused(shown, &error)),
+        Err(NoAppSpec::Disk(error)) => return Err(error.into()),
+    };
+    let mut examination = Examination::new(&text, &shown.join(name).display().to_string());
+    let spec = examination.examine(&text);
+    let index = install::contents(revision)?;
+    examination.special_files(&index, shown);
+    if let Some(spec) = spec {
+        examination.content(&spec, &index);
+        examination.scripts(&spec, revision, shown)?;
+    }
+    Ok(examination.validation)
+}
+
+/// A look at one AppSpec and what belongs to it.
+struct Examination {
+    source: Source,
+    /// The AppSpec as it was written, to find the places of what its types say.
+    root: Option<Node>,
+    validation: Validation,
+}
+
+impl Examination {
+    fn new(text: &[u8], file: &str) -> Self {
+        Self { source: Source::new(file, text), root: None, validation: Validation::default() }
+    }
+
+    /// What the AppSpec's own reader finds. Answers as much of it as could be read.
+    fn examine(&mut self, text: &[u8]) -> Option<AppSpec> {
+        let examined = appspec::examine(text);
+        let findings = &examined.report.findings;
+        for mistake in findings.iter() {
+            self.error(mistake.at, format!("expected {}, found {}", mistake.expected, mistake.found));
+        }
+        self.validation.omit(Severity::Error, findings.dropped());
+        for warning in &examined.report.warnings {
+            self.warning(warning.at, warning.message.clone());
+        }
+        self.root = examined.root;
+        self.own_events();
+        examined.spec
+    }
+
+    /// Events that no service runs by itself. Slips of the known names are warned of by the reader.
+    fn own_events(&mut self) {
+        for (name, at) in self.root.as_ref().map(places::own_events).unwrap_or_default() {
+            let message = format!(
+                "`{name}` is none of the events of a deployment: its scripts run only where it is asked for by name, \
+                 as by `deploy-local --events {name}`"
+            );
+            self.warning(at, message);
+        }
+    }
+
+    fn error(&mut self, at: Position, message: String) {
+        self.validation.add(self.source.finding(Severity::Error, at, message));
+    }
+
+    fn warning(&mut self, at: Position, message: String) {
+        self.validation.add(self.source.finding(Severity::Warning, at, message));
+    }
+
+    /// Where the value of an entry's field is; the entry, where the field cannot be found.
+    fn place(&self, entry: Position, field: Field) -> Position {
+        self.root.as_ref().and_then(|root| places::value(root, entry, field)).unwrap_or(entry)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]
+mod tests;

@@ -1,0 +1,243 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+
+/// A revision in a temporary directory.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new(appspec: &str) -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        tree.file("appspec.yml", &format!("version: 0.0\nos: linux\n{appspec}"))
+    }
+
+    fn file(self, path: &str, text: &str) -> Self {
+        let file = self.0.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+        self
+    }
+
+    fn script(self, path: &str, text: &str) -> Self {
+        let tree = self.file(path, text);
+        std::fs::set_permissions(tree.0.path().join(path), PermissionsExt::from_mode(0o755)).unwrap();
+        tree
+    }
+
+    fn validated(&self) -> Validation {
+        let wanted = RelativePath::parse("appspec.yml").unwrap();
+        revision(&Revision::at(self.0.path()), Path::new("rev"), &wanted).unwrap()
+    }
+
+    /// Place and message of each finding.
+    fn findings(&self) -> Vec<String> {
+        let validation = self.validated();
+        validation.findings().iter().map(|finding| finding.to_string().lines().next().unwrap().to_owned()).collect()
+    }
+}
+
+/// Holds findings to how they begin and to a part of what they say.
+#[track_caller]
+fn assert_found(findings: &[String], expected: &[(&str, &str)]) {
+    assert_eq!(findings.len(), expected.len(), "{findings:#?}");
+    for (finding, (start, part)) in findings.iter().zip(expected) {
+        assert!(finding.starts_with(start) && finding.contains(part), "{start:?}, {part:?} in {finding:?}");
+    }
+}
+
+#[test]
+fn a_sound_revision_has_no_findings() {
+    let tree = Tree::new(
+        "files:\n  - {source: app, destination: /srv/app}\npermissions:\n  - {object: /srv/app, mode: 644, type: [file]}\n\
+         hooks:\n  AfterInstall:\n    - location: run.sh\n    - location: program\n",
+    )
+    .file("app/page", "x")
+    .script("run.sh", "#!/bin/sh -e\ntrue\n")
+    .script("program", "\x7fELF\x02\x01\x01");
+    assert_eq!(tree.findings(), [""; 0]);
+}
+
+#[test]
+fn a_finding_shows_its_line_and_marks_the_place() {
+    let tree = Tree::new("hooks:\n  AfterInstall:\n    - location: run.sh # soon\n      timeout: \"0\"\n");
+    let shown: Vec<String> = tree.validated().findings().iter().map(Finding::to_string).collect();
+    assert_eq!(
+        shown,
+        ["rev/appspec.yml:6:16: error: expected `timeout` as whole seconds from 1 to 2147483647, found `0`
+    6 |       timeout: \"0\"
+      |                ^^^"]
+    );
+}
+
+#[test]
+fn sources_are_looked_for() {
+    let tree = Tree::new(
+        "files:\n  - source: confg/app.conf\n    destination: /etc/app\n  - {source: conf/ap.conf, destination: /etc/app}\n  \
+         - {source: lib, destination: /srv/lib}\n",
+    )
+    .file("conf/app.conf", "x");
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:4:13: error", "no `confg/app.conf`: correct it, or add it"),
+            ("rev/appspec.yml:6:14: error", "no `conf/ap.conf`; did you mean `conf/app.conf`?"),
+            ("rev/appspec.yml:7:14: error", "no `lib`"),
+        ],
+    );
+}
+
+#[test]
+fn two_sources_of_one_path_are_one_finding_with_both_places() {
+    let tree = Tree::new("files:\n  - {source: /, destination: /srv}\n  - {source: ., destination: /srv/}\n")
+        .file("a", "")
+        .file("b/c", "");
+    assert_found(
+        &tree.findings(),
+        &[("rev/appspec.yml:5:14: error", "the one in line 4 both install /srv/a and 2 more paths")],
+    );
+    let tree = Tree::new("files:\n  - {source: x/a, destination: /srv}\n  - {source: y, destination: /srv}\n")
+        .file("x/a", "")
+        .file("y/a/b", "");
+    assert_found(&tree.findings(), &[("rev/appspec.yml:5:14: error", "line 4 both install /srv/a: remove")]);
+}
+
+#[test]
+fn permission_entries_must_mean_something_and_not_too_much() {
+    let tree = Tree::new(
+        "files:
+  - {source: app, destination: /srv/app}
+permissions:
+  - {object: /srv/ap, mode: 644}
+  - {object: /srv/app/bin, pattern: '*.py', mode: 755}
+  - {object: /srv/app/empty, mode: 755}
+  - {object: /srv/app, mode: 644, type: [file]}
+  - {object: /srv/app/bin/run, mode: 755}
+  - {object: /srv/app/page, pattern: '*', owner: root}
+",
+    )
+    .file("app/bin/run", "")
+    .file("app/page", "");
+    std::fs::create_dir(tree.0.path().join("app/empty")).unwrap();
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:6:14: warning", "nothing is installed at or below /srv/ap,"),
+            ("rev/appspec.yml:7:14: warning", "nothing that is installed below /srv/app/bin is meant"),
+            ("rev/appspec.yml:8:14: warning", "for what is installed below /srv/app/empty, and nothing is"),
+            ("rev/appspec.yml:10:14: error", "line 9 both mean /srv/app/bin/run:"),
+            ("rev/appspec.yml:11:14: error", "/srv/app/page: `object` is a file, so `pattern`"),
+            ("rev/appspec.yml:11:14: error", "line 9 both mean /srv/app/page:"),
+        ],
+    );
+}
+
+#[test]
+fn an_entry_is_not_said_to_mean_nothing_where_a_source_is_in_doubt() {
+    let tree = Tree::new(
+        "files:\n  - {source: app, destination: srv}\npermissions:\n  - {object: /srv/app, mode: 644, owner: root}\n",
+    );
+    assert_found(&tree.findings(), &[("rev/appspec.yml:4:32: error", "an absolute path")]);
+}
+
+#[test]
+fn scripts_are_looked_for() {
+    let tree = Tree::new(
+        "hooks:
+  AfterInstall:
+    - location: scripts/Run.sh
+    - location: scripts
+    - location: no/run.sh
+    - location: out
+  ApplicationStart:
+    - {location: /scripts/run.sh}
+    - location: scripts/stop.sh
+    - location: plain/x
+",
+    )
+    .script("scripts/run.sh", "#!/bin/sh\n")
+    .file("plain/x", "#!/bin/sh\n");
+    std::os::unix::fs::symlink("/bin/sh", tree.0.path().join("out")).unwrap();
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:5:17: error", "no script `scripts/Run.sh`; did you mean `scripts/run.sh`?"),
+            ("rev/appspec.yml:6:17: error", "`scripts` is a directory"),
+            ("rev/appspec.yml:7:17: error", "no script `no/run.sh`, nor a directory `no`"),
+            ("rev/appspec.yml:8:17: error", "`out` is refused: it is a link to"),
+            ("rev/appspec.yml:11:17: error", "no script `scripts/stop.sh`; its directory holds run.sh"),
+            ("rev/appspec.yml:12:17: warning", "`plain/x` is not executable (mode 0644)"),
+        ],
+    );
+}
+
+#[test]
+fn first_lines_are_read_as_the_kernel_reads_them() {
+    for (text, expected) in [
+        ("#!/bin/sh\r\necho\r\n", Some((":1:10: error", "ends in a carriage return, so the interpreter"))),
+        ("#!/bin/sh\necho\necho hi\r\n", Some((":3:8: warning", "ends in a carriage return, which the shell"))),
+        ("#!/usr/bin/env bash\nfi\r\n", Some((":2:3: warning", "carriage return, which the shell"))),
+        ("#!/bin/cat\nplain text\r\n", None),
+        ("echo\n", Some((":1:1: warning", "no interpreter line"))),
+        ("", Some((":1:1: warning", "empty"))),
+        ("\u{FEFF}#!/bin/sh\n", Some((":1:1: error", "byte order mark"))),
+        ("#!\n", Some((":1:3: error", "names no interpreter"))),
+        ("#!bash\n", Some((":1:3: error", "absolute path: `#!/usr/bin/env bash`"))),
+        ("#!/opt/none/ruby -w\n", Some((":1:3: warning", "/opt/none/ruby is not on this machine"))),
+        ("#!/usr/bin/env bash -e\n", Some((":1:3: error", "`#!/usr/bin/env -S bash -e`"))),
+        ("#!/usr/bin/env -S bash -e\n", None),
+        ("#!/usr/bin/env bash\n", None),
+    ] {
+        let tree = Tree::new(
+            "hooks:\n  AfterInstall: [{location: bin/x}, {location: bin/x}]\n  ApplicationStop: [{location: /bin/x}]\n",
+        )
+        .script("bin/x", text);
+        let findings = tree.findings();
+        let expected = expected.map(|(place, part)| (format!("rev/bin/x{place}"), part));
+        let expected: Vec<(&str, &str)> = expected.iter().map(|(start, part)| (start.as_str(), *part)).collect();
+        assert_found(&findings, &expected);
+    }
+}
+
+#[test]
+fn events_of_nobody_are_told_and_slips_are_told_once() {
+    let tree = Tree::new(
+        "hooks:\n  AfterInstal: [{location: x}]\n  Migrate: [{location: x}]\n  AllowTraffic: [{location: x}]\n  Empty:\n",
+    )
+    .script("x", "#!/bin/sh\n");
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:4:3: warning", "did you mean `AfterInstall`?"),
+            ("rev/appspec.yml:5:3: warning", "`Migrate` is none of the events"),
+            ("rev/appspec.yml:6:3: warning", "`AllowTraffic` takes no scripts"),
+        ],
+    );
+}
+
+#[test]
+fn a_revision_without_an_appspec_and_one_with_a_device_are_refused() {
+    let tree = Tree::new("");
+    std::fs::rename(tree.0.path().join("appspec.yml"), tree.0.path().join("AppSpec.yml")).unwrap();
+    assert_found(&tree.findings(), &[("rev: error", "Rename `AppSpec.yml`")]);
+    let tree = Tree::new("");
+    let _socket = std::os::unix::net::UnixListener::bind(tree.0.path().join("socket")).unwrap();
+    assert_found(&tree.findings(), &[("rev/socket: error", "cannot be deployed")]);
+}
+
+#[test]
+fn an_appspec_by_itself_is_held_to_its_grammar_alone() {
+    let found =
+        appspec_alone(b"version: 0.0\nos: linux\nhooks:\n  AfterInstall: [{location: gone.sh, tiemout: 3}]\n", "a.yml");
+    assert_eq!((found.count(Severity::Error), found.count(Severity::Warning)), (0, 1));
+    assert!(found.findings()[0].message.contains("did you mean `timeout`?"));
+    let found = appspec_alone(b"a: [", "a.yml");
+    assert_eq!(found.count(Severity::Error), 1);
+}
+
+#[test]
+fn findings_beyond_what_is_kept_are_counted() {
+    let hooks: String = (0..700).map(|n| format!("    - location: s{n}\n")).collect();
+    let validation = Tree::new(&format!("hooks:\n  AfterInstall:\n{hooks}")).validated();
+    assert_eq!((validation.count(Severity::Error), validation.findings().len(), validation.omitted()), (700, 500, 200));
+}
