@@ -1,3 +1,4 @@
+mod audit;
 mod behaviour;
 mod faults;
 mod filesystems;
