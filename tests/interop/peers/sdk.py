@@ -1,11 +1,14 @@
 """AWS's own Python SDK: botocore, or the copy of it that the AWS command line carries."""
 
 try:
-    import botocore
-    from botocore import auth, awsrequest, config, credentials, exceptions, session
+    # A command line that carries its own copy makes it importable as `botocore`. By its other name,
+    # `awscli.botocore`, it would be loaded a second time, with exceptions that nobody raises.
+    import awscli  # noqa: F401
 except ImportError:
-    from awscli import botocore
-    from awscli.botocore import auth, awsrequest, config, credentials, exceptions, session
+    pass
+
+import botocore
+from botocore import auth, awsrequest, config, credentials, exceptions, session
 
 __all__ = ["VERSION", "auth", "awsrequest", "client", "credentials", "exceptions"]
 
