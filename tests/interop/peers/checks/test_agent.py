@@ -8,8 +8,8 @@ import os
 import time
 import zlib
 
-from .. import bundles, envelope, service, trust
-from ..s3 import S3
+from .. import bundles, envelope, listener, service, trust
+from ..s3 import S3, failure
 from .against_agent import BUCKET, AgainstAgent, base64_digest
 
 NINE = [
@@ -384,7 +384,12 @@ class Acknowledgements(AgainstAgent):
                 self.assertEqual(command.acknowledgements, [False])
 
     def test_answers_to_a_no_op(self):
-        for answer, message in ((None, ""), ("InProgress", ""), ("Succeeded", None), ("Failed", "CompletedNoopCommand")):
+        for answer, message in (
+            (None, ""),
+            ("InProgress", ""),
+            ("Succeeded", None),
+            ("Failed", "CompletedNoopCommand"),
+        ):
             with self.subTest(answer):
                 deployment = self.prepared({})
                 command = deployment.send("BeforeInstall", answer=answer)
@@ -489,6 +494,50 @@ class Weather(AgainstAgent):
         self.prepared("true")
         self.assertEqual(lost.completions, [], "a third try after two refusals")
 
+    def test_answers_that_make_no_sense(self):
+        deep = b'{"HostCommand":' * 5000 + b"1" + b"}" * 5000
+        command = {
+            "HostCommandIdentifier": "sense",
+            "HostIdentifier": self.host.arn,
+            "DeploymentExecutionId": "a/b/c/d",
+            "CommandName": "Install",
+        }
+        answers = [b"", b"[]", b"5", b"null", b"\xff\xfe", b'{"HostCommand": 5}', b'{"HostCommand": {}}', deep]
+        answers += [service.json.dumps({"HostCommand": command | {name: None}}).encode() for name in command]
+        answers += [service.json.dumps({"HostCommand": command | {name: 7}}).encode() for name in command]
+        answers += [service.json.dumps({"HostCommand": command | {"CommandName": "x" * 500_000}}).encode()]
+        self.service.fail_next("PollHostCommand", *(listener.Response(200, {}, answer) for answer in answers))
+        # Each of them may be followed by a pause, of up to 90 s in the end; what counts is that it goes on.
+        self.service.wait("a few of them", lambda: len(self.service.faults["PollHostCommand"]) < len(answers) - 5, 120)
+        self.service.faults["PollHostCommand"].clear()
+        # Reports for commands that the service never had are all that may have come of it.
+        self.service.deviations = [
+            d for d in self.service.deviations if "has no command" not in d and "a/b/c/d" not in d
+        ]
+        for operation, answer in (
+            ("GetDeploymentSpecification", b"{}"),
+            ("GetDeploymentSpecification", b'{"DeploymentSystem":"CodeDeploy","DeploymentSpecification":null}'),
+            ("GetDeploymentSpecification", b"not JSON"),
+            ("PutHostCommandAcknowledgement", b'{"CommandStatus":"Perhaps"}'),
+            ("PutHostCommandAcknowledgement", b"not JSON"),
+        ):
+            with self.subTest(operation=operation, answer=answer):
+                deployment = self.prepared("true")
+                self.service.fail_next(operation, listener.Response(200, {}, answer))
+                sent = deployment.send("BeforeInstall")
+                deployment.await_end(sent, 90)
+                self.assertIn(sent.completion.status, ("Succeeded", "Failed"))
+
+    def test_answers_without_end(self):
+        endless = listener.Response(200, {"Content-Type": service.CONTENT_TYPE}, b" " * (100 << 20))
+        for operation in ("PollHostCommand", "GetDeploymentSpecification", "PutHostCommandComplete"):
+            with self.subTest(operation):
+                deployment = self.prepared("true")
+                self.service.fail_next(operation, endless)
+                command = deployment.send("BeforeInstall")
+                deployment.await_end(command, 90)
+        self.assertLess(self.tested.peak_memory(), 64 << 20)
+
     def test_a_service_that_goes_away_and_an_agent_that_is_killed(self):
         gate = self.place / f"gate-{self.group}"
         deployment = self.prepared(f"{self.note('ran')}; while [ ! -e {gate} ]; do sleep 0.05; done")
@@ -560,8 +609,6 @@ class Buckets(AgainstAgent):
         self.assert_failed(missing, "DownloadBundle", holds=(BUCKET, "not/there.tgz"))
         nowhere = self.download(service.s3_revision("no-such-bucket", "a.zip", "zip"))
         self.assert_failed(nowhere, "DownloadBundle", holds="no-such-bucket")
-        from ..s3 import failure
-
         self.s3.fail_next(failure(403, "AccessDenied", "Access Denied"))
         denied = self.download(self.put(self.files()))
         self.assert_failed(denied, "DownloadBundle", holds=(BUCKET, "GetObject"))
@@ -616,11 +663,8 @@ class Buckets(AgainstAgent):
                 self.assertEqual(self.large_files() - before, set())
 
     def test_broken_connections_and_busy_buckets(self):
-        from ..listener import Response
-        from ..s3 import failure
-
         def cut(_, answered):
-            return Response(answered.status, answered.headers, answered.body, cut_after=1_000_000)
+            return listener.Response(answered.status, answered.headers, answered.body, cut_after=1_000_000)
 
         self.s3.fail_next(cut)
         self.assert_succeeded(self.download(self.put(self.files())))
@@ -786,7 +830,7 @@ class EnvironmentIdentity(AgainstAgent):
         }
 
     def test_deployment(self):
-        lines = f'{self.note("key-$AWS_ACCESS_KEY_ID-$AWS_SECRET_ACCESS_KEY")}'
+        lines = f"{self.note('key-$AWS_ACCESS_KEY_ID-$AWS_SECRET_ACCESS_KEY')}"
         self.assert_succeeded(self.deploy(self.revision({"AfterInstall": lines})))
         self.assertEqual(self.noted(), ["key--"], "the agent's credentials must not reach a script")
 

@@ -174,7 +174,9 @@ class Deployments(AgainstControl):
             self.assertEqual(summary["status"], "Succeeded")
             self.assertEqual(len(summary["lifecycleEvents"]), 7)
         one = self.deploy.get_deployment_target(deploymentId=deployment, targetId=names_of[1])["deploymentTarget"]
-        self.assertEqual((one["deploymentTargetType"], one["instanceTarget"]["status"]), ("InstanceTarget", "Succeeded"))
+        self.assertEqual(
+            (one["deploymentTargetType"], one["instanceTarget"]["status"]), ("InstanceTarget", "Succeeded")
+        )
         listed = self.deploy.list_deployments(
             applicationName="site", deploymentGroupName=self.group, includeOnlyStatuses=["Succeeded"]
         )["deployments"]
@@ -188,7 +190,10 @@ class Deployments(AgainstControl):
             for name, noop, answer in agent.handled:
                 with self.subTest(name):
                     self.assertEqual(answer, "Succeeded" if noop else "InProgress")
-            self.assertEqual(agent.run_scripts, [("BeforeInstall", "BeforeInstall.sh"), ("ValidateService", "ValidateService.sh")] * 3)
+            self.assertEqual(
+                agent.run_scripts,
+                [("BeforeInstall", "BeforeInstall.sh"), ("ValidateService", "ValidateService.sh")] * 3,
+            )
 
     def test_failing_script(self):
         agent, *_ = self.fleet(1, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]})
@@ -216,12 +221,15 @@ class Deployments(AgainstControl):
         self.assertIn("the page is empty", said["logTail"])
         self.assertIn("exit code 12", said["message"])
 
-        rollback = self.until("the rollback", lambda: self.info(bad).get("rollbackInfo", {}).get("rollbackDeploymentId"))
+        rollback = self.until(
+            "the rollback", lambda: self.info(bad).get("rollbackInfo", {}).get("rollbackDeploymentId")
+        )
         info = self.work([agent], rollback)
         self.assertEqual((info["status"], info["creator"]), ("Succeeded", "codeDeployRollback"))
         self.assertEqual(info["rollbackInfo"]["rollbackTriggeringDeploymentId"], bad)
         self.assertEqual(
-            info["rollbackInfo"]["rollbackMessage"], f"Deployment {rollback} is triggered to roll back deployment {bad}."
+            info["rollbackInfo"]["rollbackMessage"],
+            f"Deployment {rollback} is triggered to roll back deployment {bad}.",
         )
         self.assertEqual(info["revision"], self.info(good)["revision"])
         self.assertEqual(agent.run_scripts[-1], ("ValidateService", "ValidateService.sh"))
@@ -403,7 +411,9 @@ class Habits(AgainstControl):
         # The certificate of the signer is inside, RSA of 2048 bits or better; the digest is SHA-256.
         pem = sealed["Payload"].encode()
         certificate = trust.openssl("pkcs7", "-inform", "PEM", "-print_certs", stdin=pem)
-        self.assertRegex(trust.openssl("x509", "-noout", "-text", stdin=certificate).decode(), r"Public-Key: \((2048|3072|4096) bit")
+        self.assertRegex(
+            trust.openssl("x509", "-noout", "-text", stdin=certificate).decode(), r"Public-Key: \((2048|3072|4096) bit"
+        )
         printed = trust.openssl("pkcs7", "-inform", "PEM", "-print", "-noout", stdin=pem).decode()
         self.assertIn("sha256 (2.16.840.1.101.3.4.2.1)", printed)
         other = trust.Authority(self.home / "other")
@@ -450,7 +460,10 @@ class Habits(AgainstControl):
         for payload in ("not JSON", "null", "[]", '{"error_code": "four"}', "{}"):
             with self.subTest(payload):
                 deployment = self.create(self.push({}))
-                body = {"HostCommandIdentifier": self.offered(agent)["HostCommandIdentifier"], "CommandStatus": "Failed"}
+                body = {
+                    "HostCommandIdentifier": self.offered(agent)["HostCommandIdentifier"],
+                    "CommandStatus": "Failed",
+                }
                 agent.call("PutHostCommandComplete", body | {"Diagnostics": {"Format": "JSON", "Payload": payload}})
                 self.until("the end", lambda d=deployment: self.ended(d))
                 self.assertEqual(self.events(deployment, agent)["ApplicationStop"], "Failed")
@@ -587,7 +600,9 @@ class Habits(AgainstControl):
         deployment = self.create(location)
         self.assertEqual(self.work([agent], deployment)["status"], "Failed")
         event = next(e for e in self.target(deployment, agent)["lifecycleEvents"] if e["status"] == "Failed")
-        self.assertEqual((event["lifecycleEventName"], event["diagnostics"]["errorCode"]), ("BeforeInstall", "ScriptMissing"))
+        self.assertEqual(
+            (event["lifecycleEventName"], event["diagnostics"]["errorCode"]), ("BeforeInstall", "ScriptMissing")
+        )
 
     def test_progress_is_taken(self):
         agent, *_ = self.fleet(1)

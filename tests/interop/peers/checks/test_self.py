@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 
-from .. import bundles, envelope, scenario, service, sigv4, trust
+from .. import bundles, envelope, scenario, sdk, service, sigv4, trust
 from ..agent import Agent, Refused
+from ..listener import Listener, Request, Response
 from ..s3 import S3
 
 
@@ -49,7 +50,7 @@ class PeersTogether(scenario.Scenario):
         root = self.place / self.id().rpartition(".")[2]
         self.site = root / "site"
         self.agent = Agent(self.service.url, self.host, self.authority.certificate, root / "root")
-        self.agent.s3 = scenario_s3(self.bucket_server.url, self.host.key, self.authority.certificate)
+        self.agent.s3 = sdk.client("s3", self.bucket_server.url, self.host.key, self.authority.certificate)
 
     def deployment(self, kind="zip", **more):
         self.bucket.put(f"app.{kind}", bundles.pack(kind, revision(str(self.site))))
@@ -187,14 +188,33 @@ class PeersTogether(scenario.Scenario):
         self.assertEqual(self.bucket_server.deviations, [])
 
     def test_signature_covers_every_amz_header(self):
-        from ..listener import Request
+        sent = []
 
-        request = Request("GET", "/", [("Host", "h"), ("Authorization", "AWS4-HMAC-SHA256 Credential=nobody")], b"")
-        with self.assertRaises(sigv4.NotSigned):
-            sigv4.verify(request, {})
+        def answer(request):
+            sent.append(request)
+            return Response(200, {}, b"{}")
 
-
-def scenario_s3(url, key, ca_file):
-    from .. import sdk
-
-    return sdk.client("s3", url, key, ca_file)
+        spy = Listener(answer, self.tls)
+        self.addCleanup(spy.stop)
+        agent = Agent(spy.url, self.host, self.authority.certificate, self.place / "spy")
+        agent.call("PollHostCommand", {"HostIdentifier": self.host.arn})
+        (good,) = sent
+        keys = dict([self.host.key])
+        self.assertEqual(sigv4.verify(good, keys).service, "codedeploy-commands")
+        self.assertEqual(sigv4.verify(good, keys).headers, service.SIGNED_HEADERS)
+        changes = {
+            "another header": Request(good.method, good.target, [*good.headers, ("X-Amz-More", "1")], good.body),
+            "another body": Request(good.method, good.target, good.headers, good.body + b" "),
+            "another path": Request(good.method, "/more", good.headers, good.body),
+            "another method": Request("PUT", good.target, good.headers, good.body),
+            "another target": Request(
+                good.method,
+                good.target,
+                [(n, v.replace("Poll", "Pull") if n.lower() == "x-amz-target" else v) for n, v in good.headers],
+                good.body,
+            ),
+            "none": Request(good.method, good.target, [("Host", "h")], good.body),
+        }
+        for name, changed in changes.items():
+            with self.subTest(name), self.assertRaises(sigv4.NotSigned):
+                sigv4.verify(changed, keys)
