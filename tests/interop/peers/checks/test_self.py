@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 
-from .. import bundles, envelope, scenario, sdk, service, sigv4, trust
+from .. import bundles, deployments, envelope, scenario, sdk, service, sigv4, trust, wire
 from ..agent import Agent, Refused
 from ..listener import Listener, Request, Response
 from ..s3 import S3
@@ -37,8 +37,8 @@ class PeersTogether(scenario.Scenario):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.host = service.Host("arn:aws:iam::123456789012:user/peer", ("AKIAPEER", "secret/of+peer"))
-        cls.stranger = service.Host("arn:aws:iam::123456789012:user/other", ("AKIAOTHER", "secret"))
+        cls.host = wire.Host("arn:aws:iam::123456789012:user/peer", ("AKIAPEER", "secret/of+peer"))
+        cls.stranger = wire.Host("arn:aws:iam::123456789012:user/other", ("AKIAOTHER", "secret"))
         cls.signer = trust.self_signed(cls.place / "signer", "Self Signed")
 
     def setUp(self):
@@ -54,10 +54,10 @@ class PeersTogether(scenario.Scenario):
 
     def deployment(self, kind="zip", **more):
         self.bucket.put(f"app.{kind}", bundles.pack(kind, revision(str(self.site))))
-        spec = service.specification(service.s3_revision("peers-bucket", f"app.{kind}", kind), **more)
-        return service.Deployment(self.service, self.host, spec, lambda s: envelope.seal(s, self.signer))
+        spec = deployments.specification(deployments.s3_revision("peers-bucket", f"app.{kind}", kind), **more)
+        return deployments.Deployment(self.service, self.host, spec, lambda s: envelope.seal(s, self.signer))
 
-    def work(self, deployment, events=service.IN_PLACE):
+    def work(self, deployment, events=deployments.IN_PLACE):
         """Runs a deployment while the agent works on it."""
         end = threading.Event()
 
@@ -78,7 +78,7 @@ class PeersTogether(scenario.Scenario):
         self.assertEqual(self.agent.greet(), 404)
         for kind in ("zip", "tar", "tgz"):
             with self.subTest(kind):
-                deployment = self.work(self.deployment(kind), service.IN_PLACE[:-1])
+                deployment = self.work(self.deployment(kind), deployments.IN_PLACE[:-1])
                 self.assertEqual(deployment.status, "Succeeded")
                 self.assertEqual((self.site / "index.html").read_text(), "first\n")
                 self.assertFalse(deployment.commands["AfterInstall"].was_noop)
@@ -131,7 +131,7 @@ class PeersTogether(scenario.Scenario):
         with self.assertRaisesRegex(Refused, "InvalidSignatureException"):
             self.agent.call("PollHostCommand", poll, unsigned=True)
         with self.assertRaisesRegex(Refused, "signed for codedeploy-commands-secure"):
-            self.agent.call("PollHostCommand", poll, protocol=service.SECURE)
+            self.agent.call("PollHostCommand", poll, protocol=wire.SECURE)
         with self.assertRaisesRegex(Refused, "asks for"):
             self.agent.call("PollHostCommand", {"HostIdentifier": self.stranger.arn})
         with self.assertRaisesRegex(Refused, "holds"):
@@ -154,10 +154,10 @@ class PeersTogether(scenario.Scenario):
 
     def test_faults_of_the_service(self):
         poll = {"HostIdentifier": self.host.arn}
-        self.service.fail_next("PollHostCommand", service.BROKEN, service.BROKEN)
+        self.service.fail_next("PollHostCommand", wire.BROKEN, wire.BROKEN)
         self.assertEqual(self.agent.call("PollHostCommand", poll), {})
         self.assertEqual(self.agent.call("PollHostCommand", poll), {"HostCommand": None})
-        for fault, kind in ((service.THROTTLED, "ThrottlingException"), (service.NAMESPACED, "ClientException")):
+        for fault, kind in ((wire.THROTTLED, "ThrottlingException"), (wire.NAMESPACED, "ClientException")):
             self.service.fail_next("PollHostCommand", fault)
             with self.assertRaises(Refused) as refused:
                 self.agent.call("PollHostCommand", poll)
@@ -201,7 +201,7 @@ class PeersTogether(scenario.Scenario):
         (good,) = sent
         keys = dict([self.host.key])
         self.assertEqual(sigv4.verify(good, keys).service, "codedeploy-commands")
-        self.assertEqual(sigv4.verify(good, keys).headers, service.SIGNED_HEADERS)
+        self.assertEqual(sigv4.verify(good, keys).headers, wire.SIGNED_HEADERS)
         changes = {
             "another header": Request(good.method, good.target, [*good.headers, ("X-Amz-More", "1")], good.body),
             "another body": Request(good.method, good.target, good.headers, good.body + b" "),
