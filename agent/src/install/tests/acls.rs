@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::filesystems::Mounted;
-use super::world::{World, conflicts, is_root, listed, permission};
+use super::world::{World, conflicts, is_root, listed, permission, skipped};
 use crate::appspec::PermissionTarget;
 use crate::disk::fault;
 use crate::plan::{Acl, Change, Conflict};
@@ -26,7 +26,7 @@ fn acl(path: &Path, attribute: &str) -> String {
 fn getfacl(path: &Path) -> Option<[String; 2]> {
     let options = ["--numeric", "--absolute-names", "--omit-header", "--no-effective"];
     let Ok(said) = Command::new("getfacl").args(options).arg(path).output() else {
-        eprintln!("not compared with getfacl: install the package acl for that");
+        skipped("there is no getfacl to compare with: it is in the package acl");
         return None;
     };
     let text = String::from_utf8(said.stdout).unwrap();

@@ -1,0 +1,388 @@
+//! A host on one disk image: the agent's state on one file system, the destination on another. It is put
+//! back to where it was by copying the image, so that every fault meets the same inodes.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use slipway_tests::{binaries, until::until};
+
+use crate::revisions::{self, Destinations, Version};
+use crate::tree::Tree;
+
+/// Bytes of each of the two file systems.
+const VOLUME: u64 = 16 << 20;
+/// Bytes of an image that are written, or left out as a hole, at once.
+const CHUNK: usize = 64 << 10;
+/// Lines of a program's output that a message shows.
+const LINES: usize = 5;
+const GROUP: &str = "faults";
+/// Longest time for a file system to come free once nobody needs it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What both file systems are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ext4, without the flush that it adds to renames by default.
+    Ext4,
+    /// xfs.
+    Xfs,
+}
+
+impl Kind {
+    /// As `mount` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    fn make(self, image: &Path) -> Command {
+        let mut command = Command::new(format!("mkfs.{}", self.name()));
+        match self {
+            Self::Ext4 => command.args(["-q", "-b", "4096", "-J", "size=4", "-N", "2048"]).args([
+                "-E",
+                "lazy_itable_init=0,lazy_journal_init=0",
+                "-O",
+                "^resize_inode",
+            ]),
+            // Real ones have at least 300 MB; what is on the disk is the same.
+            Self::Xfs => command.args(["-q", "-f", "--unsupported"]),
+        };
+        command.arg(image);
+        command
+    }
+
+    /// `noauto_da_alloc` shows what ext4 otherwise hides; images of one volume are mounted at the same
+    /// time by other jobs.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Ext4 => "noauto_da_alloc",
+            Self::Xfs => "nouuid",
+        }
+    }
+}
+
+/// What is on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The old revision, whole, and nothing else.
+    Old,
+    /// The new one.
+    New,
+}
+
+impl State {
+    /// For the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+}
+
+/// The host.
+pub struct Host {
+    place: PathBuf,
+    kind: Kind,
+    mounted: Vec<PathBuf>,
+    program: Option<Child>,
+    /// The disk with the old revision.
+    base: Vec<u8>,
+    old: Tree,
+    new: Tree,
+    old_deployment: String,
+}
+
+impl Host {
+    /// Makes the host in an empty directory and installs the old revision. Mounting takes root.
+    pub fn new(place: &Path, kind: Kind) -> Result<Self> {
+        let empty = Tree::read(&[])?;
+        let mut host = Self {
+            place: place.to_owned(),
+            kind,
+            mounted: Vec::new(),
+            program: None,
+            base: Vec::new(),
+            old: empty.clone(),
+            new: empty,
+            old_deployment: String::new(),
+        };
+        for directory in ["state", "target"] {
+            fs::create_dir(place.join(directory))?;
+        }
+        fs::write(place.join("agent.yml"), format!("root_dir: {}\n", host.root().display()))?;
+        let destinations = Destinations { app: host.app(), beside: place.join("state/beside") };
+        for version in [Version::Old, Version::New] {
+            revisions::write(version, &host.revision(version), &destinations)?;
+        }
+        host.format()?;
+        host.mount(&host.image())?;
+        fs::create_dir(host.root())?;
+        revisions::make_foreign(&host.app())?;
+        done(&host.deploy(Version::Old)?.output()?)?;
+        revisions::adorn(&host.app())?;
+        (host.old, host.old_deployment) = (host.tree()?, host.deployed()?);
+        host.unmount()?;
+        host.base = fs::read(host.image())?;
+        host.reset()?;
+        done(&host.deploy(Version::New)?.output()?)?;
+        host.new = host.tree()?;
+        ensure!(host.old.len() > 30 && host.new.len() > 30 && host.old != host.new, "the revisions differ");
+        Ok(host)
+    }
+
+    /// Puts the host back to the old revision, whatever happened to it. Its program runs.
+    pub fn reset(&mut self) -> Result<()> {
+        self.unmount()?;
+        self.write_image(&self.base)?;
+        self.mount(&self.image())?;
+        self.start_program()
+    }
+
+    /// The disk with the old revision, as bytes.
+    pub fn base_image(&self) -> &[u8] {
+        &self.base
+    }
+
+    /// Makes the disk have this content, and mounts it.
+    pub fn put_image(&mut self, content: &[u8]) -> Result<()> {
+        self.unmount()?;
+        self.write_image(content)?;
+        self.mount(&self.image())
+    }
+
+    /// Makes the disk have this content, and does not mount it.
+    pub fn write_image(&self, content: &[u8]) -> Result<()> {
+        let file = File::options().write(true).create(true).truncate(true).open(self.image())?;
+        file.set_len(content.len() as u64)?;
+        for (number, chunk) in content.chunks(CHUNK).enumerate() {
+            if chunk.iter().any(|byte| *byte != 0) {
+                file.write_all_at(chunk, (number * CHUNK) as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mounts both file systems from a disk, the host's own image or what stands for it.
+    pub fn mount(&mut self, disk: &Path) -> Result<()> {
+        for (number, point) in [self.place.join("state"), self.place.join("target")].into_iter().enumerate() {
+            let offset = number as u64 * VOLUME;
+            let options = format!("loop,offset={offset},sizelimit={VOLUME},{}", self.kind.options());
+            let mut command = Command::new("mount");
+            run(command.args(["-t", self.kind.name(), "-o", &options]).arg(disk).arg(&point))?;
+            self.mounted.push(point);
+        }
+        Ok(())
+    }
+
+    /// Ends the program and unmounts. A file system is busy for a moment after a process was killed.
+    pub fn unmount(&mut self) -> Result<()> {
+        self.end_program()?;
+        while let Some(point) = self.mounted.last() {
+            let mut last = String::new();
+            until("the file system to come free", PATIENCE, || {
+                let output = Command::new("umount").arg(point).output()?;
+                last = String::from_utf8_lossy(&output.stderr).into_owned();
+                Ok(output.status.success().then_some(()))
+            })
+            .with_context(|| last.clone())?;
+            self.mounted.pop();
+        }
+        Ok(())
+    }
+
+    /// The command that deploys a revision.
+    pub fn deploy(&self, version: Version) -> Result<Command> {
+        let mut command = binaries::agent()?;
+        command.args(["deploy-local", "--group", GROUP, "--bundle-location"]).arg(self.revision(version));
+        command.arg("--config").arg(self.place.join("agent.yml"));
+        Ok(command)
+    }
+
+    /// The command that settles what was cut off.
+    pub fn recover(&self) -> Result<Command> {
+        let mut command = binaries::agent()?;
+        command.arg("recover").arg("--config").arg(self.place.join("agent.yml"));
+        Ok(command)
+    }
+
+    /// Which revision is there, whole and with nothing left over; else what is wrong. The manifest and
+    /// the file for AWS's agent have to say the same as the tree.
+    pub fn judge(&mut self) -> Result<Result<State, String>> {
+        let left = self.transactions()?;
+        if !left.is_empty() {
+            return Ok(Err(format!("transactions are left: {left:?}")));
+        }
+        let (tree, deployed) = (self.tree()?, self.deployed()?);
+        let (state, is_consistent) = if tree == self.old {
+            (State::Old, deployed == self.old_deployment)
+        } else if tree == self.new {
+            (State::New, deployed != self.old_deployment)
+        } else {
+            return Ok(Err(format!(
+                "the tree is neither the old one ({}) nor the new one ({})",
+                tree.difference(&self.old),
+                tree.difference(&self.new)
+            )));
+        };
+        if !is_consistent {
+            return Ok(Err(format!("the tree is the {} one, and the manifest says {deployed}", state.name())));
+        }
+        let marker = self.root().join("deployment-instructions").join(format!("{GROUP}_last_successful_install"));
+        let marked = fs::read_to_string(&marker).unwrap_or_default();
+        if !marked.ends_with(&deployed) {
+            return Ok(Err(format!("the manifest says {deployed}, and {} says {marked:?}", marker.display())));
+        }
+        if self.program.as_mut().is_some_and(|program| !matches!(program.try_wait(), Ok(None))) {
+            return Ok(Err("the program that ran from the destination ended".to_owned()));
+        }
+        Ok(Ok(state))
+    }
+
+    /// Files that a killed process had not finished, in the agent's own state and what it writes for others.
+    pub fn unfinished_files(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut ahead = vec![self.root().join(".slipway"), self.root().join("deployment-instructions")];
+        while let Some(directory) = ahead.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    ahead.push(entry.path());
+                } else if entry.file_name().to_string_lossy().ends_with(".tmp") {
+                    found.push(entry.path());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a commit was written: the install has to be finished then.
+    pub fn has_committed(&self) -> Result<bool> {
+        for transaction in self.transactions()? {
+            match fs::read(transaction.join("journal")) {
+                Ok(bytes) => return Ok(bytes.windows(COMMIT.len()).any(|window| window == COMMIT)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.deployed()? != self.old_deployment)
+    }
+
+    /// The directories of installs that are not over.
+    pub fn transactions(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.root().join(".slipway/tx");
+        fs::read_dir(&directory)
+            .with_context(|| format!("list {}", directory.display()))?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    }
+
+    /// Everything where revisions are installed.
+    pub fn tree(&self) -> Result<Tree> {
+        Tree::read(&[&self.place.join("target"), &self.place.join("state/beside")])
+    }
+
+    /// The disk.
+    pub fn image(&self) -> PathBuf {
+        self.place.join("disk.img")
+    }
+
+    /// The directory of all that is this host's.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    fn root(&self) -> PathBuf {
+        self.place.join("state/root")
+    }
+
+    fn app(&self) -> PathBuf {
+        self.place.join("target/app")
+    }
+
+    fn revision(&self, version: Version) -> PathBuf {
+        self.place.join(match version {
+            Version::Old => "old",
+            Version::New => "new",
+        })
+    }
+
+    fn deployed(&self) -> Result<String> {
+        let path = self.root().join(".slipway/manifests").join(format!("{GROUP}.json"));
+        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let manifest: serde_json::Value = serde_json::from_slice(&text)?;
+        Ok(manifest["deployment"].as_str().context("the manifest names a deployment")?.to_owned())
+    }
+
+    fn format(&self) -> Result<()> {
+        let disk = File::create(self.image())?;
+        disk.set_len(2 * VOLUME)?;
+        for number in 0..2 {
+            let volume = self.place.join("volume.img");
+            File::create(&volume)?.set_len(VOLUME)?;
+            run(&mut self.kind.make(&volume))?;
+            let mut content = Vec::new();
+            File::open(&volume)?.read_to_end(&mut content)?;
+            disk.write_all_at(&content, number * VOLUME)?;
+            fs::remove_file(&volume)?;
+        }
+        Ok(())
+    }
+
+    /// Runs what the revision installed, so that the install replaces a busy executable.
+    fn start_program(&mut self) -> Result<()> {
+        let program = self.app().join("bin/program");
+        let mut command = Command::new(&program);
+        let command = command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null());
+        self.program = Some(command.spawn().with_context(|| format!("start {}", program.display()))?);
+        Ok(())
+    }
+
+    fn end_program(&mut self) -> Result<()> {
+        if let Some(mut program) = self.program.take() {
+            program.kill()?;
+            program.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+const COMMIT: &[u8] = b"{\"what\":\"commit\"}";
+
+/// All that a command printed; an error unless it succeeded.
+pub fn done(output: &Output) -> Result<String> {
+    let said = said(output);
+    ensure!(output.status.success(), "it ended with {}:\n{said}", output.status);
+    Ok(said)
+}
+
+/// What a command printed: errors, or the last lines where there were none.
+pub fn said(output: &Output) -> String {
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let all = if errors.trim().is_empty() { printed.trim() } else { errors.trim() };
+    let lines: Vec<&str> = all.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}:\n{}", output.status, said(&output));
+    }
+    Ok(())
+}
