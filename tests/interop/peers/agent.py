@@ -18,7 +18,7 @@ import time
 import urllib.parse
 
 from . import bundles, envelope, sdk
-from .service import CONTENT_TYPE, LOG_LIMIT, PLAIN
+from .wire import CONTENT_TYPE, LOG_LIMIT, PLAIN
 
 VERSION = "OFFICIAL_1.8.1-21_deb"
 # Seconds that this agent's client waits for an answer.
