@@ -101,14 +101,16 @@ impl Moment<'_> {
 
 /// The sync of the commit: every path has its new state then.
 fn before_commit(calls: &[Call]) -> Result<Call> {
-    let moved = calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
+    let moved =
+        calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
     let sync = calls[moved..].iter().position(|call| call.name == "fsync").context("directories are synced")?;
     Ok(calls[moved + sync].clone())
 }
 
 /// The first backup that is removed.
 fn after_commit(calls: &[Call]) -> Result<Call> {
-    let moved = calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
+    let moved =
+        calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
     let removed = calls[moved..].iter().position(|call| call.name == "unlinkat").context("backups are removed")?;
     Ok(calls[moved + removed].clone())
 }

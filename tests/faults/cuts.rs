@@ -75,8 +75,7 @@ pub fn reorderings(
             }
             let issued = random.usize(2..=epoch.len());
             let chance = CHANCES[random.usize(..CHANCES.len())];
-            let kept: Vec<bool> =
-                epoch[..issued].iter().map(|op| is_durable(op) || random.f64() < chance).collect();
+            let kept: Vec<bool> = epoch[..issued].iter().map(|op| is_durable(op) || random.f64() < chance).collect();
             let is_prefix = kept.windows(2).all(|pair| pair[0] || !pair[1]);
             if is_prefix || !seen.insert(kept.clone()) {
                 continue;
