@@ -68,7 +68,7 @@ pub fn recovery(host: &mut Host) -> Result<Report> {
                 continue;
             }
         };
-        let recovery = record(host, &image, |host| Ok(done(&host.recover()?.output()?).map(drop)?))?;
+        let recovery = record(host, &image, |host| done(&host.recover()?.output()?).map(drop))?;
         let mut visit = |image: &[u8], cut: Cut| {
             match settled(host, image)? {
                 Ok(state) if state == wanted => report.count(format!("still {}", state.name())),
