@@ -3,14 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use slipway_tests::agent::Agent;
 use slipway_tests::place::{Place, scenario};
+use slipway_tests::program::Program;
 use slipway_tests::revision::{BundleKind, Revision, app};
+use slipway_tests::until::until;
 
 use crate::expect::{contains, names, page};
 
@@ -300,6 +306,30 @@ fn mistakes_of_the_appspec_and_of_usage_have_other_ends_than_clashes() -> Result
         ensure!(code == Some(2), "{code:?}: {said}");
         let (code, said) = plan(&host, &place.path().join("nothing"), &[])?;
         ensure!(code == Some(1), "{code:?}: {said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_plan_that_is_interrupted_leaves_nothing() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let version = place.directory("revision")?;
+        app(&place.path().join("app"), "page", &[]).write(&version)?;
+        ensure!(deploy(&host, &version)?.status.success());
+        // Somebody installs, so the plan waits with everything unpacked.
+        let own = host.root().join(".slipway");
+        let lock = fs::File::open(own.join("locks/paths"))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        let location = version.display().to_string();
+        let mut planning = Program::start(place, "plan", &mut host.command(&["plan", "-l", &location, "-g", "g"])?)?;
+        let patience = Duration::from_secs(30);
+        let unpacked = || names(&own).into_iter().find(|name| own.join(name).join("revision/appspec.yml").exists());
+        until("the revision to be unpacked", patience, || Ok(unpacked()))?;
+        kill(Pid::from_raw(planning.id().cast_signed()), Signal::SIGINT)?;
+        let status = until("the plan to end", patience, || planning.ended())?;
+        ensure!(status.signal() == Some(Signal::SIGINT as i32), "it ended with {status}:\n{}", planning.log_text());
+        ensure!(!names(&own).iter().any(|name| name.contains("scratch")), "{:?}", names(&own));
         Ok(())
     })
 }
