@@ -11,7 +11,7 @@ CARGO_DENY_VERSION := 0.20.2
 
 .PHONY: help
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: ## Control service, agent and three deployments, for real; KEEP=1 leaves them running
@@ -24,6 +24,12 @@ test: ## All tests, installing what they need where that can be done (Debian and
 	@tests/prepare test
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace
+
+.PHONY: test-faults
+test-faults: ## Kill, fail and cut the power of installs everywhere (as root); ONLY=kill_recovery for one test
+	@tests/prepare faults
+	$(CARGO) build -p slipway-agent -p slipway-tests --bins
+	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
 .PHONY: bench
 bench: ## Latency and memory against their figures, with a release build; fails beyond them

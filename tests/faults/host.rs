@@ -68,6 +68,15 @@ impl Kind {
     }
 }
 
+/// Where the revisions are installed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To a file system of its own alone: nothing that an install syncs there syncs the agent's state.
+    Apart,
+    /// To the file system of the agent's state too.
+    Both,
+}
+
 /// What is on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -102,7 +111,7 @@ pub struct Host {
 
 impl Host {
     /// Makes the host in an empty directory and installs the old revision. Mounting takes root.
-    pub fn new(place: &Path, kind: Kind) -> Result<Self> {
+    pub fn new(place: &Path, kind: Kind, reach: Reach) -> Result<Self> {
         let empty = Tree::read(&[])?;
         let mut host = Self {
             place: place.to_owned(),
@@ -118,7 +127,11 @@ impl Host {
             fs::create_dir(place.join(directory))?;
         }
         fs::write(place.join("agent.yml"), format!("root_dir: {}\n", host.root().display()))?;
-        let destinations = Destinations { app: host.app(), beside: place.join("state/beside") };
+        let beside = match reach {
+            Reach::Apart => place.join("target/beside"),
+            Reach::Both => place.join("state/beside"),
+        };
+        let destinations = Destinations { app: host.app(), beside };
         for version in [Version::Old, Version::New] {
             revisions::write(version, &host.revision(version), &destinations)?;
         }
@@ -162,8 +175,10 @@ impl Host {
     pub fn write_image(&self, content: &[u8]) -> Result<()> {
         let file = File::options().write(true).create(true).truncate(true).open(self.image())?;
         file.set_len(content.len() as u64)?;
+        let zeros = [0; CHUNK];
         for (number, chunk) in content.chunks(CHUNK).enumerate() {
-            if chunk.iter().any(|byte| *byte != 0) {
+            // By slices, which is fast in a build that is not optimised too.
+            if zeros.get(..chunk.len()) != Some(chunk) {
                 file.write_all_at(chunk, (number * CHUNK) as u64)?;
             }
         }
@@ -235,15 +250,31 @@ impl Host {
         if !is_consistent {
             return Ok(Err(format!("the tree is the {} one, and the manifest says {deployed}", state.name())));
         }
-        let marker = self.root().join("deployment-instructions").join(format!("{GROUP}_last_successful_install"));
-        let marked = fs::read_to_string(&marker).unwrap_or_default();
-        if !marked.ends_with(&deployed) {
-            return Ok(Err(format!("the manifest says {deployed}, and {} says {marked:?}", marker.display())));
+        if let Some(problem) = self.contradiction(&deployed)? {
+            return Ok(Err(problem));
         }
         if self.program.as_mut().is_some_and(|program| !matches!(program.try_wait(), Ok(None))) {
             return Ok(Err("the program that ran from the destination ended".to_owned()));
         }
         Ok(Ok(state))
+    }
+
+    /// What the agent left for others has to say what its manifest says.
+    fn contradiction(&self, deployed: &str) -> Result<Option<String>> {
+        let instructions = self.root().join("deployment-instructions");
+        let read = |ending: &str| fs::read_to_string(instructions.join(format!("{GROUP}{ending}"))).unwrap_or_default();
+        let (marked, cleanup, install) = (read("_last_successful_install"), read("-cleanup"), read("-install.json"));
+        let owned = self.manifest()?["entries"].as_array().map(Vec::len).unwrap_or_default();
+        let install: serde_json::Value = serde_json::from_str(&install).unwrap_or_default();
+        Ok(if !marked.ends_with(deployed) {
+            Some(format!("the manifest says {deployed}, and the last successful install is {marked:?}"))
+        } else if cleanup.lines().count() != owned {
+            Some(format!("the manifest has {owned} entries, and the list for cleaning up {}", cleanup.lines().count()))
+        } else if install["deployment"] != deployed {
+            Some(format!("the manifest says {deployed}, and the list for people {}", install["deployment"]))
+        } else {
+            None
+        })
     }
 
     /// Files that a killed process had not finished, in the agent's own state and what it writes for others.
@@ -286,7 +317,9 @@ impl Host {
 
     /// Everything where revisions are installed.
     pub fn tree(&self) -> Result<Tree> {
-        Tree::read(&[&self.place.join("target"), &self.place.join("state/beside")])
+        let beside = self.place.join("state/beside");
+        let target = self.place.join("target");
+        if beside.exists() { Tree::read(&[&target, &beside]) } else { Tree::read(&[&target]) }
     }
 
     /// The disk.
@@ -315,10 +348,13 @@ impl Host {
     }
 
     fn deployed(&self) -> Result<String> {
+        Ok(self.manifest()?["deployment"].as_str().context("the manifest names a deployment")?.to_owned())
+    }
+
+    fn manifest(&self) -> Result<serde_json::Value> {
         let path = self.root().join(".slipway/manifests").join(format!("{GROUP}.json"));
         let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let manifest: serde_json::Value = serde_json::from_slice(&text)?;
-        Ok(manifest["deployment"].as_str().context("the manifest names a deployment")?.to_owned())
+        Ok(serde_json::from_slice(&text)?)
     }
 
     fn format(&self) -> Result<()> {
@@ -379,7 +415,8 @@ pub fn said(output: &Output) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command to its end; an error with what it printed unless it succeeded.
+pub fn run(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} ended with {}:\n{}", output.status, said(&output));

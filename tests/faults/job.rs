@@ -2,14 +2,13 @@
 //! in it, no mount, no loop device and no process outlives it.
 
 use std::env;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::host::{Host, Kind};
+use crate::host::{self, Host, Kind, Reach};
 use crate::report::Report;
 use crate::{corrupt, errors, kill, power, selftest};
 
@@ -94,8 +93,17 @@ impl Test {
 impl Job {
     /// Runs it in a new process with its own mounts and its own process ids.
     pub fn spawn(self) -> Result<Report> {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        // Whoever ends this program ends the job with it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]).args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
         command.arg(env::current_exe()?).arg("job").arg(self.test.name()).arg(self.kind.name());
         command.arg(self.shard.first.to_string()).arg(self.shard.of.to_string());
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run unshare")?;
@@ -114,16 +122,22 @@ impl Job {
         if !missing.is_empty() {
             return Some(format!("there is no {}; `tests/prepare faults` installs it", missing.join(" and no ")));
         }
+        let devices = ["/dev/loop-control", "/dev/fuse"];
+        if let Some(device) = devices.into_iter().find(|device| !Path::new(device).exists()) {
+            return Some(format!("there is no {device} here"));
+        }
+        let may_mount = Command::new("unshare").args(["--mount", "--pid", "--fork", "--mount-proc", "true"]).output();
+        if !may_mount.is_ok_and(|output| output.status.success()) {
+            return Some("this root may not mount anything, as in many containers".to_owned());
+        }
         None
     }
 
     /// Does the work, in the process made for it.
     pub fn work(self) -> Result<Report> {
-        let memory = Path::new("/dev/shm");
-        let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix("slipway-faults-");
-        let place = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() }?;
-        let mut host = Host::new(&fs::canonicalize(place.path())?, self.kind)?;
+        let place = private_memory()?;
+        let reach = if self.test == Test::HarnessSelftest { Reach::Apart } else { Reach::Both };
+        let mut host = Host::new(&place, self.kind, reach)?;
         match self.test {
             Test::KillEverySyscall => kill::every_call(&mut host, self.shard),
             Test::KillRecovery => kill::recovery(&mut host, self.shard),
@@ -132,9 +146,19 @@ impl Job {
             Test::PowerPrefix => power::prefix(&mut host),
             Test::PowerReorder => power::reorder(&mut host),
             Test::PowerRecovery => power::recovery(&mut host),
-            Test::HarnessSelftest => selftest::each_sync(&mut host, self.shard),
+            Test::HarnessSelftest => selftest::each_sync(&mut host),
         }
     }
+}
+
+/// An empty directory in memory that nobody else sees, and that goes with this process's mounts.
+fn private_memory() -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let mut point = ["/mnt", "/media", "/srv"].into_iter().map(Path::new);
+    let point = point.find(|point| point.is_dir() && !own.starts_with(point));
+    let point = point.context("there is none of /mnt, /media and /srv to mount something on")?;
+    host::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "slipway-faults"]).arg(point))?;
+    Ok(point.to_owned())
 }
 
 fn is_there(program: &str) -> bool {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::blocklog::{Op, Recorder};
-use crate::calls::{Call, Fault, inject};
+use crate::calls::{Call, Fault, inject_into};
 use crate::cuts::{Cut, Go, prefixes, reorderings};
 use crate::host::{Host, State, done, said};
 use crate::kill::spread;
@@ -68,7 +68,7 @@ pub fn recovery(host: &mut Host) -> Result<Report> {
                 continue;
             }
         };
-        let recovery = record(host, &image, |host| Ok(done(&host.recover()?.output()?).map(drop)?))?;
+        let recovery = record(host, &image, |host| done(&host.recover()?.output()?).map(drop))?;
         let mut visit = |image: &[u8], cut: Cut| {
             match settled(host, image)? {
                 Ok(state) if state == wanted => report.count(format!("still {}", state.name())),
@@ -87,13 +87,16 @@ pub fn recovery(host: &mut Host) -> Result<Report> {
     Ok(report)
 }
 
-/// Records a deployment of the new revision over the old one, perhaps with one sync left out.
-pub fn record_install(host: &mut Host, left_out: Option<&Call>) -> Result<Recording> {
+/// Records a deployment of the new revision over the old one, perhaps with syncs left out: all from the
+/// first to the last of these, which have one name.
+pub fn record_install(host: &mut Host, left_out: Option<(&Call, &Call)>) -> Result<Recording> {
     let base = host.base_image().to_vec();
     record(host, &base, |host| {
         let mut command = host.deploy(Version::New)?;
         let output = match left_out {
-            Some(call) => inject(call, Fault::LeftOut, &command)?,
+            Some((first, last)) => {
+                inject_into(&first.name, &format!("{}..{}", first.nth, last.nth), Fault::LeftOut, &command)?
+            }
             None => command.output()?,
         };
         done(&output).map(drop)

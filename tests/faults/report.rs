@@ -44,9 +44,12 @@ impl Report {
 
     /// Something is wrong that is no fault of its own.
     pub fn complain(&mut self, what: impl Into<String>) {
+        let what = what.into();
         self.violations += 1;
         if self.told.len() < TOLD {
-            self.told.push(what.into());
+            // At once too: a job that is cut off has told it.
+            eprintln!("VIOLATION {what}");
+            self.told.push(what);
         }
     }
 

@@ -38,6 +38,7 @@ const OLD: &[&str] = &[
     "owned=o|640|1:1",
     "given-away=g|640|1:2",
     "named=n",
+    "listed=l",
     "vanishing/deep/file=v",
     "vanishing/deep/other=v",
     "vanishing-too/a=1",
@@ -67,6 +68,7 @@ const NEW: &[&str] = &[
     "owned=o|640|1:1",
     "given-away=g|640|2:1",
     "named=n",
+    "listed=l",
     "new=n",
     "new-link->new",
     "new-owned=*5000|600|7:7",
@@ -123,18 +125,24 @@ pub fn write(version: Version, to: &Path, destinations: &Destinations) -> Result
 
 fn appspec(version: Version, destinations: &Destinations) -> String {
     let (app, beside) = (destinations.app.display(), destinations.beside.display());
+    // A directory that exists and is closed to some, opened by list to others.
     let closed = match version {
         Version::Old => "",
-        Version::New => "    mode: 700\n    owner: daemon\n",
+        Version::New => "    mode: 700\n    owner: daemon\n    acls: [\"u:bin:rx\", \"d:u:bin:rx\"]\n",
+    };
+    let listed = match version {
+        Version::Old => "u:daemon:rw",
+        Version::New => "u:bin:r",
     };
     format!(
         "version: 0.0\nos: linux\nfiles:\n  - source: content\n    destination: {app}\n  - source: beside\n    \
          destination: {beside}\npermissions:\n  - object: {app}\n    pattern: named\n    owner: daemon\n    group: daemon\n    \
-         mode: 640\n    type: [file]\n  - object: {app}\n    pattern: closed\n    group: root\n{closed}    type: [directory]\n"
+         mode: 640\n    type: [file]\n  - object: {app}\n    pattern: closed\n    group: root\n{closed}    type: [directory]\n  - object: {app}\n    pattern: listed\n    acls: \
+         [\"{listed}\"]\n    type: [file]\n"
     )
 }
 
-/// What somebody else has where the revisions go: files, second names of installed ones, and ACLs.
+/// What somebody else has where the revisions go.
 pub fn make_foreign(app: &Path) -> Result<()> {
     make(app, &["foreign=f", "vanishing/kept=k", "opened/foreign=f"])
 }

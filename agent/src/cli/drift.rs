@@ -123,8 +123,15 @@ fn words(difference: &Difference) -> String {
         Difference::Content { was, is } if was == is => "content".to_owned(),
         Difference::Content { was, is } => format!("content, {was} → {is} bytes"),
         Difference::Mode { was, is } => format!("mode {was} → {is}"),
+        Difference::Acl { was, is } => format!("acl {} → {}", list(was), list(is)),
+        Difference::DefaultAcl { was, is } => format!("default acl {} → {}", list(was), list(is)),
         Difference::Owner { was, is } => format!("owner {}:{} → {}:{}", was.0, was.1, is.0, is.1),
         Difference::Target { was, is } => format!("link to {} → {}", shown(was), shown(is)),
         Difference::Added { is } => format!("{is} added by somebody"),
     }
+}
+
+/// An access control list, or that there is none.
+fn list(acl: &Option<String>) -> &str {
+    acl.as_deref().unwrap_or("none")
 }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::attributes;
 use super::claims::relocate;
 use super::index::digest;
-use super::root::{Root, shallow_state};
+use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Lock};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
-use crate::plan::{Attrs, Claims, Manifest, Owned, PathState, Sha256, path_text};
+use crate::plan::{Acl, Attrs, Claims, Manifest, Owned, PathState, Sha256, path_text};
 use crate::store::{self, StoreError};
 
 /// A group's files, held against what was installed.
@@ -66,6 +67,20 @@ pub enum Difference {
         was: String,
         /// As it is.
         is: String,
+    },
+    /// It has another access control list.
+    Acl {
+        /// As it was installed, in the words of `getfacl`; none where the permission bits said all.
+        was: Option<String>,
+        /// As it is.
+        is: Option<String>,
+    },
+    /// A directory has another default access control list.
+    DefaultAcl {
+        /// As it was installed.
+        was: Option<String>,
+        /// As it is.
+        is: Option<String>,
     },
     /// It belongs to somebody else: user and group.
     Owner {
@@ -193,7 +208,15 @@ impl Belongings {
     fn differences(&self, owned: &Owned) -> Result<Vec<Difference>, disk::Error> {
         let path = &owned.path;
         let Some(facts) = self.root.facts(path)? else { return Ok(vec![Difference::Missing]) };
-        let found = shallow_state(&facts.stat);
+        let found = match self
+            .root
+            .parent(path)
+            .and_then(|parent| attributes::add_acls(shallow_state(&facts.stat), &parent, name(path)))
+        {
+            // It went since it was looked at.
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(vec![Difference::Missing]),
+            found => found?,
+        };
         let mut differences = Vec::new();
         match (&owned.state, &found) {
             (PathState::Directory { attrs: was }, PathState::Directory { attrs: is }) => {
@@ -268,6 +291,13 @@ fn is_gone(differences: &[Difference]) -> bool {
 fn compare(was: &Attrs, is: &Attrs, differences: &mut Vec<Difference>) {
     if was.mode != is.mode {
         differences.push(Difference::Mode { was: format!("{:04o}", was.mode), is: format!("{:04o}", is.mode) });
+    }
+    let text = |acl: Option<&Acl>| acl.map(Acl::to_string);
+    if was.access_acl() != is.access_acl() {
+        differences.push(Difference::Acl { was: text(was.access_acl()), is: text(is.access_acl()) });
+    }
+    if was.default_acl() != is.default_acl() {
+        differences.push(Difference::DefaultAcl { was: text(was.default_acl()), is: text(is.default_acl()) });
     }
     if (was.uid, was.gid) != (is.uid, is.gid) {
         differences.push(Difference::Owner { was: (was.uid, was.gid), is: (is.uid, is.gid) });

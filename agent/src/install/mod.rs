@@ -15,6 +15,7 @@ mod clean;
 mod display;
 mod follow;
 mod index;
+mod lost;
 mod names;
 mod packages;
 mod publish;

@@ -2,7 +2,7 @@
 //! read. All of it can be done again as often as needed.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -19,7 +19,17 @@ const MANIFEST: &str = "manifest.json";
 /// Writes the new manifest where the commit will find it, so that a disk that fills up later does not
 /// keep it from being published.
 pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &Manifest) -> Result<(), StoreError> {
-    store::write(&layout.transaction(id).join(MANIFEST), manifest)
+    store::write(&ahead(layout, id), manifest)
+}
+
+/// Where the new manifest waits for the commit.
+pub(super) fn ahead(layout: &Layout, id: &TransactionId) -> PathBuf {
+    layout.transaction(id).join(MANIFEST)
+}
+
+/// Whether it waits there still.
+pub(super) fn is_ahead(layout: &Layout, id: &TransactionId) -> Result<bool, disk::Error> {
+    Ok(Dir::open(layout.transaction(id))?.stat_if_exists(MANIFEST)?.is_some())
 }
 
 /// Publishes a commit.
@@ -28,7 +38,7 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
     let manifests = Dir::open_or_create(layout.manifests(), 0o700)?;
     let target = layout.manifest(&begin.group);
     if let (Ok(written), Ok(published)) =
-        (layout.transaction(id).join(MANIFEST).strip_prefix(layout.own()), target.strip_prefix(layout.own()))
+        (ahead(layout, id).strip_prefix(layout.own()), target.strip_prefix(layout.own()))
         && own.stat_if_exists(written)?.is_some()
     {
         own.rename(written, published)?;

@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::names::Names;
 use super::root::{Root, identity};
 use super::transaction::{Phase, Transaction};
-use super::{apply, clean, publish, undo};
+use super::{apply, clean, lost, publish, undo};
 use crate::disk::{self, Dir, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::{Filesystem, Journal, JournalError, Record};
@@ -92,7 +93,9 @@ pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, 
         return Ok(discarded);
     };
     replay.affirm_commit()?;
+    let root = Root::open()?;
     let Some(mut transaction) = Transaction::from_replay(id.clone(), &path, replay)? else {
+        lost::check_begun(layout, &root, &Names(id.clone()))?;
         Transaction::forget(layout, &id)?;
         return Ok(discarded);
     };
@@ -103,7 +106,7 @@ pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, 
     {
         return Ok(Settled { install, ending: Ending::Waiting { mount_point }, drift: Vec::new() });
     }
-    let root = Root::open()?;
+    lost::check(layout, &root, &transaction)?;
     let mut drift = Vec::new();
     let ending = match transaction.phase {
         Phase::Begun => Ending::Discarded,

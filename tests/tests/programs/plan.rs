@@ -1,6 +1,6 @@
 //! `plan`: what it prints is what the deployment then does, and printing it does nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -19,15 +19,23 @@ const SEEDS: u64 = 24;
 
 #[test]
 fn the_plan_is_what_the_deployment_then_does() -> Result<()> {
+    let mut seen = BTreeSet::new();
     for seed in 0..SEEDS {
-        scenario(|place| one_random_pair(place, seed).with_context(|| format!("with the seed {seed}")))?;
+        scenario(|place| {
+            seen.extend(one_random_pair(place, seed).with_context(|| format!("with the seed {seed}"))?);
+            Ok(())
+        })?;
+    }
+    // The trees are random, and between them hold everything that a plan can.
+    for kind in ["clash", "create", "replace", "remove", "remove_directory", "attributes", "touch", "stays"] {
+        ensure!(seen.contains(kind), "{kind} was in none of the plans: {seen:?}");
     }
     Ok(())
 }
 
 /// Deploys a random revision, lets somebody change things on the host, plans another revision, deploys
-/// that, and holds the plan against a walk of the tree before and after.
-fn one_random_pair(place: &Place, seed: u64) -> Result<()> {
+/// that, and holds the plan against a walk of the tree before and after. Answers what was in the plan.
+fn one_random_pair(place: &Place, seed: u64) -> Result<BTreeSet<String>> {
     let mut random = fastrand::Rng::with_seed(seed);
     let host = Agent::alone(place, "web-1")?;
     let target = place.directory("target")?;
@@ -54,13 +62,20 @@ fn one_random_pair(place: &Place, seed: u64) -> Result<()> {
             let path = Path::new(clash["path"].as_str().context("a path")?);
             ensure!(before.contains_key(path), "{clash} is not there");
         }
-        return Ok(());
+        return Ok(BTreeSet::from(["clash".to_owned()]));
     }
     ensure!(planned.status.success() && deployed.status.success(), "{planned:?}\n{deployed:?}");
     let mut expected = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for stays in plan["stays"].as_array().context("stays")? {
+        let path = Path::new(stays["path"].as_str().context("a path")?);
+        ensure!(before.contains_key(path) && after.get(path) == before.get(path), "{stays} changed");
+        seen.insert("stays".to_owned());
+    }
     for changed in plan["changes"].as_array().context("changes")? {
         let path = PathBuf::from(changed["path"].as_str().context("a path")?);
         let touched = changed["change"] == "touch";
+        seen.extend(changed["change"].as_str().map(str::to_owned));
         let sides = (without_digest(&changed["was"]), without_digest(&changed["becomes"]), touched);
         ensure!(expected.insert(path, sides).is_none(), "{} is there twice", changed["path"]);
     }
@@ -72,7 +87,7 @@ fn one_random_pair(place: &Place, seed: u64) -> Result<()> {
     let summary = &plan["summary"];
     let count = |name: &str| summary[name].as_u64().unwrap_or_default();
     ensure!(count("add") + count("change") + count("remove") == expected.len() as u64, "{summary}");
-    Ok(())
+    Ok(seen)
 }
 
 fn deploy(host: &Agent<'_>, version: &Path) -> Result<Output> {

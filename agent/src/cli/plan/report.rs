@@ -12,7 +12,7 @@ use crate::cli::output::shown;
 use crate::disk::{self, Dir, Kind, Stat};
 use crate::engine::Planned;
 use crate::ids::{DeploymentId, GroupId};
-use crate::plan::{Attrs, Change, Conflict, Conflicts, PathState, Plan, Step, path_text};
+use crate::plan::{Acl, Attrs, Change, Conflict, Conflicts, PathState, Plan, Step, path_text};
 
 /// What a deployment would do.
 #[derive(Debug, Serialize)]
@@ -73,6 +73,8 @@ pub(super) enum State {
         mode: String,
         uid: u32,
         gid: u32,
+        #[serde(flatten)]
+        acls: Acls,
         size: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
@@ -81,6 +83,8 @@ pub(super) enum State {
         mode: String,
         uid: u32,
         gid: u32,
+        #[serde(flatten)]
+        acls: Acls,
     },
     Symlink {
         uid: u32,
@@ -89,6 +93,15 @@ pub(super) enum State {
         target: PathBuf,
     },
     Other,
+}
+
+/// Access control lists, as `getfacl --numeric` shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Acls {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) acl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_acl: Option<String>,
 }
 
 impl Report {
@@ -194,13 +207,13 @@ impl Changed {
 }
 
 impl State {
-    /// What is at a place of the host, without a digest.
+    /// What is at a place of the host, without a digest and without access control lists.
     fn found(dir: &Dir, name: &OsStr) -> Result<Self, disk::Error> {
         let Stat { kind, mode, uid, gid, size, .. } = dir.stat(name)?;
         let mode = format!("{mode:04o}");
         Ok(match kind {
-            Kind::File => Self::File { mode, uid, gid, size, sha256: None },
-            Kind::Directory => Self::Directory { mode, uid, gid },
+            Kind::File => Self::File { mode, uid, gid, acls: Acls::default(), size, sha256: None },
+            Kind::Directory => Self::Directory { mode, uid, gid, acls: Acls::default() },
             Kind::Symlink => Self::Symlink { uid, gid, target: dir.read_link(name)? },
             Kind::Other => Self::Other,
         })
@@ -227,13 +240,23 @@ impl From<&PathState> for State {
                 mode: octal(attrs),
                 uid: attrs.uid,
                 gid: attrs.gid,
+                acls: Acls::from(attrs),
                 size: *size,
                 sha256: sha256.map(String::from),
             },
-            PathState::Directory { attrs } => Self::Directory { mode: octal(attrs), uid: attrs.uid, gid: attrs.gid },
+            PathState::Directory { attrs } => {
+                Self::Directory { mode: octal(attrs), uid: attrs.uid, gid: attrs.gid, acls: Acls::from(attrs) }
+            }
             PathState::Symlink { uid, gid, target } => Self::Symlink { uid: *uid, gid: *gid, target: target.clone() },
             PathState::Other => Self::Other,
         }
+    }
+}
+
+impl From<&Attrs> for Acls {
+    fn from(attrs: &Attrs) -> Self {
+        let text = |acl: Option<&Acl>| acl.map(Acl::to_string);
+        Self { acl: text(attrs.access_acl()), default_acl: text(attrs.default_acl()) }
     }
 }
 
@@ -295,6 +318,8 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::DuplicateTarget { path, .. }
         | Conflict::TwoPermissions { path, .. }
         | Conflict::FileObject { path, .. }
+        | Conflict::DefaultAclOnFile { path, .. }
+        | Conflict::NoAcls { path, .. }
         | Conflict::ForeignEntries { path, .. }
         | Conflict::SymlinkInTheWay { path, .. }
         | Conflict::Unchangeable { path, .. }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::{Changed, State, Stays};
+use super::report::{Acls, Changed, State, Stays};
 use crate::cli::output::shown;
 use crate::plan::Change;
 
@@ -101,8 +101,10 @@ fn words(changed: &Changed) -> (char, String) {
 
 fn new(state: &State) -> String {
     match state {
-        State::File { mode, uid, gid, size, .. } => format!("{mode} {uid}:{gid}, {}", bytes(*size)),
-        State::Directory { mode, uid, gid } => format!("{mode} {uid}:{gid}"),
+        State::File { mode, uid, gid, size, acls, .. } => {
+            format!("{mode} {uid}:{gid}{}, {}", with_acls(acls), bytes(*size))
+        }
+        State::Directory { mode, uid, gid, acls } => format!("{mode} {uid}:{gid}{}", with_acls(acls)),
         State::Symlink { target, .. } => format!("link to {}", shown(target)),
         State::Nothing | State::Other => state.kind().to_owned(),
     }
@@ -129,7 +131,12 @@ fn replaced(was: &State, becomes: &State) -> String {
     }
 }
 
-/// What differs in owner and mode.
+/// What is said of access control lists beside a mode.
+fn with_acls(acls: &Acls) -> &'static str {
+    if *acls == Acls::default() { "" } else { " with an access control list" }
+}
+
+/// What differs in owner, mode and access control lists.
 fn attributes(was: &State, becomes: &State) -> Vec<String> {
     let (Some((old_owner, old_mode)), Some((new_owner, new_mode))) = (owned(was), owned(becomes)) else {
         return Vec::new();
@@ -142,13 +149,27 @@ fn attributes(was: &State, becomes: &State) -> Vec<String> {
         let ((old_uid, old_gid), (new_uid, new_gid)) = (old_owner, new_owner);
         words.push(format!("owner {old_uid}:{old_gid} → {new_uid}:{new_gid}"));
     }
+    if let (Some(old), Some(new)) = (acls(was), acls(becomes)) {
+        let lists = [("acl", &old.acl, &new.acl), ("default acl", &old.default_acl, &new.default_acl)];
+        for (name, old, new) in lists.into_iter().filter(|(_, old, new)| old != new) {
+            let [old, new] = [old, new].map(|acl| acl.as_deref().unwrap_or("none"));
+            words.push(format!("{name} {old} → {new}"));
+        }
+    }
     words
+}
+
+fn acls(state: &State) -> Option<&Acls> {
+    match state {
+        State::File { acls, .. } | State::Directory { acls, .. } => Some(acls),
+        State::Symlink { .. } | State::Nothing | State::Other => None,
+    }
 }
 
 /// Owner and mode; links have no mode.
 fn owned(state: &State) -> Option<((u32, u32), &str)> {
     match state {
-        State::File { mode, uid, gid, .. } | State::Directory { mode, uid, gid } => Some(((*uid, *gid), mode)),
+        State::File { mode, uid, gid, .. } | State::Directory { mode, uid, gid, .. } => Some(((*uid, *gid), mode)),
         State::Symlink { uid, gid, .. } => Some(((*uid, *gid), "")),
         State::Nothing | State::Other => None,
     }
@@ -222,8 +243,15 @@ mod tests {
             mode: format!("{mode:04o}"),
             uid,
             gid: 0,
+            acls: Acls::default(),
             size,
             sha256: digest.map(|byte| byte.to_string()),
+        };
+        let listed = |acl: Option<&str>, default: Option<&str>| State::Directory {
+            mode: "0755".to_owned(),
+            uid: 0,
+            gid: 0,
+            acls: Acls { acl: acl.map(str::to_owned), default_acl: default.map(str::to_owned) },
         };
         let link = |target: &str| State::Symlink { uid: 0, gid: 0, target: target.into() };
         for (was, want, expected) in [
@@ -232,8 +260,11 @@ mod tests {
             (file(0o644, 0, 1, Some(1)), file(0o600, 7, 1, Some(1)), "mode 0644 → 0600, owner 0:0 → 7:0"),
             (link("a"), link("b"), "link to a → b"),
             (link("a"), file(0o644, 0, 3, None), "symlink → file, 0644 0:0, 3 bytes"),
+            (link("a"), listed(Some("x"), None), "symlink → directory, 0755 0:0 with an access control list"),
         ] {
             assert_eq!(replaced(&was, &want), expected);
         }
+        let words = attributes(&listed(Some("x"), None), &listed(None, Some("y")));
+        assert_eq!(words, ["acl x → none", "default acl none → y"]);
     }
 }
