@@ -80,6 +80,22 @@ impl Test {
         }
     }
 
+    /// The file systems that it runs on. What a call answers and what a journal holds is the same on all.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::SyscallError | Self::JournalCorrupt => &[Kind::Ext4],
+            _ => &[Kind::Ext4, Kind::Xfs],
+        }
+    }
+
+    /// Processes that share its work on one file system.
+    pub fn shards(self) -> usize {
+        match self {
+            Self::SyscallError | Self::KillRecovery => 2,
+            _ => 1,
+        }
+    }
+
     /// Programs without which there is nothing to run.
     fn needs(self) -> &'static [&'static str] {
         match self {
