@@ -272,6 +272,11 @@ fn every_clash_is_told_at_once_with_its_owner_and_the_remedies() -> Result<()> {
         let (code, said) = plan(&host, &version, &[])?;
         ensure!(code == Some(3), "{code:?}: {said}");
         contains(&said, &["app/ours", "app/theirs", "neighbour", "remove it", "OVERWRITE", "RETAIN", "2 clashes"])?;
+        let json = host.output(&["plan", "--json", "-l", &version.display().to_string()])?;
+        let json: Value = serde_json::from_slice(&json.stdout)?;
+        let clashes = &json["clashes"];
+        ensure!(clashes[0]["path"] == json!(destination.join("ours")) && clashes[0]["owner"].is_null(), "{json}");
+        ensure!(clashes[1]["owner"]["group"] == "neighbour" && json["changes"] == json!([]), "{json}");
         let (code, said) = plan(&host, &version, &["-b", "OVERWRITE"])?;
         ensure!(code == Some(0), "{code:?}: {said}");
         contains(&said, &["+ new", "~ ours", "~ theirs"])?;

@@ -12,6 +12,8 @@ use crate::cli::output::shown;
 use crate::disk::{self, Dir, Kind, Stat};
 use crate::engine::Planned;
 use crate::ids::{DeploymentId, GroupId};
+use crate::plan::conflict::PathOwner;
+use crate::plan::manifest::Installer;
 use crate::plan::{Acl, Attrs, Change, Conflict, Conflicts, PathState, Plan, Step, path_text};
 
 /// What a deployment would do.
@@ -290,12 +292,27 @@ pub(super) struct Clashing {
 struct Clash {
     #[serde(with = "path_text::option", skip_serializing_if = "Option::is_none")]
     path: Option<PathBuf>,
+    /// To whom something that exists already belongs, if anybody is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<Owner>,
     message: String,
+}
+
+/// To whom a path belongs.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Owner {
+    Group { group: GroupId, deployment: DeploymentId },
+    Packages { packages: Vec<String> },
 }
 
 impl Clashing {
     pub(super) fn new(group: &GroupId, conflicts: &Conflicts) -> Self {
-        let clash = |conflict: &Conflict| Clash { path: path_of(conflict), message: conflict.to_string() };
+        let clash = |conflict: &Conflict| Clash {
+            path: path_of(conflict),
+            owner: owner_of(conflict),
+            message: conflict.to_string(),
+        };
         Self { group: group.clone(), changes: [], clashes: conflicts.0.iter().map(clash).collect() }
     }
 
@@ -324,6 +341,22 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::SymlinkInTheWay { path, .. }
         | Conflict::Unchangeable { path, .. }
         | Conflict::OwnState { path, .. } => Some(path.clone()),
-        _ => None,
+        Conflict::MissingSource { .. }
+        | Conflict::UnsupportedSource { .. }
+        | Conflict::SameAccount { .. }
+        | Conflict::NoSelinux { .. }
+        | Conflict::Unsupported { .. }
+        | Conflict::UnknownAccount { .. } => None,
+    }
+}
+
+fn owner_of(conflict: &Conflict) -> Option<Owner> {
+    let Conflict::Exists { owner, .. } = conflict else { return None };
+    match owner {
+        PathOwner::Group(Installer { group, deployment }) => {
+            Some(Owner::Group { group: group.clone(), deployment: deployment.clone() })
+        }
+        PathOwner::Packages(packages) => Some(Owner::Packages { packages: packages.clone() }),
+        PathOwner::Unknown => None,
     }
 }
