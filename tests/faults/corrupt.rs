@@ -15,14 +15,21 @@ use crate::revisions::Version;
 /// Every how many bytes the journal is cut, besides around the ends of records.
 const CUT_EVERY: usize = 97;
 /// Every how many bits one is flipped.
-const FLIP_EVERY: usize = 61;
+const FLIP_EVERY: usize = 211;
 
-/// Damages the journals of an install that was cut off before its commit and of one that was cut off
+const UNDAMAGED: &str = "undamaged";
+
+/// Damages the journals of installs that were cut off before anything was moved, before the commit, and
 /// after it.
 pub fn journal(host: &mut Host) -> Result<Report> {
     let calls = calls_of_deployment(host)?;
     let mut report = Report::default();
-    for (call, whole) in [(before_commit(&calls)?, State::Old), (after_commit(&calls)?, State::New)] {
+    let moments = [
+        (before_moves(&calls)?, State::Old),
+        (before_commit(&calls)?, State::Old),
+        (after_commit(&calls)?, State::New),
+    ];
+    for (call, whole) in moments {
         host.reset()?;
         let output = inject(&call, Fault::Killed, &host.deploy(Version::New)?)?;
         ensure!(was_killed(output.status), "{call}: it was not killed: {}", said(&output));
@@ -34,6 +41,10 @@ pub fn journal(host: &mut Host) -> Result<Report> {
         let mut moment = Moment { host, image, path: &path, whole, is_fresh: true };
         for (what, damaged) in damages(&journal) {
             match moment.damaged(&damaged)? {
+                // Else everything might be refused for another reason.
+                Ok(end) if what == UNDAMAGED && end != format!("a prefix: {}", whole.name()) => {
+                    report.violation(format!("the journal, which is not damaged, was not taken: {end}"));
+                }
                 Ok(end) => report.count(end),
                 Err(problem) => report.violation(format!("{whole:?}, {what}: {problem}")),
             }
@@ -49,7 +60,8 @@ fn damages(journal: &[u8]) -> Vec<(String, Vec<u8>)> {
         journal[near].contains(&b'\n')
     };
     let cuts = (0..journal.len()).filter(|at| at % CUT_EVERY == 0 || is_near_an_end(*at));
-    let mut damages: Vec<_> = cuts.map(|at| (format!("cut after {at} bytes"), journal[..at].to_vec())).collect();
+    let mut damages = vec![(UNDAMAGED.to_owned(), journal.to_vec())];
+    damages.extend(cuts.map(|at| (format!("cut after {at} bytes"), journal[..at].to_vec())));
     for bit in (0..journal.len() * 8).step_by(FLIP_EVERY) {
         let mut flipped = journal.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -98,6 +110,13 @@ impl Moment<'_> {
             Err(problem) => Err(format!("a prefix, and {problem}: {message}")),
         })
     }
+}
+
+/// The sync of the last records before the first target is moved.
+fn before_moves(calls: &[Call]) -> Result<Call> {
+    let moved = calls.iter().position(|call| call.line.contains("RENAME_")).context("something is moved")?;
+    let sync = calls[..moved].iter().rposition(|call| call.name == "fdatasync").context("the journal is synced")?;
+    Ok(calls[sync].clone())
 }
 
 /// The sync of the commit: every path has its new state then.

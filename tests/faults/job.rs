@@ -80,6 +80,22 @@ impl Test {
         }
     }
 
+    /// The file systems that it runs on. What a call answers and what a journal holds is the same on all.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::SyscallError | Self::JournalCorrupt => &[Kind::Ext4],
+            _ => &[Kind::Ext4, Kind::Xfs],
+        }
+    }
+
+    /// Processes that share its work on one file system.
+    pub fn shards(self) -> usize {
+        match self {
+            Self::SyscallError | Self::KillRecovery => 2,
+            _ => 1,
+        }
+    }
+
     /// Programs without which there is nothing to run.
     fn needs(self) -> &'static [&'static str] {
         match self {
@@ -154,8 +170,8 @@ impl Job {
 /// An empty directory in memory that nobody else sees, and that goes with this process's mounts.
 fn private_memory() -> Result<PathBuf> {
     let own = env::current_exe()?;
-    let point = ["/mnt", "/media", "/srv"].into_iter().map(Path::new);
-    let point = point.filter(|point| point.is_dir() && !own.starts_with(point)).next();
+    let mut point = ["/mnt", "/media", "/srv"].into_iter().map(Path::new);
+    let point = point.find(|point| point.is_dir() && !own.starts_with(point));
     let point = point.context("there is none of /mnt, /media and /srv to mount something on")?;
     host::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "slipway-faults"]).arg(point))?;
     Ok(point.to_owned())

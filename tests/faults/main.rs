@@ -66,15 +66,15 @@ fn main() -> Result<ExitCode> {
     Ok(if print(&rows, begun.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Everything, the longest first. Parts of one test run at the same time.
+/// Everything, the longest first.
 fn jobs() -> Vec<Job> {
     let mut jobs = Vec::new();
     for &test in Test::value_variants() {
-        for kind in [Kind::Ext4, Kind::Xfs] {
-            jobs.push(Job { test, kind, shard: Shard { first: 0, of: 1 } });
+        for &kind in test.kinds() {
+            jobs.extend((0..test.shards()).map(|first| Job { test, kind, shard: Shard { first, of: test.shards() } }));
         }
     }
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.test));
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.test.wanted()));
     jobs
 }
 

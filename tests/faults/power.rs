@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::revisions::Version;
 
 /// States of each test.
-const STATES: usize = 500;
+const STATES: usize = 400;
 /// Moments of the install after which the recovery is recorded, and moments that are looked at for them.
 const RECOVERIES: usize = 10;
 const LOOKED_AT: usize = 60;
