@@ -297,6 +297,34 @@ fn a_damaged_journal_stops_everything_and_nothing_is_touched() {
     assert_eq!(std::fs::read(&journal).unwrap(), bytes);
 }
 
+/// The frames cannot show that the end is gone; what it led to does.
+#[test]
+fn a_journal_that_lost_its_end_is_refused_and_nothing_is_touched() {
+    let mut refused = 0;
+    for at in (0..reference().mutations).step_by(3) {
+        let mut world = old_host();
+        install_new_and_die(&mut world, at);
+        if is_committed(&world) || world.read("app/changed") != "two" {
+            continue;
+        }
+        let transaction = std::fs::read_dir(world.layout.transactions()).unwrap().next().unwrap().unwrap().path();
+        let journal = transaction.join("journal");
+        let bytes = std::fs::read(&journal).unwrap();
+        let before = world.tree();
+        let prepared = bytes.windows(10).rposition(|window| window == b"\"prepared\"").unwrap();
+        for end in [0, 40, bytes.len() / 2, prepared] {
+            std::fs::write(&journal, &bytes[..end]).unwrap();
+            let error = world.settle().unwrap_err().to_string();
+            assert!(error.contains("lost its end") && error.contains(journal.to_str().unwrap()), "{error}");
+            assert_eq!(world.tree(), before);
+            refused += 1;
+        }
+        std::fs::write(&journal, &bytes).unwrap();
+        assert_eq!(world.settle().unwrap()[0].ending, Ending::RolledBack);
+    }
+    assert!(refused > 8, "{refused}");
+}
+
 /// Nothing is moved before what is moved, and the journal that tells of it, are on the disk; nothing is
 /// committed before the moves are; nothing is deleted before the commit is.
 #[test]
