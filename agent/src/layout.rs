@@ -97,6 +97,11 @@ impl Layout {
         self.manifests().join(format!("{group}.json"))
     }
 
+    /// When a group's files were last held against what was installed.
+    pub fn drift_check(&self, group: &GroupId) -> PathBuf {
+        self.own().join("drift").join(format!("{group}.json"))
+    }
+
     /// A group's markers: last successful, last good, most recent.
     pub fn markers(&self, group: &GroupId) -> PathBuf {
         self.own().join("groups").join(format!("{group}.json"))

@@ -347,7 +347,7 @@ hooks:
             ("type: [file, directory]", "type: []"),
             ("type: httpd_sys_content_t, ", ""),
             ("name: system_u", "role: system_r"),
-            ("ApplicationStop", "ApplicatonStop"),
+            ("BeforeInstall", "BeforInstall"),
             ("timeout: 300", "timeout: 0"),
             ("timeout: 300", "timeot: 300"),
             ("sudo: yes", "sudo: maybe"),

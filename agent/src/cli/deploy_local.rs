@@ -82,6 +82,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn deployment(arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
+    Ok(LocalDeployment { spec: arguments.spec()?, commands: commands(&arguments.events)? })
+}
+
+impl Arguments {
+    /// The configuration file that they name.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The deployment that they describe, under an id of its own.
+    pub(super) fn spec(&self) -> anyhow::Result<DeploymentSpec> {
+        spec(self)
+    }
+}
+
+fn spec(arguments: &Arguments) -> anyhow::Result<DeploymentSpec> {
     let id = DeploymentId::parse(&local::random_id())?;
     let application = arguments.application_name.clone().unwrap_or_else(|| arguments.bundle_location.clone());
     let spec = wire::DeploymentSpecification {
@@ -97,8 +113,7 @@ fn deployment(arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
         }),
         ..wire::DeploymentSpecification::default()
     };
-    let spec = DeploymentSpec::local(spec, source(arguments)?)?;
-    Ok(LocalDeployment { spec, commands: commands(&arguments.events)? })
+    Ok(DeploymentSpec::local(spec, source(arguments)?)?)
 }
 
 fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {

@@ -1,10 +1,12 @@
 //! The command line: one file per command.
 
 mod deploy_local;
+mod drift;
 mod forget;
 mod local;
 mod logging;
 mod output;
+mod plan;
 mod recover;
 mod rollback;
 mod run;
@@ -24,6 +26,9 @@ use crate::ids::GroupId;
 const FAILED: u8 = 1;
 /// Exit status: bad usage, or something that was needed could not be read.
 const UNREADABLE: u8 = 2;
+
+/// Exit status: the plan clashes with what is on the host.
+const CLASHES: u8 = 3;
 
 /// Deployment agent: downloads revisions, installs them as a transaction, runs lifecycle hooks,
 /// reports and rolls back.
@@ -46,6 +51,10 @@ enum Command {
     Status(status::Arguments),
     /// Forget whose scripts stop what a group runs now, where a broken stop script blocks every deployment
     Forget(forget::Arguments),
+    /// Show what `deploy-local` with the same arguments would change on this host, and change nothing
+    Plan(plan::Arguments),
+    /// Show what on this host no longer is what was installed
+    Drift(drift::Arguments),
     /// Say what is wrong with a revision or an AppSpec file; needs no configuration
     Validate(validate::Arguments),
     /// Finish or undo installs that were cut off; the daemon does this at every start
@@ -83,6 +92,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Forget(arguments) => forget::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Drift(arguments) => drift::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Recover(config) => recover::run(&config),
         Command::HookRunner { directory } => crate::hooks::runner::main(&directory),

@@ -93,6 +93,11 @@ impl Context {
     /// The engine, on a root directory that is ready for it.
     pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;
+        self.engine_to_look(runtime)
+    }
+
+    /// The engine, for a command that changes nothing: the root directory stays as it is.
+    pub(super) fn engine_to_look(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
         let client = self.client(&self.settings.s3_proxy_uri)?;
         let s3 = identity::for_person(self.on_premises()?, &self.environment).map(|access| S3 {
             client,

@@ -13,7 +13,7 @@ use crate::daemon::status::{self, Connection, Status};
 use crate::disk::{Dir, Kind, Lock, LockError};
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::Ledger;
-use crate::store::{self, Markers};
+use crate::store::{self, DriftCheck, Markers};
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -50,6 +50,8 @@ struct Group {
     #[serde(flatten)]
     markers: Markers,
     retained: Vec<DeploymentId>,
+    /// The last check of what is installed.
+    drift: Option<DriftCheck>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,7 +88,12 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let mut groups = Vec::new();
     for id in group_ids(context)? {
         if only.is_none_or(|only| *only == id) {
-            groups.push(Group { markers: store::read_markers(layout, &id)?, retained: retained(context, &id)?, id });
+            groups.push(Group {
+                markers: store::read_markers(layout, &id)?,
+                retained: retained(context, &id)?,
+                drift: store::read_drift_check(layout, &id)?,
+                id,
+            });
         }
     }
     let unreported = match Dir::open(layout.ledger()) {
@@ -194,10 +201,24 @@ fn write_groups(out: &mut String, report: &Report) -> std::fmt::Result {
             Some(mark) => writeln!(out, "  good      {}", mark.deployment)?,
             None => writeln!(out, "  good      none to go back to")?,
         }
+        writeln!(out, "  drift     {}", drift(group))?;
         let retained: Vec<&str> = group.retained.iter().map(DeploymentId::as_str).collect();
         writeln!(out, "  retained  {}", if retained.is_empty() { "none".to_owned() } else { retained.join(" ") })?;
     }
     Ok(())
+}
+
+fn drift(group: &Group) -> String {
+    let current = group.markers.last_successful.as_ref().map(|mark| &mark.deployment);
+    match &group.drift {
+        Some(check) if current.is_none_or(|current| *current == check.deployment) => match check.drifted {
+            0 => format!("none, checked {}", time(check.at)),
+            1 => format!("1 path, checked {}", time(check.at)),
+            count => format!("{count} paths, checked {}", time(check.at)),
+        },
+        Some(check) => format!("not checked since deployment {}, {}", check.deployment, time(check.at)),
+        None => "never checked: `slipway-agent drift` does".to_owned(),
+    }
 }
 
 fn time(at: Timestamp) -> String {

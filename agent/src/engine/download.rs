@@ -22,20 +22,17 @@ impl Engine {
             Dir::open_or_create(logs, 0o755)?;
         }
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
-        let unpacked = match self.acquire(spec, &bundle)? {
-            Acquired::Directory(path) => self.unpack(spec, Content::Directory(&path)),
-            Acquired::InPlace { path, bundle_type } => self.unpack(spec, Content::Bundle { path: &path, bundle_type }),
-            Acquired::Fetched(fetched) => {
-                tracing::info!(
-                    deployment = %spec.deployment_id,
-                    bytes = fetched.size,
-                    sha256 = fetched.sha256,
-                    verified_by = fetched.verified_by.join(", "),
-                    "fetched"
-                );
-                self.unpack(spec, Content::Bundle { path: &fetched.path, bundle_type: fetched.bundle_type })
-            }
-        };
+        let acquired = self.acquire(spec, &bundle)?;
+        if let Acquired::Fetched(fetched) = &acquired {
+            tracing::info!(
+                deployment = %spec.deployment_id,
+                bytes = fetched.size,
+                sha256 = fetched.sha256,
+                verified_by = fetched.verified_by.join(", "),
+                "fetched"
+            );
+        }
+        let unpacked = self.unpack(spec, content(&acquired));
         if self.policy.bundles == KeepBundles::No || unpacked.is_err() {
             disk::remove_if_exists(&bundle)?;
         }
@@ -54,7 +51,7 @@ impl Engine {
         })
     }
 
-    fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
+    pub(super) fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
         if let RevisionSource::Retained(earlier) = &spec.source {
             return Ok(Acquired::Directory(self.retained_revision(spec, earlier)?));
         }
@@ -108,9 +105,18 @@ impl Engine {
     }
 }
 
+/// What is unpacked of what was acquired.
+pub(super) fn content(acquired: &Acquired) -> Content<'_> {
+    match acquired {
+        Acquired::Directory(path) => Content::Directory(path),
+        Acquired::InPlace { path, bundle_type } => Content::Bundle { path, bundle_type: *bundle_type },
+        Acquired::Fetched(fetched) => Content::Bundle { path: &fetched.path, bundle_type: fetched.bundle_type },
+    }
+}
+
 /// The scripts that the staged AppSpec names. One that cannot be read names none here; its mistakes
 /// are reported once the revision is in place.
-fn scripts_of(root: &Path, spec: &DeploymentSpec) -> Vec<RelativePath> {
+pub(super) fn scripts_of(root: &Path, spec: &DeploymentSpec) -> Vec<RelativePath> {
     let parsed = Dir::open(root)
         .map_err(StageError::from)
         .and_then(|root| Ok(read_appspec(&root, &spec.appspec_filename)?))

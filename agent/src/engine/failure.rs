@@ -15,48 +15,80 @@ use crate::unpack::UnpackError;
 
 /// Why an order failed before, or without, a script.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StageError {
+pub enum StageError {
+    /// The file system said no.
     #[error(transparent)]
     Disk(#[from] disk::Error),
+    /// State could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An earlier install is in the way.
     #[error("an install that was cut off could not be settled, so nothing new was begun: {0}")]
     Settle(#[from] SettleError),
+    /// An earlier install waits for its file system.
     #[error("{0} Nothing new was begun.")]
     Waiting(String),
+    /// The bundle could not be had.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The bundle could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// The AppSpec has mistakes.
     #[error("the AppSpec has mistakes, and nothing was installed:\n{0}")]
     AppSpec(#[from] AppSpecErrors),
+    /// There is no AppSpec to read.
     #[error(transparent)]
     NoAppSpec(#[from] NoAppSpec),
+    /// The revision could not be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// A hook could not be run.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// The revision is not on this host.
     #[error(
         "the revision of deployment {deployment} is not on this host: there is no {}. DownloadBundle has to run first; \
          if it did, the directory was removed since: deploy again",
         root.display()
     )]
-    NoRevision { deployment: DeploymentId, root: PathBuf },
+    NoRevision {
+        /// Whose revision.
+        deployment: DeploymentId,
+        /// Where it should be.
+        root: PathBuf,
+    },
+    /// The AppSpec has hooks for events that the service does not know.
     #[error("the AppSpec has hooks for {unknown}, which this deployment never runs; its events are {possible}")]
-    ImpossibleEvents { unknown: String, possible: String },
+    ImpossibleEvents {
+        /// Events of the AppSpec.
+        unknown: String,
+        /// Events of the deployment.
+        possible: String,
+    },
+    /// The deployment has events that the AppSpec has no hooks for.
     #[error("this deployment runs the custom events {0}, and the AppSpec has no hooks for them")]
     MissingEvents(String),
+    /// The agent was told to update itself.
     #[error(
         "this agent is updated by the host's package manager, never by a deployment; upgrade the slipway-agent \
          package instead"
     )]
     UpdateAgent,
+    /// The revision of an earlier deployment has a mistake.
     #[error(
         "{source}\nThis is the revision of deployment {deployment}, not of the one you are deploying. To deploy all the \
          same, set ignore-application-stop-failures on the deployment, or make the host forget it with \
          `slipway-agent forget --group {group}`"
     )]
-    OfAnother { source: Box<StageError>, deployment: DeploymentId, group: GroupId },
+    OfAnother {
+        /// What is wrong with it.
+        source: Box<StageError>,
+        /// Whose revision it is.
+        deployment: DeploymentId,
+        /// The group of both.
+        group: GroupId,
+    },
 }
 
 impl StageError {

@@ -3,6 +3,7 @@
 mod download;
 mod event;
 mod failure;
+mod plan;
 mod revisions;
 
 use std::num::NonZeroUsize;
@@ -18,10 +19,12 @@ use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
 use crate::outcome::Outcome;
+use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
 
-use failure::StageError;
+pub use failure::StageError;
+pub use plan::Planned;
 
 /// One thing to do for one deployment.
 #[derive(Clone, Debug)]
@@ -140,22 +143,7 @@ impl Engine {
         let revision = self.current_revision(spec)?;
         let appspec = self.appspec(&revision, spec)?;
         check_events(&appspec, spec)?;
-        let request = install::InstallRequest {
-            layout: &self.layout,
-            group: &spec.group_id,
-            deployment: &spec.deployment_id,
-            revision: &revision,
-            appspec: &appspec,
-            policy: install::InstallPolicy {
-                file_exists: appspec
-                    .file_exists_behavior
-                    .or(spec.file_exists_behavior)
-                    .unwrap_or(self.policy.file_exists),
-                ownership: self.policy.ownership,
-                default_owner: self.policy.default_owner,
-            },
-        };
-        let installed = install::run(&request)?;
+        let installed = install::run(&self.install_request(spec, &revision, &appspec))?;
         for warning in &installed.warnings {
             tracing::warn!(deployment = %spec.deployment_id, "{warning}");
         }
@@ -164,6 +152,29 @@ impl Engine {
         }
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
         Ok(Outcome::succeeded())
+    }
+
+    fn install_request<'a>(
+        &'a self,
+        spec: &'a DeploymentSpec,
+        revision: &'a Revision,
+        appspec: &'a AppSpec,
+    ) -> install::InstallRequest<'a> {
+        install::InstallRequest {
+            layout: &self.layout,
+            group: &spec.group_id,
+            deployment: &spec.deployment_id,
+            revision,
+            appspec,
+            policy: install::InstallPolicy {
+                file_exists: appspec
+                    .file_exists_behavior
+                    .or(spec.file_exists_behavior)
+                    .unwrap_or(self.policy.file_exists),
+                ownership: self.policy.ownership,
+                default_owner: self.policy.default_owner,
+            },
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
 }
 
 /// Finds what was installed in a directory that root has moved elsewhere since, leaving a link.
-fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
+pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
     let mut moved: BTreeMap<PathBuf, Option<PathBuf>> = BTreeMap::new();
     for owned in &mut manifest.entries {
         let (Some(parent), Some(name)) = (owned.path.parent(), owned.path.file_name()) else { continue };

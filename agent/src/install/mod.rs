@@ -9,6 +9,7 @@
 mod accounts;
 mod apply;
 mod attributes;
+mod audit;
 mod claims;
 mod clean;
 mod display;
@@ -28,6 +29,7 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
+pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use index::contents;
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};

@@ -1,4 +1,5 @@
 mod acls;
+mod audit;
 mod behaviour;
 mod faults;
 mod file_exists;

@@ -3,6 +3,7 @@
 //! A file is replaced as a whole and is durable when a write returns. A file whose `format` is newer
 //! than this version knows is refused, never guessed at.
 
+pub mod checks;
 pub mod manifests;
 pub mod markers;
 pub mod retention;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
+pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,

@@ -43,9 +43,20 @@ impl Examination {
         targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
         self.duplicates(&targets);
         targets.dedup_by(|later, earlier| later.path == earlier.path);
+        let is_used = self.permissions(spec, index, &targets);
+        let unused = spec.permissions.iter().zip(is_used).filter(|(_, used)| is_whole && !used);
+        for (entry, _) in unused {
+            self.unused(entry, &targets);
+        }
+    }
+
+    /// Entries that mean a path together with another one, or cannot mean what they mean. Answers which
+    /// of them mean anything.
+    fn permissions(&mut self, spec: &AppSpec, index: &Index, targets: &[Target]) -> Vec<bool> {
         let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
+        let mut defaults: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         let mut is_used = vec![false; spec.permissions.len()];
-        for target in &targets {
+        for target in targets {
             let Some(kind) = kind(target, index) else { continue };
             let mut first: Option<&PermissionEntry> = None;
             for (entry, used) in spec.permissions.iter().zip(&mut is_used) {
@@ -58,6 +69,10 @@ impl Examination {
                 {
                     self.error(self.place(entry.at, Field::Object), format!("{}: {reason}", target.path.display()));
                 }
+                let has_default = entry.acls.iter().flatten().any(|acl| acl.default);
+                if has_default && kind == PathKind::File && entry.object.as_path() != target.path {
+                    count(&mut defaults, (entry.at, entry.at), target);
+                }
                 match first {
                     None => first = Some(entry),
                     // Whether a directory above the destinations is made is up to the host.
@@ -65,6 +80,14 @@ impl Examination {
                     Some(first) => count(&mut pairs, (first.at, entry.at), target),
                 }
             }
+        }
+        for ((entry, _), Group { first: example, count }) in defaults {
+            let (path, more) = (example.path.display(), more(count));
+            let message = format!(
+                "`acls` holds default entries, which only directories have, and this entry means the file {path}{more}: \
+                 give these an entry of their own with `type: [directory]`"
+            );
+            self.error(self.place(entry, Field::Object), message);
         }
         for ((first, second), Group { first: example, count }) in pairs {
             let (path, more) = (example.path.display(), more(count));
@@ -75,10 +98,7 @@ impl Examination {
             );
             self.error(self.place(second, Field::Object), message);
         }
-        let unused = spec.permissions.iter().zip(is_used).filter(|(_, used)| is_whole && !used);
-        for (entry, _) in unused {
-            self.unused(entry, &targets);
-        }
+        is_used
     }
 
     fn missing_source(&mut self, source: &Path, entry: Position, index: &Index) {

@@ -133,6 +133,18 @@ permissions:
 }
 
 #[test]
+fn default_access_entries_are_for_directories() {
+    let entries = "permissions:\n  - {object: /srv, acls: ['d:u:0:rx']}\n";
+    let tree = Tree::new(&format!("files:\n  - {{source: app, destination: /srv/app}}\n{entries}"))
+        .file("app/a", "")
+        .file("app/b", "");
+    assert_found(
+        &tree.findings(),
+        &[("rev/appspec.yml:6:14: error", "means the file /srv/app/a and one more path: give these")],
+    );
+}
+
+#[test]
 fn an_entry_is_not_said_to_mean_nothing_where_a_source_is_in_doubt() {
     let tree = Tree::new(
         "files:\n  - {source: app, destination: srv}\npermissions:\n  - {object: /srv/app, mode: 644, owner: root}\n",

@@ -6,10 +6,13 @@ against the peers' agent. Without a word all of them run.
 """
 
 import argparse
+import pkgutil
 import shutil
 import signal
 import sys
 import unittest
+
+from . import checks
 
 WORDS = ("self", "agent", "control")
 
@@ -37,11 +40,17 @@ def main():
     print(f"python {sys.version.split()[0]}, botocore {sdk.VERSION}: {', '.join(words)}", flush=True)
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{name}*" for name in given.names] if given.names else None
-    names = [f"{__package__}.checks.test_{word}" for word in words]
+    names = [f"{__package__}.checks.{module}" for word in words for module in modules(word)]
     suite = loader.loadTestsFromNames(names)
     ran = unittest.TextTestRunner(sys.stdout, verbosity=1 if given.quiet else 2).run(suite)
     # A run of nothing proves nothing.
     return 0 if ran.wasSuccessful() and ran.testsRun else 1
+
+
+def modules(word):
+    """The modules of checks that a word stands for."""
+    found = sorted(module.name for module in pkgutil.iter_modules(checks.__path__))
+    return [name for name in found if name.startswith(f"test_{word}")]
 
 
 sys.exit(main())

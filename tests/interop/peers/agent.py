@@ -18,7 +18,7 @@ import time
 import urllib.parse
 
 from . import bundles, envelope, sdk
-from .service import CONTENT_TYPE, LOG_LIMIT, PLAIN
+from .wire import CONTENT_TYPE, LOG_LIMIT, PLAIN
 
 VERSION = "OFFICIAL_1.8.1-21_deb"
 # Seconds that this agent's client waits for an answer.
@@ -86,7 +86,16 @@ class Agent:
         return answer
 
     def send(self, operation, body, protocol, key, unsigned):
-        text = json.dumps(body).encode()
+        connection = self.connect()
+        try:
+            self.request(connection, operation, json.dumps(body).encode(), protocol, None if unsigned else key)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def request(self, connection, operation, text, protocol=PLAIN, key=()):
+        """Sends a request without waiting for its answer. A key that is `None` signs nothing."""
         headers = {
             "Content-Type": CONTENT_TYPE,
             "X-Amz-Target": f"{protocol.prefix}.{operation}",
@@ -95,21 +104,15 @@ class Agent:
             "Host": self.endpoint.netloc,
         }
         request = sdk.awsrequest.AWSRequest("POST", self.endpoint.geturl() + "/", headers, text)
-        if not unsigned:
-            who = sdk.credentials.Credentials(*key)
+        if key is not None:
+            who = sdk.credentials.Credentials(*(key or self.host.key))
             sdk.auth.SigV4Auth(who, protocol.signing_name, self.region).add_auth(request)
         sent = dict(request.headers.items()) | {
             "Accept": "*/*",
             "Accept-Encoding": "",
             "User-Agent": "aws-sdk-ruby3/3.205.0 ua/2.0 api/code_deploy_command#1.0 os/linux lang/ruby#3.2.3",
         }
-        connection = self.connect()
-        try:
-            connection.request("POST", "/", text, sent)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
+        connection.request("POST", "/", text, sent)
 
     def connect(self):
         trust = ssl.create_default_context(cafile=str(self.ca_file))

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 
-from . import scenario, sdk, service
+from . import scenario, sdk, wire
 
 
 class TestedControl:
@@ -60,7 +60,7 @@ class TestedControl:
         self.command("host-config", name, "--dir", directory, *self.realm, *words)
         onpremises = yaml_of(directory / "codedeploy.onpremises.yml")
         key = (onpremises["aws_access_key_id"], onpremises["aws_secret_access_key"])
-        return service.Host(onpremises["iam_user_arn"], key)
+        return wire.Host(onpremises["iam_user_arn"], key)
 
     def client(self, name, key=None, **more):
         """An AWS client of this service, by default an administrator's."""

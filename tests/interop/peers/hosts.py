@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 
 from . import scenario
@@ -63,6 +64,11 @@ class TestedHost:
             check=False,
         )
 
+    def peak_memory(self):
+        """The most memory that the agent had since it was started, in bytes."""
+        status = pathlib.Path(f"/proc/{self.program.process.pid}/status").read_text()
+        return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1]) << 10
+
     def archive(self, deployment):
         """Where a deployment's revision is unpacked."""
         return self.folder(deployment) / "deployment-archive"
@@ -75,5 +81,9 @@ class TestedHost:
 def write_private(path: pathlib.Path, values):
     """Writes a mapping as YAML that only its owner can read."""
     path.touch(0o600)
-    plain = {key: value if isinstance(value, (bool, int)) else str(value) for key, value in values.items() if value is not None}
+    plain = {
+        key: value if isinstance(value, (bool, int)) else str(value)
+        for key, value in values.items()
+        if value is not None
+    }
     path.write_text("---\n" + "".join(f"{key.rstrip(':')}: {json.dumps(value)}\n" for key, value in plain.items()))

@@ -2,10 +2,12 @@
 
 try:
     import botocore
-    from botocore import auth, awsrequest, config, credentials, exceptions, session
 except ImportError:
-    from awscli import botocore
-    from awscli.botocore import auth, awsrequest, config, credentials, exceptions, session
+    # The command line answers to that name for the copy that it carries, once it is imported itself.
+    import awscli  # noqa: F401
+    import botocore
+
+from botocore import auth, awsrequest, config, credentials, exceptions, session
 
 __all__ = ["VERSION", "auth", "awsrequest", "client", "credentials", "exceptions"]
 

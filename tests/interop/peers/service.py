@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import collections
 import dataclasses
 import itertools
 import json
-import secrets
 import threading
 import time
 import uuid
 
 from . import listener, sigv4
-
-IN_PLACE = (
-    "ApplicationStop",
-    "DownloadBundle",
-    "BeforeInstall",
-    "Install",
-    "AfterInstall",
-    "ApplicationStart",
-    "ValidateService",
+from .wire import (
+    CONTENT_TYPE,
+    DIAGNOSTICS,
+    LOG_LIMIT,
+    PLAIN,
+    REQUESTS,
+    SIGNED_HEADERS,
+    Completion,
+    error,
+    members,
+    new_identifier,
+    payload,
 )
-SIGNED_HEADERS = "content-type;host;x-amz-codedeploy-agent-version;x-amz-content-sha256;x-amz-date;x-amz-target"
-CONTENT_TYPE = "application/x-amz-json-1.1"
-PAYLOAD_LIMIT = 8192
-LOG_LIMIT = 2048
-# What each operation's request holds: its members and their types. All of them are needed.
-REQUESTS = {
-    "PollHostCommand": {"HostIdentifier": str},
-    "GetDeploymentSpecification": {"DeploymentExecutionId": str, "HostIdentifier": str},
-    "PutHostCommandAcknowledgement": {"HostCommandIdentifier": str, "Diagnostics": dict},
-    "PutHostCommandComplete": {"HostCommandIdentifier": str, "CommandStatus": str, "Diagnostics": dict},
-}
-DIAGNOSTICS = {"error_code": int, "script_name": str, "message": str, "log": str}
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """One of the two names under which the protocol is spoken."""
-
-    prefix: str
-    signing_name: str
-
-
-PLAIN = Protocol("CodeDeployCommandService_v20141006", "codedeploy-commands")
-SECURE = Protocol("CodeDeployCommandService", "codedeploy-commands-secure")
-
-
-@dataclasses.dataclass(frozen=True)
-class Host:
-    """A host that may ask: its identifier, and the key that it signs with."""
-
-    arn: str
-    key: tuple
-
-
-@dataclasses.dataclass(frozen=True)
-class Completion:
-    """What a host said at a command's end."""
-
-    status: str
-    code: int
-    script: str
-    message: str
-    log: str
-    payload: str
 
 
 @dataclasses.dataclass
@@ -99,21 +56,6 @@ class Command:
         return self.acknowledgements[0]
 
 
-# Faults that `Service.fail_next` takes.
-def error(status, kind, message="something went wrong", member="message"):
-    """An error in the protocol's form."""
-    body = json.dumps({"__type": kind, member: message}).encode()
-    return listener.Response(status, {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": str(uuid.uuid4())}, body)
-
-
-THROTTLED = error(400, "ThrottlingException", "Rate exceeded")
-TOO_MANY = listener.Response(429, {"Content-Type": "text/plain"}, b"Too many requests")
-BROKEN = error(500, "ServerException", "internal failure")
-UNAVAILABLE = listener.Response(
-    503, {"Content-Type": "text/html"}, b"<html><body><h1>503 Service Unavailable</h1></body></html>"
-)
-NAMESPACED = error(400, "com.amazonaws.codedeploy.command#ClientException", "no", "Message")
-CLIENT = error(400, "ClientException", "the request is not valid")
 # The request is taken and obeyed, and the answer gets lost on its way.
 LOST = object()
 
@@ -139,6 +81,8 @@ class Service:
         self.owners = {host.key[0]: host.arn for host in hosts}
         self.protocol = protocol
         self.style = style
+        # Whether a host is offered a command while it is at another one.
+        self.concurrent = False
         # Seconds for which a poll that has nothing is held open.
         self.hold = 0.0
         self.greetings = 0
@@ -203,9 +147,13 @@ class Service:
 
     def wait(self, what, condition, seconds=60):
         """Waits until a condition holds; an error that says what was waited for, otherwise."""
+        if not self.changed_within(condition, seconds):
+            raise TimeoutError(f"waited {seconds} s in vain for {what}")
+
+    def changed_within(self, condition, seconds):
+        """Whether a condition comes to hold in so many seconds."""
         with self.changed:
-            if not self.changed.wait_for(condition, seconds):
-                raise TimeoutError(f"waited {seconds} s in vain for {what}")
+            return self.changed.wait_for(condition, seconds)
 
     # Answers
 
@@ -276,7 +224,8 @@ class Service:
             self.polls[host].append(time.monotonic())
             self.changed.notify_all()
             while True:
-                busy = any(c.host == host and c.offers and not c.ended and c not in self.queue for c in self.commands)
+                running = [c for c in self.commands if c.host == host and c.offers and not c.ended]
+                busy = not self.concurrent and any(c not in self.queue for c in running)
                 ready = [] if busy else [c for c in self.queue if c.host == host]
                 left = deadline - time.monotonic()
                 if ready or left <= 0 or self.stopped:
@@ -285,6 +234,7 @@ class Service:
                 self.changed.notify_all()
                 self.changed.wait(left)
                 self.held[host] -= 1
+                self.changed.notify_all()
             if not ready:
                 return next(self.nothing)
             command = ready[0]
@@ -379,105 +329,3 @@ def without_extras(answered):
     if not isinstance(answered, dict):
         return answered
     return {name: without_extras(value) for name, value in answered.items() if name not in EXTRAS}
-
-
-def members(text, types, what):
-    """A JSON object that must hold exactly these members of these types."""
-    body = json.loads(text)
-    if not isinstance(body, dict) or set(body) != set(types):
-        raise ValueError(f"{what} holds {sorted(body) if isinstance(body, dict) else body}, not {sorted(types)}")
-    for name, kind in types.items():
-        if type(body[name]) is not kind:
-            raise ValueError(f"{name} of {what} is {body[name]!r}, not {kind.__name__}")
-    return body
-
-
-def payload(diagnostics):
-    """The payload of diagnostics: a string of JSON, and not too long."""
-    if set(diagnostics) != {"Format", "Payload"} or diagnostics["Format"] != "JSON":
-        raise ValueError(f"diagnostics are {diagnostics}")
-    text = diagnostics["Payload"]
-    if not isinstance(text, str) or len(text) > PAYLOAD_LIMIT:
-        raise ValueError(f"the payload of the diagnostics is {len(text)} long: {text[:80]!r}")
-    return text
-
-
-def new_identifier():
-    """A host command identifier such as AWS's: some 400 base64 characters, `/` and `+` among them."""
-    while True:
-        text = base64.b64encode(secrets.token_bytes(300)).decode()
-        if "/" in text and "+" in text:
-            return text
-
-
-def new_deployment_id():
-    """`d-` and nine of A-Z0-9."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-    return "d-" + "".join(secrets.choice(alphabet) for _ in range(9))
-
-
-class Deployment:
-    """One deployment to one host: its specification, and its commands one after another."""
-
-    def __init__(self, service, host, specification, seal):
-        self.service = service
-        self.host = host
-        self.specification = specification
-        self.id = specification["DeploymentId"].rpartition("/")[2]
-        self.envelope = seal(specification)
-        name = f"arn:aws:codedeploy:us-east-1:123456789012:deployment/{self.id}"
-        self.execution = self.id if service.style.bare else f"{name}/host/{uuid.uuid4()}:1"
-        self.commands = {}
-
-    def run(self, events=IN_PLACE, seconds=60):
-        """Sends the events, each after the end of the one before it, up to the first that fails."""
-        for event in events:
-            command = self.send(event)
-            self.await_end(command, seconds)
-            if command.completion and command.completion.status == "Failed":
-                break
-        return self
-
-    def send(self, event, **more):
-        """Offers one event's command without waiting."""
-        command = self.service.offer(event, self.host, self.envelope, self.execution, **more)
-        self.commands[event] = command
-        return command
-
-    def await_end(self, command, seconds=60):
-        """Waits until a command has ended."""
-        self.service.wait(f"the end of {command.name} of {self.id}", lambda: command.ended, seconds)
-
-    @property
-    def status(self):
-        """Succeeded, or Failed by the first failure."""
-        failed = any(c.completion and c.completion.status == "Failed" for c in self.commands.values())
-        return "Failed" if failed else "Succeeded"
-
-    def statuses(self):
-        """Each command's name with how it ended."""
-        return {
-            name: "Noop" if command.acknowledgements[:1] == [True] else getattr(command.completion, "status", "Skipped")
-            for name, command in self.commands.items()
-        }
-
-
-def specification(revision, **more):
-    """A deployment specification with a new id; `more` replaces and adds members."""
-    return {
-        "DeploymentId": new_deployment_id(),
-        "DeploymentGroupId": "f5b1c7d2-3a7e-4a4e-9d55-0a9f0c5c0a11",
-        "DeploymentGroupName": "peers-fleet",
-        "ApplicationName": "peers-app",
-        "DeploymentCreator": "user",
-        "DeploymentType": "IN_PLACE",
-        "AppSpecFilename": "appspec.yml",
-        "AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": "DISALLOW"}},
-        "Revision": revision,
-    } | more
-
-
-def s3_revision(bucket, key, kind, **more):
-    """A revision in S3; version and ETag are null unless given."""
-    place = {"Bucket": bucket, "Key": key, "BundleType": kind, "Version": None, "ETag": None} | more
-    return {"RevisionType": "S3", "S3Revision": place}

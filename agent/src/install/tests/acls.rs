@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::filesystems::Mounted;
-use super::world::{World, conflicts, is_root, listed, permission};
+use super::world::{World, conflicts, is_root, listed, permission, skipped};
 use crate::appspec::PermissionTarget;
 use crate::disk::fault;
+use crate::install::{self, Additions, Difference};
 use crate::plan::{Acl, Change, Conflict};
 
 const GUIDE: &str = include_str!("../../../../docs/appspec.md");
@@ -26,7 +27,7 @@ fn acl(path: &Path, attribute: &str) -> String {
 fn getfacl(path: &Path) -> Option<[String; 2]> {
     let options = ["--numeric", "--absolute-names", "--omit-header", "--no-effective"];
     let Ok(said) = Command::new("getfacl").args(options).arg(path).output() else {
-        eprintln!("not compared with getfacl: install the package acl for that");
+        skipped("there is no getfacl to compare with: it is in the package acl");
         return None;
     };
     let text = String::from_utf8(said.stdout).unwrap();
@@ -149,6 +150,29 @@ fn what_the_appspec_no_longer_lists_goes() {
     let clean = World::new();
     clean.run("d-1", &lines).unwrap();
     assert_eq!(world.tree(), clean.tree());
+}
+
+#[test]
+fn another_list_is_drift() {
+    let mut world = World::new();
+    world.permissions = vec![listed(&world.path("app"), "file", "0640", &["u:7:r"])];
+    world.run("d-1", &["file=1", "dir/", "same/", "plain=1"]).unwrap();
+    let drift = || install::audit(&world.layout, &world.group, Additions::Passed).unwrap().unwrap().drift;
+    assert_eq!(drift(), []);
+    for path in ["app/file", "app/plain"] {
+        setfacl(&["access"], &world.path(path));
+    }
+    setfacl(&["default"], &world.path("app/dir"));
+    let listed = |differences: &[Difference]| serde_json::to_string(&differences[differences.len() - 1]).unwrap();
+    let found: Vec<_> = drift().iter().map(|drifted| (drifted.path.clone(), listed(&drifted.differences))).collect();
+    let theirs = "user::rwx,user:1234:rw-,group::r-x,mask::rwx,other::r-x";
+    let ours = r#""user::rw-,user:7:r--,group::r--,mask::r--,other::---""#;
+    let expected = [
+        ("app/dir", format!(r#"{{"what":"default_acl","was":null,"is":"{theirs}"}}"#)),
+        ("app/file", format!(r#"{{"what":"acl","was":{ours},"is":"{theirs}"}}"#)),
+        ("app/plain", format!(r#"{{"what":"acl","was":null,"is":"{theirs}"}}"#)),
+    ];
+    assert_eq!(found, expected.map(|(path, text)| (world.path(path), text)));
 }
 
 /// As with every file that is made there: what the directory's owner wanted.

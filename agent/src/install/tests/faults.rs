@@ -61,7 +61,8 @@ fn old_host() -> World {
 fn install_new(world: &mut World) -> Result<Installed, InstallError> {
     let mut closed = listed(&world.path("app"), "closed", "0700", &["g:4321:rx", "u:1234:r", "m::rx", "d:g::rx"]);
     closed.target = PermissionTarget::Directories;
-    let new = listed(&world.path("app/appearing"), "**", "0640", &["u:1234:r"]);
+    let mut new = listed(&world.path("app/appearing"), "**", "0640", &["u:1234:r"]);
+    new.target = PermissionTarget::Files;
     world.permissions = vec![closed, new];
     let revision = world.revision("d-2", &NEW);
     let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(3_000_000);

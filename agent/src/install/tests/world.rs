@@ -244,11 +244,16 @@ fn acls(path: &Path, meta: &std::fs::Metadata) -> String {
     ["system.posix_acl_access", "system.posix_acl_default"].into_iter().filter_map(read).collect()
 }
 
+/// Says why something is not tested here. Past the harness, which keeps what tests print that pass.
+pub(super) fn skipped(why: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since {why}\n"));
+}
+
 /// Whether this process may give files away; where not, the test that asks says so and is skipped.
 pub(super) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since it takes root\n"));
+        skipped("it takes root");
     }
     is_root
 }

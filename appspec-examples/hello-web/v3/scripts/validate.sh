@@ -22,6 +22,8 @@ while True:
         time.sleep(0.1)
 
 if expected not in page:
-    sys.exit(f"{url} answers, but its page does not say {expected!r}. It says:\n{page}")
+    # The reason comes last: it is the line that the deployment's message quotes.
+    print(page)
+    sys.exit(f"{url} answers, but its page does not say {expected!r}")
 print(f"{url} says {expected!r}")
 PYTHON

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 
-from .. import bundles, envelope, scenario, service, trust
+from .. import bundles, deployments, envelope, scenario, service, trust, wire
 from ..hosts import TestedHost
 from ..s3 import S3
 
@@ -25,15 +25,18 @@ class AgainstAgent(scenario.Scenario):
 
     # Settings of the agent beyond the ones that every host has.
     SETTINGS = {}
-    PROTOCOL = service.PLAIN
+    PROTOCOL = wire.PLAIN
     ENVIRONMENT = {}
+    # Seconds for which the service holds a poll; AWS's does not, but then each event waits for the next poll.
+    HOLD = 2.0
 
     @classmethod
     def setUpClass(cls):
         scenario.program(scenario.AGENT_VARIABLE)
         super().setUpClass()
-        cls.host = service.Host("arn:aws:iam::123456789012:user/web-1", ("AKIAPEERSHOST", "se/cret+of/web-1"))
+        cls.host = wire.Host("arn:aws:iam::123456789012:user/web-1", ("AKIAPEERSHOST", "se/cret+of/web-1"))
         cls.service, cls.s3 = cls.serve()
+        cls.service.hold = cls.HOLD
         cls.addClassCleanup(cls.service.stop)
         cls.addClassCleanup(cls.s3.stop)
         cls.bucket = cls.s3.bucket(BUCKET)
@@ -96,14 +99,14 @@ class AgainstAgent(scenario.Scenario):
         """Puts a revision into the bucket and gives its specification's revision."""
         key = f"{self.group}/{uuid.uuid4()}.{kind}"
         self.bucket.put(key, bundles.pack(kind, files), **stored)
-        return service.s3_revision(BUCKET, key, kind)
+        return deployments.s3_revision(BUCKET, key, kind)
 
     def deployment(self, revision, seal=None, **more):
         """A deployment of this test's group."""
-        spec = service.specification(revision, **({"DeploymentGroupId": self.group} | more))
-        return service.Deployment(self.service, self.host, spec, seal or self.seal)
+        spec = deployments.specification(revision, **({"DeploymentGroupId": self.group} | more))
+        return deployments.Deployment(self.service, self.host, spec, seal or self.seal)
 
-    def deploy(self, files, events=service.IN_PLACE, **more):
+    def deploy(self, files, events=deployments.IN_PLACE, **more):
         """Deploys files, and gives the deployment when it has ended."""
         return self.deployment(self.put(files), **more).run(events)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 
-from .. import bundles, envelope, scenario, service, sigv4, trust
+from .. import bundles, deployments, envelope, scenario, sdk, service, sigv4, trust, wire
 from ..agent import Agent, Refused
+from ..listener import Listener, Request, Response
 from ..s3 import S3
 
 
@@ -36,8 +37,8 @@ class PeersTogether(scenario.Scenario):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.host = service.Host("arn:aws:iam::123456789012:user/peer", ("AKIAPEER", "secret/of+peer"))
-        cls.stranger = service.Host("arn:aws:iam::123456789012:user/other", ("AKIAOTHER", "secret"))
+        cls.host = wire.Host("arn:aws:iam::123456789012:user/peer", ("AKIAPEER", "secret/of+peer"))
+        cls.stranger = wire.Host("arn:aws:iam::123456789012:user/other", ("AKIAOTHER", "secret"))
         cls.signer = trust.self_signed(cls.place / "signer", "Self Signed")
 
     def setUp(self):
@@ -49,14 +50,14 @@ class PeersTogether(scenario.Scenario):
         root = self.place / self.id().rpartition(".")[2]
         self.site = root / "site"
         self.agent = Agent(self.service.url, self.host, self.authority.certificate, root / "root")
-        self.agent.s3 = scenario_s3(self.bucket_server.url, self.host.key, self.authority.certificate)
+        self.agent.s3 = sdk.client("s3", self.bucket_server.url, self.host.key, self.authority.certificate)
 
     def deployment(self, kind="zip", **more):
         self.bucket.put(f"app.{kind}", bundles.pack(kind, revision(str(self.site))))
-        spec = service.specification(service.s3_revision("peers-bucket", f"app.{kind}", kind), **more)
-        return service.Deployment(self.service, self.host, spec, lambda s: envelope.seal(s, self.signer))
+        spec = deployments.specification(deployments.s3_revision("peers-bucket", f"app.{kind}", kind), **more)
+        return deployments.Deployment(self.service, self.host, spec, lambda s: envelope.seal(s, self.signer))
 
-    def work(self, deployment, events=service.IN_PLACE):
+    def work(self, deployment, events=deployments.IN_PLACE):
         """Runs a deployment while the agent works on it."""
         end = threading.Event()
 
@@ -77,7 +78,7 @@ class PeersTogether(scenario.Scenario):
         self.assertEqual(self.agent.greet(), 404)
         for kind in ("zip", "tar", "tgz"):
             with self.subTest(kind):
-                deployment = self.work(self.deployment(kind), service.IN_PLACE[:-1])
+                deployment = self.work(self.deployment(kind), deployments.IN_PLACE[:-1])
                 self.assertEqual(deployment.status, "Succeeded")
                 self.assertEqual((self.site / "index.html").read_text(), "first\n")
                 self.assertFalse(deployment.commands["AfterInstall"].was_noop)
@@ -130,7 +131,7 @@ class PeersTogether(scenario.Scenario):
         with self.assertRaisesRegex(Refused, "InvalidSignatureException"):
             self.agent.call("PollHostCommand", poll, unsigned=True)
         with self.assertRaisesRegex(Refused, "signed for codedeploy-commands-secure"):
-            self.agent.call("PollHostCommand", poll, protocol=service.SECURE)
+            self.agent.call("PollHostCommand", poll, protocol=wire.SECURE)
         with self.assertRaisesRegex(Refused, "asks for"):
             self.agent.call("PollHostCommand", {"HostIdentifier": self.stranger.arn})
         with self.assertRaisesRegex(Refused, "holds"):
@@ -153,10 +154,10 @@ class PeersTogether(scenario.Scenario):
 
     def test_faults_of_the_service(self):
         poll = {"HostIdentifier": self.host.arn}
-        self.service.fail_next("PollHostCommand", service.BROKEN, service.BROKEN)
+        self.service.fail_next("PollHostCommand", wire.BROKEN, wire.BROKEN)
         self.assertEqual(self.agent.call("PollHostCommand", poll), {})
         self.assertEqual(self.agent.call("PollHostCommand", poll), {"HostCommand": None})
-        for fault, kind in ((service.THROTTLED, "ThrottlingException"), (service.NAMESPACED, "ClientException")):
+        for fault, kind in ((wire.THROTTLED, "ThrottlingException"), (wire.NAMESPACED, "ClientException")):
             self.service.fail_next("PollHostCommand", fault)
             with self.assertRaises(Refused) as refused:
                 self.agent.call("PollHostCommand", poll)
@@ -187,14 +188,33 @@ class PeersTogether(scenario.Scenario):
         self.assertEqual(self.bucket_server.deviations, [])
 
     def test_signature_covers_every_amz_header(self):
-        from ..listener import Request
+        sent = []
 
-        request = Request("GET", "/", [("Host", "h"), ("Authorization", "AWS4-HMAC-SHA256 Credential=nobody")], b"")
-        with self.assertRaises(sigv4.NotSigned):
-            sigv4.verify(request, {})
+        def answer(request):
+            sent.append(request)
+            return Response(200, {}, b"{}")
 
-
-def scenario_s3(url, key, ca_file):
-    from .. import sdk
-
-    return sdk.client("s3", url, key, ca_file)
+        spy = Listener(answer, self.tls)
+        self.addCleanup(spy.stop)
+        agent = Agent(spy.url, self.host, self.authority.certificate, self.place / "spy")
+        agent.call("PollHostCommand", {"HostIdentifier": self.host.arn})
+        (good,) = sent
+        keys = dict([self.host.key])
+        self.assertEqual(sigv4.verify(good, keys).service, "codedeploy-commands")
+        self.assertEqual(sigv4.verify(good, keys).headers, wire.SIGNED_HEADERS)
+        changes = {
+            "another header": Request(good.method, good.target, [*good.headers, ("X-Amz-More", "1")], good.body),
+            "another body": Request(good.method, good.target, good.headers, good.body + b" "),
+            "another path": Request(good.method, "/more", good.headers, good.body),
+            "another method": Request("PUT", good.target, good.headers, good.body),
+            "another target": Request(
+                good.method,
+                good.target,
+                [(n, v.replace("Poll", "Pull") if n.lower() == "x-amz-target" else v) for n, v in good.headers],
+                good.body,
+            ),
+            "none": Request(good.method, good.target, [("Host", "h")], good.body),
+        }
+        for name, changed in changes.items():
+            with self.subTest(name), self.assertRaises(sigv4.NotSigned):
+                sigv4.verify(changed, keys)

@@ -1,0 +1,75 @@
+//! What a deployment would install, up to the point where it would begin to.
+
+use std::path::Path;
+
+use super::download::{content, scripts_of};
+use super::failure::StageError;
+use super::{Engine, check_events};
+use crate::bundle::Acquired;
+use crate::deployment::DeploymentSpec;
+use crate::disk::{self, Dir, Lock};
+use crate::ids::DeploymentId;
+use crate::install;
+use crate::plan::Plan;
+use crate::revision::Revision;
+use crate::store;
+use crate::unpack;
+
+/// What a deployment would install.
+#[derive(Debug)]
+pub struct Planned {
+    /// What Install would do now.
+    pub plan: Plan,
+    /// The revision, unpacked below the scratch directory.
+    pub revision: Revision,
+    /// The deployment of the same group whose files are on the host now.
+    pub previous: Option<DeploymentId>,
+    /// What people should know, beyond the warnings of the plan.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Fetches and unpacks a deployment's revision into `scratch`, an existing empty directory, and says
+    /// what Install would do with it now. Waits for whoever works on the group, or on any path; changes
+    /// nothing outside of `scratch`.
+    pub fn plan(&self, spec: &DeploymentSpec, scratch: &Dir) -> Result<Planned, StageError> {
+        let bundle = scratch.path().join("bundle");
+        let acquired = self.acquire(spec, &bundle)?;
+        let policy = &self.policy.unpack;
+        let staged = unpack::into_scratch(content(&acquired), scratch, &spec.appspec_filename, policy, |root| {
+            scripts_of(root, spec)
+        })?;
+        if matches!(acquired, Acquired::Fetched(_)) {
+            disk::remove_if_exists(&bundle)?;
+        }
+        let made_executable = staged.made_executable.iter();
+        let mut warnings: Vec<String> = made_executable
+            .map(|script| format!("the script {script} is not executable in the bundle and is made so"))
+            .collect();
+        let appspec = self.appspec(&staged.revision, spec)?;
+        check_events(&appspec, spec)?;
+        let _group = wait_where_there_is(&self.layout.group_lock(&spec.group_id))?;
+        let _paths = wait_where_there_is(&self.layout.paths_lock())?;
+        if let Ok(transactions) = Dir::open(self.layout.transactions())
+            && !transactions.entries()?.is_empty()
+        {
+            let hint = "an earlier install was cut off, and a deployment settles it first, which changes what is said \
+                        here: run `slipway-agent recover`, then plan again";
+            warnings.push(hint.to_owned());
+        }
+        let plan = install::plan(&self.install_request(spec, &staged.revision, &appspec))?;
+        let previous = store::read_manifest(&self.layout, &spec.group_id)?.map(|manifest| manifest.deployment);
+        Ok(Planned { plan, revision: staged.revision, previous, warnings })
+    }
+}
+
+/// Takes a lock if there is a file for it. Where there is none nobody works, and none is made.
+fn wait_where_there_is(path: &Path) -> Result<Option<Lock>, disk::Error> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let found = match Dir::open(parent) {
+        Ok(locks) => locks.stat_if_exists(name)?,
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    found.map(|_| Lock::wait(path)).transpose()
+}
