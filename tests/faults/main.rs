@@ -17,7 +17,7 @@ mod revisions;
 mod selftest;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
@@ -144,12 +144,13 @@ fn print(rows: &BTreeMap<(Test, &'static str), Row>, took: Duration) -> bool {
         println!("{:<20} {kind:<5} {:>7} {:>10} {time:>8}  {ends}", test.name(), report.points, report.violations);
     }
     for ((test, kind), Row { report, .. }) in rows {
-        for line in &report.notes {
-            println!("\n{} on {kind}: {line}", test.name());
-        }
         for line in &report.told {
             println!("\nVIOLATION in {} on {kind}: {line}", test.name());
         }
+    }
+    let notes = rows.iter().flat_map(|((test, _), row)| row.report.notes.iter().map(|line| (*test, line)));
+    for (test, line) in notes.collect::<BTreeSet<_>>() {
+        println!("\n{}: {line}", test.name());
     }
     let points: u64 = rows.values().map(|row| row.report.points).sum();
     let violations: u64 = rows.values().map(|row| row.report.violations).sum();
