@@ -243,7 +243,11 @@ impl Dir {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => self.stat(name)?.kind,
+                FileType::Unknown => match self.stat_if_exists(name)? {
+                    Some(stat) => stat.kind,
+                    // It went while the directory was read, as processes do in /proc.
+                    None => continue,
+                },
                 known => Kind::from(known),
             };
             entries.push(Entry { name: name.to_owned(), kind });

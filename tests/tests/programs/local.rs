@@ -102,6 +102,33 @@ fn a_rollback_needs_no_network() -> Result<()> {
 }
 
 #[test]
+fn a_broken_stop_script_of_an_old_revision_can_be_forgotten() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let destination = place.path().join("app");
+        let deploy = |page: &str, stop: &str| -> Result<Output> {
+            let directory = place.directory(page)?;
+            app(&destination, page, &[Hook::new("ApplicationStop", stop)]).write(&directory)?;
+            host.output(&["deploy-local", "-l", &directory.display().to_string(), "-g", "shop"])
+        };
+        done(&deploy("one", "exit 9")?)?;
+        let blocked = deploy("two", "true")?;
+        let said = String::from_utf8_lossy(&blocked.stderr).into_owned();
+        ensure!(blocked.status.code() == Some(1), "the broken stop script blocks: {said}");
+        contains(&said, &["not from the one you are deploying", "slipway-agent forget --group shop"])?;
+        ensure!(page(&destination)? == "one");
+
+        let unknown = host.output(&["forget", "--group", "nobody"])?;
+        ensure!(unknown.status.code() == Some(1), "an unknown group is said to be unknown");
+        done(&host.output(&["forget", "--group", "shop"])?)?;
+        // Its files are still its own: no clash with what it installed itself.
+        done(&deploy("three", "true")?)?;
+        ensure!(page(&destination)? == "three");
+        Ok(())
+    })
+}
+
+#[test]
 fn recover_has_nothing_to_do_on_a_sound_host() -> Result<()> {
     scenario(|place| {
         let host = Agent::alone(place, "web-1")?;
