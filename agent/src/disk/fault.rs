@@ -5,7 +5,7 @@
 /// Called before every mutation with its name (`rename`, `create`, `sync`…).
 #[cfg(not(any(test, feature = "fault")))]
 #[inline(always)]
-pub(super) fn point(_mutation: &'static str) -> std::io::Result<()> {
+pub(crate) fn point(_mutation: &'static str) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -18,9 +18,11 @@ pub(super) fn lacks(_call: &'static str) -> bool {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Seen, run, without};
+pub(super) use scripted::lacks;
 #[cfg(any(test, feature = "fault"))]
-pub(super) use scripted::{lacks, point};
+pub(crate) use scripted::point;
+#[cfg(any(test, feature = "fault"))]
+pub use scripted::{Seen, run, without};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {
@@ -73,7 +75,7 @@ mod scripted {
         LACKING.with(|lacking| lacking.borrow().contains(&call))
     }
 
-    pub(in crate::disk) fn point(mutation: &'static str) -> io::Result<()> {
+    pub(crate) fn point(mutation: &'static str) -> io::Result<()> {
         SCRIPT.with(|slot| {
             let mut slot = slot.borrow_mut();
             let Some(script) = slot.as_mut() else { return Ok(()) };

@@ -10,6 +10,7 @@ mod accounts;
 mod apply;
 mod attributes;
 mod audit;
+mod capability;
 mod claims;
 mod clean;
 mod display;
@@ -20,6 +21,7 @@ mod names;
 mod packages;
 mod publish;
 mod root;
+mod rules;
 mod settle;
 mod space;
 mod stage;
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use index::contents;
+pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};
 
@@ -179,6 +182,9 @@ pub enum Cause {
     /// The install was committed, but what follows from it could not be done.
     #[error("the revision is installed, but the install could not be finished: {0}")]
     Unfinished(#[source] SettleError),
+    /// The host's rules for SELinux labels could not be read or changed.
+    #[error("the install failed: {0}")]
+    Rules(#[from] RulesError),
     /// The file system said no.
     #[error("the install failed: {0}")]
     Disk(#[from] disk::Error),
@@ -290,8 +296,7 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
     let index = index::read(request.revision, request.appspec)?;
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
-    let (mut survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, &before.claims)?;
-    survey.warnings.extend(before.warnings.iter().cloned());
+    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, &before.claims)?;
     let grounds = Grounds {
         group: request.group,
         deployment: request.deployment,

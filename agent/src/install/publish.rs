@@ -55,7 +55,7 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
     Ok(())
 }
 
-/// A path a line, what is in a directory after it. A name with a newline in it cannot be said.
+/// A path a line, what is in a directory after it, and its rule for a label after that. A name with a newline in it cannot be said.
 fn cleanup(manifest: &Manifest) -> Vec<u8> {
     let mut text = Vec::new();
     for owned in &manifest.entries {
@@ -63,6 +63,12 @@ fn cleanup(manifest: &Manifest) -> Vec<u8> {
         if !path.contains(&b'\n') {
             text.extend_from_slice(path);
             text.push(b'\n');
+            // Undone from last to first: the rule goes before what it is for.
+            if owned.state.label().is_some() {
+                text.extend_from_slice(b"semanage\0");
+                text.extend_from_slice(path);
+                text.push(b'\n');
+            }
         }
     }
     text

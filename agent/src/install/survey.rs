@@ -4,21 +4,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::Cause;
 use super::accounts;
 use super::attributes;
+use super::capability::Capability;
 use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, name, shallow_state};
+use super::rules::Semanage;
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Facts, Mount, Mounts};
+use crate::disk::{self, Dir, Facts, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
-use crate::plan::{Claims, Index, PathState, Role, Target};
+use crate::plan::{Claims, Index, Label, PathState, Role, Target};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
-/// Where distributions have the command that manages the rules for labels.
-const SEMANAGE: [&str; 3] = ["/usr/sbin/semanage", "/usr/bin/semanage", "/usr/local/sbin/semanage"];
 
 /// Looks at every target, and at everything that the group owns.
 pub(super) fn survey(
@@ -27,25 +28,35 @@ pub(super) fn survey(
     targets: Vec<Target>,
     index: &Index,
     claims: &Claims,
-) -> Result<(Survey, Vec<Site>), disk::Error> {
+) -> Result<(Survey, Vec<Site>), Cause> {
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
+    let mounts = Mounts::read()?;
+    let wants_labels = appspec.permissions.iter().any(|entry| entry.context.is_some());
+    let gave_labels = claims.left_rules().next().is_some()
+        || claims.ours().any(|(path, _)| claims.label(path).is_some())
+        || targets.iter().any(|target| claims.label(&target.path).is_some());
+    let wants_acls = appspec.permissions.iter().any(|entry| entry.acls.is_some());
+    let capability = |is_wanted: bool, is_kept| {
+        if is_wanted { Capability::wanted(is_kept) } else { Capability::not_wanted() }
+    };
+    let accounts = accounts::resolve(&appspec.permissions)?;
+    let mut survey = Survey { accounts, own, ..Survey::default() };
+    if wants_labels || gave_labels {
+        survey.selinux = selinux(appspec, &mounts, &mut survey.warnings)?;
+    }
     let mut surveyor = Surveyor {
         root,
-        mounts: Mounts::read()?,
+        mounts,
         claims,
         index,
         closed: BTreeMap::new(),
         ways: BTreeMap::new(),
         last: None,
-        wants_acls: appspec.permissions.iter().any(|entry| entry.acls.is_some()),
-        keeps_acls: BTreeMap::new(),
+        acls: capability(wants_acls, Dir::keeps_acls),
+        labels: capability(wants_labels, Dir::keeps_labels),
+        looks_at_labels: wants_labels || gave_labels,
     };
-    let accounts = accounts::resolve(&appspec.permissions)?;
-    let mut survey = Survey { accounts, own, ..Survey::default() };
-    if appspec.permissions.iter().any(|entry| entry.context.is_some()) {
-        survey.selinux = surveyor.selinux()?;
-    }
     let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
     let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
     for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
@@ -65,10 +76,10 @@ struct Surveyor<'a> {
     ways: BTreeMap<PathBuf, Way>,
     /// The directory that was looked into last: the next path is in it more often than not.
     last: Option<(PathBuf, Rc<Dir>)>,
-    /// Whether a permission entry asks for access control lists.
-    wants_acls: bool,
-    /// Whether file systems keep access control lists, by mount point.
-    keeps_acls: BTreeMap<PathBuf, bool>,
+    acls: Capability,
+    labels: Capability,
+    /// Whether labels count: an entry asks for one, or the group gave one earlier.
+    looks_at_labels: bool,
 }
 
 /// Where a directory of the AppSpec is.
@@ -87,7 +98,7 @@ impl Surveyor<'_> {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
                 self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
-                let place = Place { without_acls: self.without_acls(&path)?, ..Place::default() };
+                let place = self.nothing(&path)?;
                 return Ok(Site { target, path, place });
             }
             Some(Way::Exists(parent)) => parent.join(name),
@@ -127,11 +138,13 @@ impl Surveyor<'_> {
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
         let closed = self.closed(path.parent().unwrap_or(path))?;
-        let without_acls = self.without_acls(path)?;
-        let nothing = Place { found: None, closed: closed.clone(), without_acls: without_acls.clone() };
+        let nothing = Place { closed, ..self.nothing(path)? };
         let Some(parent) = self.parent(path)? else { return Ok(nothing) };
         let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
         let mut state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
+        if self.looks_at_labels {
+            state = attributes::add_label(state, &parent, name(path))?;
+        }
         let mut leads_to_directory = false;
         match &mut state {
             PathState::Symlink { target, .. } => {
@@ -153,7 +166,17 @@ impl Surveyor<'_> {
             foreign: Foreign::default(),
             leads_to_directory,
         };
-        Ok(Place { found: Some(Box::new(found)), closed, without_acls })
+        Ok(Place { found: Some(Box::new(found)), ..nothing })
+    }
+
+    /// A place where nothing is, and nothing keeps anybody from making something.
+    fn nothing(&mut self, path: &Path) -> Result<Place, disk::Error> {
+        Ok(Place {
+            found: None,
+            closed: None,
+            without_acls: self.acls.lacking(&self.root, &self.mounts, path)?,
+            without_labels: self.labels.lacking(&self.root, &self.mounts, path)?,
+        })
     }
 
     /// The directory that holds the path; nothing where there is none.
@@ -208,34 +231,6 @@ impl Surveyor<'_> {
         Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
     }
 
-    /// The mount point of the file system that a path is on, or would be, if access control lists are
-    /// wanted and it keeps none.
-    fn without_acls(&mut self, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
-        let mount = if self.wants_acls { self.mounts.of(path.parent().unwrap_or(path)) } else { None };
-        let Some(Mount { point, .. }) = mount else { return Ok(None) };
-        let keeps = match self.keeps_acls.get(point) {
-            Some(known) => *known,
-            None => {
-                let keeps = self.root.dir(point)?.keeps_acls()?;
-                self.keeps_acls.insert(point.clone(), keeps);
-                keeps
-            }
-        };
-        Ok((!keeps).then(|| point.clone()))
-    }
-
-    fn selinux(&self) -> Result<Selinux, disk::Error> {
-        if !self.mounts.has_kind("selinuxfs") {
-            return Ok(Selinux::Absent);
-        }
-        for place in SEMANAGE {
-            if self.root.facts(Path::new(place))?.is_some() {
-                return Ok(Selinux::Managed);
-            }
-        }
-        Ok(Selinux::WithoutSemanage)
-    }
-
     fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {
         let mut ahead = vec![directory.to_owned()];
         while let Some(directory) = ahead.pop() {
@@ -256,4 +251,28 @@ impl Surveyor<'_> {
         }
         Ok(())
     }
+}
+
+/// What the host knows of labels. Only where an entry asks for one must it know anything.
+fn selinux(appspec: &AppSpec, mounts: &Mounts, warnings: &mut Vec<String>) -> Result<Selinux, Cause> {
+    let contexts: Vec<_> = appspec.permissions.iter().filter_map(|entry| entry.context.as_ref()).collect();
+    let Some(semanage) = Semanage::find() else { return Ok(Selinux::Unmanaged) };
+    let rules = match semanage.rules() {
+        Err(error) if contexts.is_empty() => {
+            warnings.push(format!("SELinux rules of earlier deployments stay: {error}"));
+            return Ok(Selinux::Unmanaged);
+        }
+        rules => rules?,
+    };
+    let labels = contexts.into_iter().map(Label::of);
+    let unknown = match mounts.of_kind("selinuxfs") {
+        Some(selinuxfs) => labels.filter(|label| !disk::has_label(&selinuxfs.point, &label.to_bytes())).collect(),
+        None if labels.len() == 0 => Default::default(),
+        None => {
+            let hint = "SELinux is not enabled on this host: what `context` gives has no effect until it is";
+            warnings.push(hint.to_owned());
+            Default::default()
+        }
+    };
+    Ok(Selinux::Managed { rules, unknown })
 }

@@ -5,4 +5,5 @@ mod faults;
 mod file_exists;
 mod filesystems;
 mod groups;
+mod labels;
 mod world;

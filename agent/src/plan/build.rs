@@ -1,11 +1,14 @@
 //! From grounds to a plan.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::acl::Acl;
 use super::conflict::{Conflict, Conflicts, PathOwner};
 use super::grounds::{FileOwner, Found, Grounds, Site};
+use super::label::Label;
+use super::label_rules::label_rules;
 use super::permission::{Bare, Permissions};
 use super::state::{Attrs, PathState};
 use super::target::Role;
@@ -34,7 +37,9 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
         retained: Vec::new(),
         wanted: BTreeSet::new(),
         defaults: BTreeMap::new(),
+        labels: BTreeMap::new(),
         without_acls: BTreeSet::new(),
+        without_labels: BTreeSet::new(),
     };
     for site in sites {
         builder.target(site);
@@ -68,8 +73,11 @@ struct Builder<'a> {
     wanted: BTreeSet<&'a Path>,
     /// The default access control lists of directories that have one, as they will be.
     defaults: BTreeMap<PathBuf, Acl>,
-    /// Mount points of file systems of which it was said that they keep no access control lists.
+    /// The labels of directories that have one, as they will be.
+    labels: BTreeMap<PathBuf, Label>,
+    /// Mount points of file systems of which it was said that they keep no access control lists, or labels.
     without_acls: BTreeSet<PathBuf>,
+    without_labels: BTreeSet<PathBuf>,
 }
 
 /// What happens at a target.
@@ -99,6 +107,7 @@ impl<'a> Builder<'a> {
         {
             self.defaults.insert(site.path.clone(), default.clone());
         }
+        self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
         let Some(decision) = decision else { return };
         self.check(&site, &decision);
         let Site { target, path, place } = site;
@@ -149,9 +158,17 @@ impl<'a> Builder<'a> {
         let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
         let path = &site.target.path;
         let want = self.permissions.apply(path, PathKind::Directory, bare, &mut self.conflicts);
-        let recorded = Attrs::where_same([&want, now], given, &want);
+        let recorded = Attrs::where_same([&want, now], given, &want).with_label(want.label.clone());
+        let is_given = given.label.is_some() && given.label == now.label;
+        let want = match want.label {
+            // What the group gave goes when no entry gives it any more.
+            None if is_given => want.with_label(self.label_above(&site.path).cloned()),
+            _ => want,
+        };
+        let counts = want.label.is_some();
+        let is_met = want == now.clone().with_label(now.label.clone().filter(|_| counts));
         Some(Decision {
-            change: if want == *now { Change::Keep } else { Change::Attributes },
+            change: if is_met { Change::Keep } else { Change::Attributes },
             given: (recorded != want).then_some(recorded),
             want: PathState::Directory { attrs: want },
         })
@@ -193,7 +210,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let shared = matches!(found.state, PathState::File { .. }) && found.links > 1;
-        if want.is_met_by(&found.state) && !shared {
+        if want.is_met_by(&self.as_it_counts(site, &found.state, &want)) && !shared {
             let change = if modified(&want) == modified(&found.state) { Change::Keep } else { Change::Touch };
             return Decision::new(change, want);
         }
@@ -246,11 +263,13 @@ impl<'a> Builder<'a> {
                 .push(format!("{path} is no directory and stays, so {count} paths below it are not installed"));
         }
         self.warnings.extend(self.permissions.warnings());
+        let rules = label_rules(self.grounds, &self.steps, &mut self.warnings);
         self.steps.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(Plan {
             group: self.grounds.group.clone(),
             deployment: self.grounds.deployment.clone(),
             steps: self.steps,
+            rules,
             warnings: self.warnings,
         })
     }
@@ -263,6 +282,12 @@ impl<'a> Builder<'a> {
             && self.without_acls.insert(mount_point.clone())
         {
             self.conflicts.push(Conflict::NoAcls { path: path.clone(), mount_point: mount_point.clone() });
+        }
+        if let Some(mount_point) = &site.place.without_labels
+            && decision.want.label().is_some()
+            && self.without_labels.insert(mount_point.clone())
+        {
+            self.conflicts.push(Conflict::NoLabels { path: path.clone(), mount_point: mount_point.clone() });
         }
         if site.path.starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
@@ -321,6 +346,33 @@ impl<'a> Builder<'a> {
     /// The list that a site gets from the directory that it is in, as everything that is made there does.
     fn inherited(&self, site: &Site) -> Option<&Acl> {
         self.defaults.get(site.path.parent()?)
+    }
+
+    /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
+    /// that the group gave and does not want any more.
+    fn as_it_counts<'s>(&self, site: &Site, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
+        let Some(label) = found.label() else { return Cow::Borrowed(found) };
+        if want.label().is_some() || self.grounds.claims.label(&site.path) == Some(label) {
+            return Cow::Borrowed(found);
+        }
+        Cow::Owned(found.clone().with_label(None))
+    }
+
+    /// Remembers the label that a directory will have: what is made in it gets the same.
+    fn note_label(&mut self, site: &Site, want: Option<&PathState>) {
+        let found = site.place.found.as_ref().map(|found| &found.state);
+        if !want.or(found).is_some_and(PathState::is_directory) {
+            return;
+        }
+        let known = [want, found].into_iter().flatten().find_map(PathState::label);
+        if let Some(label) = known.or_else(|| self.label_above(&site.path)).cloned() {
+            self.labels.insert(site.path.clone(), label);
+        }
+    }
+
+    /// The label of the directory that a path is in.
+    fn label_above(&self, path: &Path) -> Option<&Label> {
+        self.labels.get(path.parent()?)
     }
 
     fn is_ours(&self, site: &Site, found: &Found) -> bool {

@@ -1,8 +1,9 @@
 //! What a plan is made from, gathered before and without touching anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::label::{Label, PathExpression};
 use super::manifest::Claims;
 use super::state::{Identity, PathState};
 use super::target::{Index, Target};
@@ -38,7 +39,7 @@ pub struct Survey {
     pub owned: BTreeMap<PathBuf, Place>,
     /// The accounts that the permission entries name; those that the host lacks are missing.
     pub accounts: Accounts,
-    /// What the host has of SELinux; looked for only where an entry asks for it.
+    /// What the host has of SELinux; looked for only where an entry asks for it, or the group gave labels.
     pub selinux: Selinux,
     /// The agent's own directory, in which nothing may be installed.
     pub own: PathBuf,
@@ -47,15 +48,18 @@ pub struct Survey {
 }
 
 /// What a host has of SELinux.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selinux {
-    /// The kernel does not enforce labels.
+    /// There is no `semanage`, so no rule for a label can be made.
     #[default]
-    Absent,
-    /// There are labels, and nothing to manage their rules.
-    WithoutSemanage,
-    /// There are labels, and rules for them can be managed.
-    Managed,
+    Unmanaged,
+    /// Rules for labels can be managed.
+    Managed {
+        /// The host's own rules for labels of everything at a path.
+        rules: BTreeMap<PathExpression, Label>,
+        /// Labels that entries ask for, and the policy does not have.
+        unknown: BTreeSet<Label>,
+    },
 }
 
 /// A target and its place.
@@ -79,6 +83,9 @@ pub struct Place {
     /// Where its file system is mounted, if that keeps no access control lists; looked for only where a
     /// permission entry asks for one.
     pub without_acls: Option<PathBuf>,
+    /// Where its file system is mounted, if that keeps no labels; looked for only where a permission entry
+    /// asks for one.
+    pub without_labels: Option<PathBuf>,
 }
 
 /// What was found at a path.

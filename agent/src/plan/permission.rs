@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::acl::{Acl, Who};
 use super::conflict::Conflict;
 use super::grounds::{Accounts, Selinux, Survey};
+use super::label::Label;
 use super::state::Attrs;
 use crate::appspec::acl::AclWho;
-use crate::appspec::{AclEntry, PathKind, PermissionEntry};
+use crate::appspec::{AclEntry, PathKind, PermissionEntry, SelinuxContext};
 
 /// The entries, and what became of them so far.
 pub(super) struct Permissions<'a> {
@@ -54,9 +55,7 @@ impl<'a> Permissions<'a> {
     pub(super) fn new(entries: &'a [PermissionEntry], survey: &'a Survey, conflicts: &mut Vec<Conflict>) -> Self {
         let accounts = &survey.accounts;
         let rules = entries.iter().map(|entry| {
-            if entry.context.is_some() {
-                conflicts.push(context_conflict(entry, survey.selinux));
-            }
+            conflicts.extend(entry.context.as_ref().and_then(|context| context_conflict(entry, context, survey)));
             let unknown = |kind, name: &String| Conflict::UnknownAccount { kind, name: name.clone(), at: entry.at };
             let owner = entry.owner.as_ref().filter(|name| !accounts.users.contains_key(*name));
             conflicts.extend(owner.map(|name| unknown("user", name)));
@@ -112,6 +111,9 @@ impl<'a> Permissions<'a> {
             if let Some(wanted) = entry.mode {
                 mode = wanted.bits();
                 attrs = attrs.with_mode(mode);
+            }
+            if let Some(context) = &entry.context {
+                attrs = attrs.with_label(Some(Label::of(context)));
             }
             if let Some((access, default)) = rule.lists((path, kind), mode, conflicts) {
                 attrs = attrs.with_mode(mode).with_access_acl(access).with_default_acl(default);
@@ -198,11 +200,13 @@ fn who<'a>(named: &'a AclWho, accounts: &Accounts) -> Result<Who, (&'static str,
     }
 }
 
-fn context_conflict(entry: &PermissionEntry, selinux: Selinux) -> Conflict {
-    let lacking = match selinux {
-        Selinux::Absent => "SELinux",
-        Selinux::WithoutSemanage => "the command `semanage`",
-        Selinux::Managed => return Conflict::Unsupported { key: "context", at: entry.at },
-    };
-    Conflict::NoSelinux { lacking, at: entry.at }
+/// What keeps the host from giving the label of an entry.
+fn context_conflict(entry: &PermissionEntry, context: &SelinuxContext, survey: &Survey) -> Option<Conflict> {
+    match &survey.selinux {
+        Selinux::Unmanaged => Some(Conflict::NoSemanage { at: entry.at }),
+        Selinux::Managed { unknown, .. } => {
+            let label = Label::of(context);
+            unknown.contains(&label).then_some(Conflict::UnknownLabel { label, at: entry.at })
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod account;
 mod identity;
 mod interrupt;
+mod run;
 mod signals;
 mod spawn;
 mod table;
@@ -17,6 +18,9 @@ use std::time::Duration;
 pub use account::{Account, is_root};
 pub use identity::{Boot, Identity, Presence, Running};
 pub use interrupt::on_interrupt;
+#[cfg(test)]
+pub use run::stand_ins;
+pub use run::{Answer, ask, find_program};
 pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
 pub use spawn::{Background, Environment, Gate, Program, ScriptIo, start_gated, start_in_background};
 pub use table::{Holder, ProcessTable, Row};

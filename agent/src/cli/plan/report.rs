@@ -337,6 +337,7 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::FileObject { path, .. }
         | Conflict::DefaultAclOnFile { path, .. }
         | Conflict::NoAcls { path, .. }
+        | Conflict::NoLabels { path, .. }
         | Conflict::ForeignEntries { path, .. }
         | Conflict::SymlinkInTheWay { path, .. }
         | Conflict::Unchangeable { path, .. }
@@ -344,8 +345,8 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         Conflict::MissingSource { .. }
         | Conflict::UnsupportedSource { .. }
         | Conflict::SameAccount { .. }
-        | Conflict::NoSelinux { .. }
-        | Conflict::Unsupported { .. }
+        | Conflict::NoSemanage { .. }
+        | Conflict::UnknownLabel { .. }
         | Conflict::UnknownAccount { .. } => None,
     }
 }

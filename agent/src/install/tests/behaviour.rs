@@ -2,7 +2,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::world::{World, conflicts, id, is_root, make, mapping, permission};
-use crate::appspec::{PermissionTarget, SelinuxContext};
+use crate::appspec::PermissionTarget;
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
 use crate::install::{self, Ownership};
 use crate::plan::{Change, Conflict, PathOwner};
@@ -219,21 +219,6 @@ fn mistakes_in_permissions_are_all_found_in_planning() {
     world.permissions = vec![permission(&world.path("elsewhere"), "**", "0600")];
     let plan = world.plan("d-1", &["a=1"]).unwrap();
     assert!(plan.warnings[0].contains("line 8"), "{:?}", plan.warnings);
-}
-
-#[test]
-fn a_label_on_a_host_without_selinux_is_refused_clearly() {
-    let mut world = World::new();
-    let mut labelled = permission(&world.path("app/a"), "**", "0600");
-    labelled.context = Some(SelinuxContext { user: None, kind: "httpd_t".into(), range: None });
-    world.permissions = vec![labelled];
-    let error = world.plan("d-1", &["a=1", "b=1"]).unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("line 8: `context` "), "{text}");
-    if !std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - selinuxfs ") {
-        assert!(text.contains("needs SELinux, which this host does not have; install it, or remove"), "{text}");
-        assert!(matches!(&conflicts(error)[..], [Conflict::NoSelinux { .. }]));
-    }
 }
 
 #[test]
