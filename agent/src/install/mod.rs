@@ -43,9 +43,8 @@ use crate::disk::{self, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
-use crate::plan::conflict::Conflicts;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Blocked, Plan};
 use crate::revision::Revision;
 use crate::store::{self, StoreError};
 use transaction::{Phase, Transaction};
@@ -143,7 +142,7 @@ impl std::fmt::Display for Aftermath {
 pub enum Cause {
     /// The plan cannot be made.
     #[error(transparent)]
-    Conflicts(#[from] Conflicts),
+    Conflicts(#[from] Box<Blocked>),
     /// The disks have too little room.
     #[error("the revision cannot be installed, and nothing was changed: {}", listed(.0))]
     NoSpace(Vec<Shortage>),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Dir, Kind};
-use crate::plan::{Conflict, Conflicts, PathOwner};
+use crate::plan::{Blocked, Conflict, PathOwner};
 
 /// Where dpkg keeps a list of paths for each package (`dpkg-query(1)`).
 const DPKG: &str = "/var/lib/dpkg/info";
@@ -17,11 +17,12 @@ const NAMED: usize = 3;
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Names the packages that own what is in the way. Read only where there are clashes: it takes a moment.
-pub(super) fn name_owners(mut conflicts: Conflicts) -> Conflicts {
+pub(super) fn name_owners(mut blocked: Box<Blocked>) -> Box<Blocked> {
+    let conflicts = &mut blocked.conflicts;
     let paths: BTreeSet<PathBuf> =
         conflicts.0.iter_mut().filter_map(unknown).map(|(path, _)| path.to_owned()).collect();
     if paths.is_empty() {
-        return conflicts;
+        return blocked;
     }
     match owners(Path::new(DPKG), &paths) {
         Ok(packages) => {
@@ -34,7 +35,7 @@ pub(super) fn name_owners(mut conflicts: Conflicts) -> Conflicts {
         // The clash itself is what has to be told.
         Err(error) => tracing::warn!(%error, "which packages own what is in the way cannot be looked up"),
     }
-    conflicts
+    blocked
 }
 
 fn unknown(conflict: &mut Conflict) -> Option<(&Path, &mut PathOwner)> {

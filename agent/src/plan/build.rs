@@ -12,16 +12,16 @@ use super::label_rules::label_rules;
 use super::permission::{Bare, Permissions};
 use super::state::{Attrs, PathState};
 use super::target::Role;
-use super::{Change, Plan, Step};
+use super::{Blocked, Change, Plan, Step};
 use crate::appspec::PathKind;
 use crate::deployment::FileExistsBehavior;
 
 /// Directories that a deployment makes have this mode, whatever the bundle says, as in AWS's agent.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Makes the plan, or says everything that keeps it from being made. `sites` are the targets with what
+/// Makes the plan, or says everything that keeps it from being made, and what it would do otherwise. `sites` are the targets with what
 /// is in their places; `conflicts` are those that were found before.
-pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Conflict>) -> Result<Plan, Conflicts> {
+pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Conflict>) -> Result<Plan, Box<Blocked>> {
     sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
     sites.dedup_by(|later, earlier| later.path == earlier.path);
@@ -87,6 +87,14 @@ struct Decision {
     given: Option<Attrs>,
 }
 
+/// Whether something keeps a step from being done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Free,
+    /// A conflict says what.
+    InTheWay,
+}
+
 impl Decision {
     fn new(change: Change, want: PathState) -> Option<Self> {
         Some(Self { change, want, given: None })
@@ -109,7 +117,9 @@ impl<'a> Builder<'a> {
         }
         self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
         let Some(decision) = decision else { return };
-        self.check(&site, &decision);
+        if self.check(&site, &decision) == Verdict::InTheWay {
+            return;
+        }
         let Site { target, path, place } = site;
         let (was, identity) = match place.found {
             Some(found) => (found.state, Some(found.identity)),
@@ -238,8 +248,9 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let change = if found.state.is_directory() { Change::RemoveDirectory } else { Change::Remove };
-            if change == Change::Remove {
-                self.check_changeable(path, [&found.fixed, &place.closed]);
+            let reasons = [&found.fixed, &place.closed];
+            if change == Change::Remove && self.check_changeable(path, reasons) == Verdict::InTheWay {
+                continue;
             }
             self.steps.push(Step {
                 path: path.to_owned(),
@@ -253,10 +264,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<Plan, Conflicts> {
-        if !self.conflicts.is_empty() {
-            return Err(Conflicts(self.conflicts));
-        }
+    fn finish(mut self) -> Result<Plan, Box<Blocked>> {
         for (path, count) in self.retained.iter().filter(|(_, count)| *count > 0) {
             let path = path.display();
             self.warnings
@@ -265,16 +273,16 @@ impl<'a> Builder<'a> {
         self.warnings.extend(self.permissions.warnings());
         let rules = label_rules(self.grounds, &self.steps, &mut self.warnings);
         self.steps.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Plan {
-            group: self.grounds.group.clone(),
-            deployment: self.grounds.deployment.clone(),
-            steps: self.steps,
-            rules,
-            warnings: self.warnings,
-        })
+        let Self { grounds: Grounds { group, deployment, .. }, steps, warnings, conflicts, .. } = self;
+        if !conflicts.is_empty() {
+            return Err(Box::new(Blocked { conflicts: Conflicts(conflicts), steps, rules, warnings }));
+        }
+        let (group, deployment) = ((*group).clone(), (*deployment).clone());
+        Ok(Plan { group, deployment, steps, rules, warnings })
     }
 
-    fn check(&mut self, site: &Site, decision: &Decision) {
+    /// Whether what is decided can be done at the site.
+    fn check(&mut self, site: &Site, decision: &Decision) -> Verdict {
         let (path, own, change) = (&site.target.path, &self.grounds.survey.own, decision.change);
         if let Some(mount_point) = &site.place.without_acls
             && let PathState::File { attrs, .. } | PathState::Directory { attrs } = &decision.want
@@ -291,19 +299,20 @@ impl<'a> Builder<'a> {
         }
         if site.path.starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
+            return Verdict::InTheWay;
         }
         let fixed = site.place.found.as_ref().map_or(&None, |found| &found.fixed);
         match change {
             Change::Create | Change::Replace => self.check_changeable(path, [fixed, &site.place.closed]),
             Change::Attributes | Change::Touch => self.check_changeable(path, [fixed, &None]),
-            Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => {}
+            Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => Verdict::Free,
         }
     }
 
-    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) {
-        if let Some(reason) = reasons.into_iter().flatten().next() {
-            self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
-        }
+    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) -> Verdict {
+        let Some(reason) = reasons.into_iter().flatten().next() else { return Verdict::Free };
+        self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
+        Verdict::InTheWay
     }
 
     /// What the revision and the permission entries want at a site where something new is put.

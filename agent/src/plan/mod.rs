@@ -49,6 +49,21 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// What keeps a plan from being made, and what it would do but for that. It is no [`Plan`]: nobody can install
+/// by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{conflicts}")]
+pub struct Blocked {
+    /// What is in the way.
+    pub conflicts: Conflicts,
+    /// What would happen at the other paths, in their order.
+    pub steps: Vec<Step>,
+    /// What would happen to the host's rules for SELinux labels.
+    pub rules: Vec<Rule>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
 /// What happens at one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {

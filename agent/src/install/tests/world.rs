@@ -202,7 +202,7 @@ fn parents(path: &Path) {
 /// The conflicts of a plan that could not be made.
 pub(super) fn conflicts(error: InstallError) -> Vec<Conflict> {
     match error.cause {
-        Cause::Conflicts(conflicts) => conflicts.0,
+        Cause::Conflicts(blocked) => blocked.conflicts.0,
         other => panic!("{other}"),
     }
 }
