@@ -2,6 +2,7 @@
 //! a database that `semanage` alone knows how to change.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,7 +93,8 @@ impl Semanage {
     }
 
     fn ask(&self, args: &[&str], input: &str, action: &'static str) -> Result<String, RulesError> {
-        let answer = process::ask(&self.0, args, input.as_bytes(), PATIENCE)?;
+        let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+        let answer = process::ask(&self.0, &args, input.as_bytes(), PATIENCE)?;
         match answer.failure {
             None => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
             Some(failure) => {

@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "process owns the starting of programs")]
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 
 /// Runs a program of the host to its end, without a shell, in English; `input` is what it reads. After
 /// `patience` it is ended.
-pub fn ask(program: &Path, args: &[&str], input: &[u8], patience: Duration) -> Result<Answer> {
+pub fn ask(program: &Path, args: &[&OsStr], input: &[u8], patience: Duration) -> Result<Answer> {
     let start = |source| Error::Start { program: program.to_owned(), source };
     let mut child = Command::new(program)
         .args(args)
@@ -124,7 +125,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn shell(script: &str, input: &[u8], patience: Duration) -> Answer {
-        ask(&find_program("sh").unwrap(), &["-c", script], input, patience).unwrap()
+        ask(&find_program("sh").unwrap(), &["-c", script].map(OsStr::new), input, patience).unwrap()
     }
 
     #[test]
