@@ -44,7 +44,7 @@ use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Blocked, Plan};
+use crate::plan::{self, Blocked, Plan, Refusals};
 use crate::revision::Revision;
 use crate::store::{self, StoreError};
 use transaction::{Phase, Transaction};
@@ -75,6 +75,8 @@ pub struct InstallPolicy {
     pub ownership: Ownership,
     /// The user to whom everything belongs, where the configuration names one (uid and gid).
     pub default_owner: Option<(u32, u32)>,
+    /// What the host does not install whoever asks for it.
+    pub refusals: Refusals,
 }
 
 /// To whom files belong that no permission entry gives to somebody.
@@ -303,6 +305,7 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan
         index: &index,
         file_exists: request.policy.file_exists,
         owners: owners(request.policy),
+        refusals: request.policy.refusals,
         claims: &before.claims,
         survey: &survey,
     };

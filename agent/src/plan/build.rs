@@ -25,7 +25,7 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
     sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
     sites.dedup_by(|later, earlier| later.path == earlier.path);
-    let permissions = Permissions::new(&grounds.appspec.permissions, grounds.survey, &mut conflicts);
+    let permissions = Permissions::new(grounds, &mut conflicts);
     let mut builder = Builder {
         grounds,
         behavior: grounds.appspec.file_exists_behavior.unwrap_or(grounds.file_exists),

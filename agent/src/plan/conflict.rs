@@ -146,6 +146,31 @@ pub enum Conflict {
         /// The entry.
         at: Position,
     },
+    /// A path would get a mode that the host refuses.
+    #[error(
+        "{} would have the mode {mode:04o}, which {}, and reject_unsafe_permissions_in_bundle is set; give it another \
+         mode in the bundle or by `permissions`",
+        path.display(),
+        if mode & 0o6000 == 0 { "lets everybody write" } else { "runs it with the rights of its owner or group" }
+    )]
+    UnsafeMode {
+        /// The path.
+        path: PathBuf,
+        /// The mode.
+        mode: u32,
+    },
+    /// An entry asks for a label that the host refuses.
+    #[error(
+        "line {}: `context` gives {label}, a label of what nothing confines, and reject_unconfined_selinux_in_bundle \
+         is set; choose another type or user",
+        at.line
+    )]
+    UnconfinedLabel {
+        /// The label.
+        label: Label,
+        /// The entry.
+        at: Position,
+    },
     /// The host has no such user or group.
     #[error("line {}: this host has no {kind} {name:?}; create it before the deployment, or give a number", at.line)]
     UnknownAccount {

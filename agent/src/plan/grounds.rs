@@ -26,10 +26,41 @@ pub struct Grounds<'a> {
     pub file_exists: FileExistsBehavior,
     /// To whom things belong that no permission entry gives to somebody.
     pub owners: Owners,
+    /// What the host does not install whoever asks for it.
+    pub refusals: Refusals,
     /// Who owns what now.
     pub claims: &'a Claims,
     /// What is there.
     pub survey: &'a Survey,
+}
+
+/// What a host does not install whoever asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// What happens to set-id bits and modes that let everyone write.
+    pub modes: Modes,
+    /// What happens to labels of what nothing confines.
+    pub labels: Labels,
+}
+
+/// What happens to set-id bits and modes that let everyone write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modes {
+    /// They are given.
+    #[default]
+    Given,
+    /// A revision with one is refused: `reject_unsafe_permissions_in_bundle`.
+    UnsafeRefused,
+}
+
+/// What happens to labels of what nothing confines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// They are given.
+    #[default]
+    Given,
+    /// An AppSpec with one is refused: `reject_unconfined_selinux_in_bundle`.
+    UnconfinedRefused,
 }
 
 /// What was found on the host.

@@ -80,6 +80,14 @@ impl Label {
     }
 }
 
+impl Label {
+    /// Whether it is one of what nothing confines.
+    pub fn is_unconfined(&self) -> bool {
+        let (user, kind, _) = self.parts();
+        [user, kind].iter().any(|part| part.starts_with("unconfined_"))
+    }
+}
+
 impl PathExpression {
     /// The expression that means one path and no other.
     pub fn of(path: &Path) -> Self {

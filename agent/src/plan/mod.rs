@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 pub use acl::Acl;
 pub use build::build;
 pub use conflict::{Conflict, Conflicts, PathOwner};
-pub use grounds::Grounds;
+pub use grounds::{Grounds, Refusals};
 pub use label::{Label, PathExpression, Rule};
 pub use manifest::{Claims, Installer, Manifest, Owned};
-pub use state::{Attrs, Identity, PathState, Sha256, Time};
+pub use state::{Attrs, Identity, PathState, Sha256, Time, is_unsafe_mode};
 pub use target::{Index, Role, Target, expand};
 
 use crate::ids::{DeploymentId, GroupId};

@@ -75,6 +75,12 @@ struct Acls {
     default: Option<Acl>,
 }
 
+/// Whether permission bits give more than ordinary rights: set-id bits, or everybody may write. A directory that
+/// everybody may write to is safe if it is sticky, as `/tmp` is.
+pub fn is_unsafe_mode(mode: u32) -> bool {
+    mode & 0o6000 != 0 || (mode & 0o002 != 0 && mode & 0o1000 == 0)
+}
+
 /// A moment as file systems keep it: seconds and nanoseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time(pub i64, pub u32);

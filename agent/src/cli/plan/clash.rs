@@ -47,12 +47,14 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::ForeignEntries { path, .. }
         | Conflict::SymlinkInTheWay { path, .. }
         | Conflict::Unchangeable { path, .. }
+        | Conflict::UnsafeMode { path, .. }
         | Conflict::OwnState { path, .. } => Some(path.clone()),
         Conflict::MissingSource { .. }
         | Conflict::UnsupportedSource { .. }
         | Conflict::SameAccount { .. }
         | Conflict::NoSemanage { .. }
         | Conflict::UnknownLabel { .. }
+        | Conflict::UnconfinedLabel { .. }
         | Conflict::UnknownAccount { .. } => None,
     }
 }
