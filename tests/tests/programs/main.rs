@@ -3,6 +3,7 @@
 
 mod expect;
 
+mod bad_input;
 mod bundles;
 mod commands;
 mod configuration;
