@@ -14,6 +14,7 @@ mod groups;
 mod integrity;
 mod kill_moments;
 mod local;
+mod old_kernels;
 mod outages;
 mod plan;
 mod refusals;
