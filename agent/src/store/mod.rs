@@ -106,7 +106,7 @@ pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
     }
     // Versions before the first release wrote none.
     if let Some(checksum) = crc32c
-        && !text.strip_prefix(head(format, &checksum).as_bytes()).is_some_and(|rest| self::checksum(rest) == checksum)
+        && text.strip_prefix(head(format, &checksum).as_bytes()).is_none_or(|rest| self::checksum(rest) != checksum)
     {
         return Err(StoreError::Damaged { what: T::WHAT, path: path.to_owned() });
     }
@@ -155,10 +155,22 @@ fn checksum(rest: &[u8]) -> String {
 /// Reads a state file, or the default where there is none, lets `change` work on it, and writes it
 /// back. Two processes that do so at once do it one after the other.
 pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> Result<T, StoreError> {
+    update_from(path, || Ok(T::default()), change)
+}
+
+/// As [`update`], with what there is to begin with where there is no file.
+fn update_from<T: Stored>(
+    path: &Path,
+    first: impl FnOnce() -> Result<T, StoreError>,
+    change: impl FnOnce(&mut T),
+) -> Result<T, StoreError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     Dir::open_or_create(parent, 0o700)?;
     let _lock = Lock::wait(&parent.join(".lock"))?;
-    let mut state = read(path)?.unwrap_or_default();
+    let mut state = match read(path)? {
+        Some(state) => state,
+        None => first()?,
+    };
     change(&mut state);
     write(path, &state)?;
     Ok(state)

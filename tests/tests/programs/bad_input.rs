@@ -232,7 +232,7 @@ fn a_file_system_without_room_or_inodes() -> Result<()> {
     scenario(|place| {
         let Some(mounted) = Mounted::new(place.directory("target")?, "size=1m,nr_inodes=24")? else { return Ok(()) };
         let host = Host::new(place)?;
-        let large = host.revision("second", "")?.file("content/file", &"x".repeat(2 << 20));
+        let large = host.revision("second", "")?.file("content/file", "x".repeat(2 << 20));
         let at = format!("the file system mounted on {} has too little room", mounted.0.display());
         host.refuses(&large, 1, &[&at, "needed are 2097152 bytes", "free some", "du -xh"])?;
         let mut many = host.revision("second", "")?;

@@ -48,7 +48,7 @@ const KERNELS: [(&str, Lacking); 7] = [
 fn a_kernel_that_lacks_a_call_installs_the_same() -> Result<()> {
     scenario(|place| {
         let versions = versions(place)?;
-        let expected = installed(place, "ordinary", &versions, |command| Ok(command))?;
+        let expected = installed(place, "ordinary", &versions, Ok)?;
         ensure!(expected.len() > 8, "{expected:?}");
         for (number, (kernel, lacking)) in KERNELS.iter().enumerate() {
             let log = place.path().join(format!("strace-{number}"));
@@ -128,7 +128,7 @@ fn versions(place: &Place) -> Result<[PathBuf; 2]> {
     let second = revision()
         .file("content/file", "two")
         .file("content/becomes-dir/inner", "d")
-        .file("content/large", &large.replacen('x', "y", 1))
+        .file("content/large", large.replacen('x', "y", 1))
         .file("content/new/deep/file", "n")
         .file("content/new/other", "o")
         .symlink("content/link", "large");
