@@ -5,4 +5,6 @@ mod faults;
 mod file_exists;
 mod filesystems;
 mod groups;
+mod properties;
+mod random;
 mod world;
