@@ -7,4 +7,5 @@ mod filesystems;
 mod groups;
 mod properties;
 mod random;
+mod syncs;
 mod world;

@@ -9,8 +9,8 @@ use super::world::{World, listed, mapping, permission};
 use crate::appspec::{AppSpec, Mode, Pattern, PermissionEntry, PermissionTarget};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
 use crate::install::{InstallError, Installed, Ownership};
-use crate::plan::Acl;
 use crate::plan::acl::Who;
+use crate::plan::{Acl, Plan};
 use crate::revision::Revision;
 
 /// Few names, so that two trees have much in common.
@@ -62,6 +62,12 @@ impl Host {
     pub(super) fn install(&self) -> Result<Installed, InstallError> {
         let (revision, appspec) = &self.new;
         self.world.run_spec("d-2", revision, appspec)
+    }
+
+    /// What it will change.
+    pub(super) fn plan(&self) -> Result<Plan, InstallError> {
+        let (revision, appspec) = &self.new;
+        self.world.plan_spec("d-2", revision, appspec)
     }
 
     /// The new revision's AppSpec, for whoever reads of a failure.
@@ -139,9 +145,10 @@ fn permission_entry(random: &mut Rng, world: &World) -> PermissionEntry {
 /// What happens on a host beside deployments: things come, go, and get other attributes.
 fn meddle(random: &mut Rng, target: &Path) {
     let app = target.join(["app", "etc", ""][random.usize(..3)]);
-    std::fs::create_dir_all(&app).unwrap();
-    let entries = random.usize(..6);
-    grow(random, &app, entries);
+    if std::fs::create_dir_all(&app).is_ok() && app.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        let entries = random.usize(..6);
+        grow(random, &app, entries);
+    }
     for path in below(target) {
         let is_directory = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         match random.u8(..24) {
