@@ -1,6 +1,6 @@
 //! Hosts and revisions that nobody thought of: the same for the same seed.
 
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
@@ -21,7 +21,7 @@ const TRIES: usize = 6;
 /// A host that has an old revision, a new one, and what its owner did in between.
 pub(super) struct Host {
     pub(super) world: World,
-    new: (Revision, AppSpec),
+    new: Version,
 }
 
 impl Host {
@@ -36,24 +36,27 @@ impl Host {
         }
         if random.u8(..4) == 0 {
             world.group("other").behavior = Overwrite;
-            let (revision, appspec) = version(&mut random, &world, "o-1");
+            let (revision, appspec) = version(&mut random, &world, "o-1", None);
             // A group that cannot install has nothing here, which is a host too.
             let _ = world.run_spec("o-1", &revision, &appspec);
         }
         world.group("group").behavior = Overwrite;
+        let mut old = None;
         if random.u8(..8) != 0 {
-            let (revision, appspec) = version(&mut random, &world, "d-1");
-            let _ = world.run_spec("d-1", &revision, &appspec);
+            let (revision, appspec) = version(&mut random, &world, "d-1", None);
+            if world.run_spec("d-1", &revision, &appspec).is_ok() {
+                old = Some((revision, appspec));
+            }
         }
         if random.bool() {
             meddle(&mut random, &target);
         }
         world.behavior = *random.choice([Disallow, Overwrite, Retain].iter()).unwrap();
+        let old = old.filter(|_| random.u8(..4) != 0);
         // Some are to clash, most are not.
-        let new = if random.u8(..16) == 0 {
-            revision(&mut random, &world, "d-2")
-        } else {
-            version(&mut random, &world, "d-2")
+        let new = match random.u8(..16) {
+            0 => revision(&mut random, &world, "d-2", old.as_ref()),
+            _ => version(&mut random, &world, "d-2", old.as_ref()),
         };
         Self { world, new }
     }
@@ -76,23 +79,80 @@ impl Host {
     }
 }
 
-/// A revision that can be installed, unless none is found.
-fn version(random: &mut Rng, world: &World, deployment: &str) -> (Revision, AppSpec) {
+/// A revision and its AppSpec.
+type Version = (Revision, AppSpec);
+
+/// A revision that can be installed, unless none is found; with much of an earlier one, if there is one.
+fn version(random: &mut Rng, world: &World, deployment: &str, earlier: Option<&Version>) -> Version {
     for _ in 1..TRIES {
-        let (revision, appspec) = revision(random, world, deployment);
+        let (revision, appspec) = revision(random, world, deployment, earlier);
         if world.plan_spec(deployment, &revision, &appspec).is_ok() {
             return (revision, appspec);
         }
     }
-    revision(random, world, deployment)
+    revision(random, world, deployment, earlier)
 }
 
-fn revision(random: &mut Rng, world: &World, deployment: &str) -> (Revision, AppSpec) {
+fn revision(random: &mut Rng, world: &World, deployment: &str, earlier: Option<&Version>) -> Version {
     let revision = world.revision(deployment, &[]);
-    let entries = random.usize(1..24);
+    let Some((old, old_appspec)) = earlier else {
+        let entries = random.usize(1..24);
+        grow(random, revision.root(), entries);
+        let appspec = appspec(random, world, revision.root());
+        return (revision, appspec);
+    };
+    revise(random, old.root(), revision.root());
+    let entries = random.usize(..6);
     grow(random, revision.root(), entries);
-    let appspec = appspec(random, world, revision.root());
+    let mut appspec = appspec(random, world, revision.root());
+    if random.u8(..4) != 0 {
+        appspec.files.clone_from(&old_appspec.files);
+    }
+    if random.bool() {
+        appspec.permissions.clone_from(&old_appspec.permissions);
+    }
     (revision, appspec)
+}
+
+/// Copies a revision, but for what changed in the next one.
+fn revise(random: &mut Rng, old: &Path, new: &Path) {
+    for path in below(old) {
+        let copy = new.join(path.strip_prefix(old).unwrap());
+        // What was above it may be gone, or no directory any more.
+        if !copy.parent().unwrap().symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            continue;
+        }
+        let meta = path.symlink_metadata().unwrap();
+        let change = random.u8(..24);
+        if change == 0 {
+            continue;
+        } else if change == 1 {
+            symlink(["a", "nowhere"][random.usize(..2)], &copy).unwrap();
+        } else if change == 2 && !meta.is_dir() {
+            std::fs::create_dir_all(copy.join("inner")).unwrap();
+        } else if change == 3 && meta.is_dir() {
+            write(random, &copy, "no directory");
+        } else if meta.is_dir() {
+            std::fs::create_dir(&copy).unwrap();
+        } else if meta.is_symlink() {
+            symlink(std::fs::read_link(&path).unwrap(), &copy).unwrap();
+        } else {
+            let text = if change < 8 { "revised\n".to_owned() } else { std::fs::read_to_string(&path).unwrap() };
+            write(random, &copy, &text);
+            if change > 12 {
+                std::fs::File::open(&copy).unwrap().set_modified(meta.modified().unwrap()).unwrap();
+            }
+        }
+        if copy.symlink_metadata().unwrap().file_type() == meta.file_type() {
+            lchown(&copy, Some(meta.uid()), Some(meta.gid())).unwrap();
+            if !meta.is_symlink() {
+                std::fs::set_permissions(&copy, meta.permissions()).unwrap();
+            }
+        }
+        if change == 9 {
+            dress(random, &copy);
+        }
+    }
 }
 
 fn appspec(random: &mut Rng, world: &World, revision: &Path) -> AppSpec {
