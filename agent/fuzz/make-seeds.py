@@ -150,6 +150,9 @@ def archives() -> None:
         put("unpack_zip", "streamed", streamed)
     put("unpack_tar", "hostile", hostile_tar())
     put("unpack_tar", "odd-owners", odd_tar())
+    put("unpack_tar", "limits", limits_tar())
+    put("unpack_tgz", "limits", run("gzip", "-9n", cwd=HERE, stdin=limits_tar()))
+    put("unpack_tar_zst", "limits", run("zstd", "-19q", cwd=HERE, stdin=limits_tar()))
     put("unpack_zip", "hostile", hostile_zip())
     put("unpack_zip", "foreign", foreign_zip())
 
@@ -191,6 +194,19 @@ def odd_tar() -> bytes:
     return out.getvalue()
 
 
+def limits_tar() -> bytes:
+    """A little too much of everything that is bounded."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(18):
+            entry(tar, f"{number}", tarfile.DIRTYPE)
+        entry(tar, "a/b/c/d/e", content=b"deep")
+        entry(tar, "half", content=b"x" * 2500)
+        entry(tar, "other-half", content=b"x" * 2500)
+        entry(tar, "a/b/c/d/f/g/h", content=b"deeper")
+    return out.getvalue()
+
+
 def hostile_zip() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -204,10 +220,10 @@ def hostile_zip() -> bytes:
 def foreign_zip() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ["a\\b", "x/y/", "caf\u00e9", "plain"]:
+        for name, length in [("x/y/", 0), ("caf\u00e9", 20), ("plain", 300), ("half", 300), ("a\\b", 20)]:
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.create_system, info.compress_type = 0, zipfile.ZIP_DEFLATED
-            archive.writestr(info, b"content " * 20)
+            archive.writestr(info, b"content " * length)
         archive.comment = b"made elsewhere"
     return out.getvalue()
 
@@ -257,8 +273,12 @@ def journals() -> None:
     for name, end in {"prepared": [4], "committed": [4, 5], "rolled-back": [4, 6], "done": [4, 5, 7]}.items():
         for bits in (0x00, 0x3F, 0x7F):
             put("settle", f"{name}-{bits:02x}", bytes([bits]) + replaced + staged + bytes(end))
-    outside = step(10, 2, 1, 0, 2) + step(4, 3, 2, 0, 4) + bytes([2, 0])
-    put("settle", "outside", bytes([0]) + outside + bytes([4]))
+    # Paths that lead out of the target, with the inode of what is there: as created, replaced and removed.
+    for path in (9, 10, 11, 12):
+        for change in range(3):
+            for inode in (4, 11):
+                end = bytes([2, 0, 3, 0, inode, inode, 4])
+                put("settle", f"out-{path}-{change}-{inode}", bytes([change]) + step(path, change, 1, 1, inode) + end)
 
 
 if __name__ == "__main__":

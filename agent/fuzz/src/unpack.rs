@@ -12,7 +12,8 @@ use slipway_agent::unpack::{Limits, Modes, Ownership, Policy, Symlinks, UnpackEr
 
 use crate::place::{self, Seen};
 
-const LIMITS: Limits = Limits { entries: 40, depth: 6, bytes: 32 << 10 };
+/// So small that archives of a few kilobytes come to them.
+const LIMITS: Limits = Limits { entries: 24, depth: 5, bytes: 4 << 10 };
 /// As agents unpack where nothing is configured, but for the limits.
 const KEPT: Policy =
     Policy { limits: LIMITS, symlinks: Symlinks::Kept, modes: Modes::Kept, ownership: Ownership::Preserved };
