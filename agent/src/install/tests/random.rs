@@ -119,7 +119,7 @@ fn revise(random: &mut Rng, old: &Path, new: &Path) {
     for path in below(old) {
         let copy = new.join(path.strip_prefix(old).unwrap());
         // What was above it may be gone, or no directory any more.
-        if !copy.parent().unwrap().symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        if !is_reachable(new, &copy) {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -248,12 +248,9 @@ fn grow(random: &mut Rng, root: &Path, entries: usize) {
         for _ in 0..random.usize(1..5) {
             path.push(NAMES[random.usize(..NAMES.len())]);
         }
-        let blocked = path
-            .ancestors()
-            .skip(1)
-            .take_while(|above| *above != root)
-            .any(|above| above.symlink_metadata().is_ok_and(|meta| !meta.is_dir()));
-        if blocked || path.symlink_metadata().is_ok() {
+        let mut above = path.ancestors().skip(1).take_while(|above| *above != root);
+        let is_blocked = above.any(|above| above.symlink_metadata().is_ok_and(|meta| !meta.is_dir()));
+        if is_blocked || path.symlink_metadata().is_ok() {
             continue;
         }
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -267,6 +264,12 @@ fn grow(random: &mut Rng, root: &Path, entries: usize) {
         }
         dress(random, &path);
     }
+}
+
+/// Whether there are directories all the way down to a path, and no links.
+fn is_reachable(root: &Path, path: &Path) -> bool {
+    let mut above = path.ancestors().skip(1).take_while(|above| *above != root);
+    above.all(|above| above.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
 }
 
 /// Owner, mode and time.
