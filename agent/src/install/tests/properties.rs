@@ -72,6 +72,7 @@ struct Tally {
     mutations: usize,
     failures: usize,
     deaths: usize,
+    /// Some of these are errors alone.
     deaths_in_recovery: usize,
     old: usize,
     new: usize,
@@ -204,8 +205,10 @@ fn die(seed: u64, at: (usize, i32), reference: &Reference, random: &mut Rng, tal
     tally.deaths += 1;
     for _ in 0..random.usize(..=DEEPEST) {
         let second = random.usize(..20);
-        let (recovered, seen) = fault::run(Some((second, at.1)), true, || host.world.settle());
-        context += &format!(", in the recovery at {:?} of {second}", seen.get(second));
+        let then_dead = random.u8(..4) != 0;
+        let (recovered, seen) = fault::run(Some((second, at.1)), then_dead, || host.world.settle());
+        let how = if then_dead { "dead" } else { "an error" };
+        context += &format!(", in the recovery {how} at {:?} of {second}", seen.get(second));
         if recovered.is_ok() {
             break;
         }
