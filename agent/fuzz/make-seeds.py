@@ -281,6 +281,15 @@ def journals() -> None:
                 put("settle", f"out-{path}-{change}-{inode}", bytes([change]) + step(path, change, 1, 1, inode) + end)
 
 
+def digests() -> None:
+    record = b"%s 42 7 1000000.0 1795226434.120741790 %s\0"
+    names = (b"app/run.sh", b"odd name\nwith \xff", b"")
+    records = b"".join(record % (b"2c" * 32, name) for name in names)
+    put("digests", "list", b"Cslipway digests 1\n" + records)
+    put("digests", "newer", b"Cslipway digests 2\n" + records)
+    put("digests", "empty", b"slipway digests 1\n00000000")
+
+
 if __name__ == "__main__":
-    for part in (appspecs, configurations, dictionaries, archives, envelopes, journals):
+    for part in (appspecs, digests, configurations, dictionaries, archives, envelopes, journals):
         part()

@@ -5,6 +5,7 @@
 
 pub mod appspec;
 pub mod config;
+pub mod digests;
 pub mod edits;
 pub mod envelope;
 pub mod journal;

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use sha2::{Digest, Sha256};
 use slipway_agent::deployment::BundleType;
 use slipway_agent::disk::Dir;
 use slipway_agent::unpack::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport, unpack};
@@ -26,8 +27,8 @@ struct Sandbox {
     canary: BTreeMap<PathBuf, Seen>,
 }
 
-/// Nothing outside of the tree is touched, the limits hold, and there is nothing but files, directories
-/// and links in it. With everything refused that can be, there are not even links.
+/// Nothing outside of the tree is touched, the limits hold, there is nothing but files, directories and
+/// links in it, and the digests that are told are those of the files. With everything refused that can be, there are not even links.
 pub fn check(bundle: &[u8], bundle_type: BundleType) {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let sandbox = SANDBOX.get_or_init(Sandbox::new);
@@ -100,4 +101,9 @@ fn check_report(tree: &BTreeMap<PathBuf, Seen>, report: &UnpackReport) {
     let files: BTreeMap<u64, u64> =
         tree.values().filter(|seen| seen.is_file()).map(|seen| (seen.inode, seen.size)).collect();
     assert_eq!(files.values().sum::<u64>(), report.bytes, "{report:?}");
+    assert_eq!(files.len(), report.digests.len(), "{report:?}");
+    for (path, digest) in &report.digests {
+        let content = &tree.get(path).expect("a file that was unpacked").content;
+        assert_eq!(digest.0, <[u8; 32]>::from(Sha256::digest(content)), "{}", path.display());
+    }
 }
