@@ -39,7 +39,7 @@ pub fn set_acl(open: impl AsFd, path: &Path, kind: AclKind, acl: Option<&[u8]>) 
     if read_acl(&open, path, kind)?.as_deref() == acl {
         return Ok(());
     }
-    fault::point("set access control list").map_err(|source| Error::new(ACTION, path, source))?;
+    fault::point("set access control list", path).map_err(|source| Error::new(ACTION, path, source))?;
     match acl {
         Some(acl) => sys::fsetxattr(&open, kind.attribute(), acl, XattrFlags::empty()),
         None => sys::fremovexattr(&open, kind.attribute()),

@@ -26,7 +26,7 @@ pub fn set_label(open: impl AsFd, path: &Path, label: Option<&[u8]>) -> Result<(
     if read_label(&open, path)?.as_deref() == label {
         return Ok(());
     }
-    fault::point("set label").map_err(|source| Error::new(ACTION, path, source))?;
+    fault::point("set label", path).map_err(|source| Error::new(ACTION, path, source))?;
     match label {
         Some(label) => sys::fsetxattr(&open, ATTRIBUTE, label, XattrFlags::empty()),
         None => sys::fremovexattr(&open, ATTRIBUTE),

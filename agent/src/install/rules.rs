@@ -75,7 +75,7 @@ impl Semanage {
 
     /// Changes rules from what they are to what is wanted, all together.
     fn change(&self, changes: &[Rule]) -> Result<(), RulesError> {
-        fault::point("semanage").map_err(|source| disk::Error::new("run", &self.0, source))?;
+        fault::point("semanage", &self.0).map_err(|source| disk::Error::new("run", &self.0, source))?;
         // What is made in one transaction of its own is there whole or not at all.
         let commands: String = changes.iter().filter_map(command).collect();
         self.ask(&["import"], &commands, "change")?;

@@ -6,4 +6,7 @@ mod file_exists;
 mod filesystems;
 mod groups;
 mod labels;
+mod properties;
+mod random;
+mod syncs;
 mod world;

@@ -251,9 +251,14 @@ fn acls(path: &Path, meta: &std::fs::Metadata) -> String {
     ["system.posix_acl_access", "system.posix_acl_default"].into_iter().filter_map(read).collect()
 }
 
-/// Says why something is not tested here. Past the harness, which keeps what tests print that pass.
+/// Says why something is not tested here.
 pub(super) fn skipped(why: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped, since {why}\n"));
+    said(&format!("skipped, since {why}"));
+}
+
+/// Says something past the harness, which keeps what tests print that pass.
+pub(super) fn said(what: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{what}\n"));
 }
 
 /// Whether this process may give files away; where not, the test that asks says so and is skipped.
