@@ -124,11 +124,11 @@ impl<'a> Builder<'a> {
         if self.check(&site, &decision) == Verdict::InTheWay {
             return;
         }
-        let Site { target, path, place } = site;
-        let (was, identity) = match place.found {
-            Some(found) => (found.state, Some(found.identity)),
+        let (was, identity) = match &site.place.found {
+            Some(found) => (self.as_it_counts(&site, &found.state, &decision.want).into_owned(), Some(found.identity)),
             None => (PathState::Absent, None),
         };
+        let Site { target, path, .. } = site;
         self.steps.push(Step {
             path,
             change: decision.change,
