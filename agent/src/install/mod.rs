@@ -311,12 +311,11 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before, digests: &mut 
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
     let known = survey::Known { claims: &before.claims, digests };
-    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, known)?;
+    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, known)?;
     let grounds = Grounds {
         group: request.group,
         deployment: request.deployment,
         appspec: request.appspec,
-        index: &index,
         file_exists: request.policy.file_exists,
         owners: owners(request.policy),
         refusals: request.policy.refusals,

@@ -1,8 +1,9 @@
 //! What a deployment owns on the host, and who owns a path when several groups name it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -48,9 +49,10 @@ pub struct Installer {
 /// Who owns what before an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    ours: BTreeMap<PathBuf, Claim>,
+    /// In the order of paths.
+    ours: IndexMap<PathBuf, Claim>,
     /// What other groups own, each with the number of its installer.
-    others: BTreeMap<PathBuf, usize>,
+    others: HashMap<PathBuf, usize>,
     installers: Vec<Installer>,
     /// The labels that deployments gave, of paths of this group and of others.
     labels: BTreeMap<PathBuf, Label>,
@@ -78,11 +80,12 @@ impl Claims {
             claims.note_label(&owned);
             claims.ours.insert(owned.path, Claim::from(&owned.state));
         }
+        claims.ours.sort_keys();
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
             for owned in manifest.entries {
                 if manifest.serial > serial {
-                    claims.ours.remove(&owned.path);
+                    claims.ours.shift_remove(&owned.path);
                 }
                 if !claims.ours.contains_key(&owned.path) {
                     claims.note_label(&owned);
@@ -102,6 +105,7 @@ impl Claims {
                 self.ours.entry(path).or_insert(Claim::Unknown);
             }
         }
+        self.ours.sort_keys();
     }
 
     /// Takes over rules for labels from an agent that left a list of them.
