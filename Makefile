@@ -31,6 +31,12 @@ test-faults: ## Kill, fail and cut the power of installs everywhere (as root); O
 	$(CARGO) build -p slipway-agent -p slipway-tests --bins
 	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
+.PHONY: test-system
+test-system: ## Boot hosts, interrupt the agent and reboot while hooks run (as root); ONLY=deploys for one test
+	@tests/prepare system
+	$(CARGO) build --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/system" $(foreach test,$(ONLY),--only $(test))
+
 .PHONY: bench
 bench: ## Latency and memory against their figures, with a release build; fails beyond them
 	@tests/prepare demo

@@ -1,0 +1,63 @@
+//! A service that a hook starts in the background, in the two ways that people know, outlives the hook and
+//! whatever happens to the agent.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use slipway_tests::revision::{Hook, app};
+
+use crate::app::DESTINATION;
+use crate::host::{Host, UNIT};
+use crate::job::Ground;
+use crate::report::Report;
+
+/// How many checks there are.
+pub const CHECKS: u64 = 6;
+
+const STARTS: &str = "\
+mkdir -p /srv/background
+setsid sh -c 'echo $$ > /srv/background/setsid; exec sleep infinity' >/dev/null 2>&1 &
+nohup sleep infinity >/dev/null 2>&1 &
+echo $! > /srv/background/nohup";
+
+/// All of them, on one host.
+pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
+    let host = Host::start(ground, "background")?;
+    let first = app(Path::new(DESTINATION), "v1", &[Hook::new("ApplicationStart", STARTS)]);
+    host.deploy(&host.push("v1", &first)?)?;
+    let pids = [host.until_written("/srv/background/setsid")?, host.until_written("/srv/background/nohup")?];
+    let run = |words: &[&str]| host.machine.run(words).map(drop);
+    let mut check = |when: &str, act: &dyn Fn() -> Result<()>| {
+        report.check(&format!("both run on {when}"), act().and_then(|()| alive(&host, &pids)));
+    };
+    check("after the hook and its deployment", &|| Ok(()));
+    check("when the agent is restarted", &|| run(&["systemctl", "restart", UNIT]));
+    check("when the agent is killed", &|| {
+        let before = host.agent_pid()?;
+        run(&["kill", "-KILL", &before.to_string()])?;
+        host.until_replaced(before)
+    });
+    check("while the agent is stopped", &|| run(&["systemctl", "stop", UNIT]));
+    check("when another build of the agent is started", &|| {
+        host.replace_program("upgrade")?;
+        run(&["systemctl", "start", UNIT])?;
+        ensure!(host.runs_what_is_installed()?, "the old build runs");
+        Ok(())
+    });
+    check("when the next revision is deployed, which does not stop them", &|| {
+        host.deploy(&host.push("v2", &app(Path::new(DESTINATION), "v2", &[]))?)
+    });
+    if !report.failures.is_empty() {
+        eprintln!("{}", host.last_words());
+    }
+    Ok(())
+}
+
+fn alive(host: &Host<'_>, pids: &[String]) -> Result<()> {
+    for pid in pids {
+        ensure!(host.is_running(pid)?, "process {pid}, which the hook left running, was ended");
+        let name = host.machine.try_run(&["cat", &format!("/proc/{pid}/comm")])?;
+        ensure!(name.trim() == "sleep", "process {pid} is {name}");
+    }
+    Ok(())
+}

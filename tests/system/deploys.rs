@@ -1,0 +1,98 @@
+//! The unit as it is: what systemd sees of it, deployments, a reboot between them, and a host that comes up
+//! before its service.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use slipway_tests::until::until_true;
+
+use crate::app::{self, DESTINATION};
+use crate::host::{Host, PATIENCE, UNIT};
+use crate::job::Ground;
+use crate::report::Report;
+
+/// How many checks there are.
+pub const CHECKS: u64 = 8;
+
+/// All of them, on one host.
+pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
+    let mut host = Host::install(ground, "deploys")?;
+    host.machine.boot()?;
+    report.check("systemd finds nothing wrong with the unit", nothing_wrong(&host));
+    report.check("enabled and started, the agent is ready, by AWS's name too", started(&host));
+    report.check("a deployment succeeds", deployed(&host, "v1"));
+    host.machine.reboot()?;
+    report.check("after a reboot the agent is there", active(&host));
+    report.check("and the next deployment succeeds", deployed(&host, "v2"));
+    report.check("systemctl stop ends it in order", stopped(&host));
+    report.check("booted without its service the agent is ready, and says why it waits", without_service(&mut host));
+    report.check("and deploys once the service is there", service_is_back(&mut host));
+    if !report.failures.is_empty() {
+        eprintln!("{}", host.last_words());
+    }
+    Ok(())
+}
+
+fn nothing_wrong(host: &Host<'_>) -> Result<()> {
+    // Settings that this systemd does not know yet are ignored by it, as the unit says.
+    let mut verify = host.machine.command(&["systemd-analyze", "verify", UNIT])?;
+    let output = verify.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let newer = ["RestartSteps", "RestartMaxDelaySec"];
+    let wrong: Vec<&str> =
+        said.lines().filter(|line| line.contains(UNIT) && !newer.iter().any(|name| line.contains(name))).collect();
+    ensure!(wrong.is_empty(), "{wrong:?}");
+    ensure!(output.status.success(), "{} {said}", output.status);
+    Ok(())
+}
+
+fn started(host: &Host<'_>) -> Result<()> {
+    host.machine.run(&["systemctl", "enable", UNIT])?;
+    host.machine.run(&["systemctl", "start", UNIT])?;
+    active(host)?;
+    let status = host.machine.run(&["systemctl", "status", "--no-pager", "codedeploy-agent"])?;
+    for part in ["slipway-agent.service - Slipway deployment agent", "Active: active (running)", "slipway-agent starts"] {
+        ensure!(status.contains(part), "{part:?} is missing in:\n{status}");
+    }
+    Ok(())
+}
+
+/// Started by notification: systemd calls the unit active only once it was told READY=1.
+fn active(host: &Host<'_>) -> Result<()> {
+    ensure!(host.property(UNIT, "Type")? == "notify", "the unit does not wait for the agent's word");
+    until_true("the agent to be ready", PATIENCE, || Ok(host.property(UNIT, "ActiveState")? == "active"))?;
+    ensure!(host.property(UNIT, "NRestarts")? == "0", "it was restarted");
+    Ok(())
+}
+
+fn deployed(host: &Host<'_>, page: &str) -> Result<()> {
+    host.deploy(&host.push(page, &app::revision(page))?)?;
+    let path = Path::new(DESTINATION).join("page");
+    ensure!(host.read(&path.display().to_string()) == page, "the page is not {page}");
+    Ok(())
+}
+
+fn stopped(host: &Host<'_>) -> Result<()> {
+    host.machine.run(&["systemctl", "stop", UNIT])?;
+    let result = host.property(UNIT, "Result")?;
+    ensure!(result == "success", "its result is {result}");
+    Ok(())
+}
+
+fn without_service(host: &mut Host<'_>) -> Result<()> {
+    host.control.stop()?;
+    host.machine.reboot()?;
+    active(host)?;
+    until_true("systemctl status to say that polls fail", PATIENCE, || {
+        Ok(host.machine.try_run(&["systemctl", "status", "--no-pager", "--full", UNIT])?.contains("the poll failed"))
+    })?;
+    active(host)
+}
+
+fn service_is_back(host: &mut Host<'_>) -> Result<()> {
+    let before = host.agent_pid()?;
+    host.control.restart()?;
+    deployed(host, "v3")?;
+    ensure!(host.agent_pid()? == before, "the agent was started again meanwhile");
+    Ok(())
+}
