@@ -115,9 +115,14 @@ impl Machine {
 
     /// Reboots it in order, as `systemctl reboot` does.
     pub fn reboot(&mut self) -> Result<()> {
-        // The command may be ended by what it asks for.
-        self.try_run(&["systemctl", "reboot"])?;
+        self.go_down()?;
         self.boot_again()
+    }
+
+    /// Asks it to reboot, and does not wait for that.
+    pub fn go_down(&self) -> Result<()> {
+        // The command may be ended by what it asks for.
+        self.try_run(&["systemctl", "reboot"]).map(drop)
     }
 
     /// Waits until it goes down for a reboot that somebody asked for, and boots it.

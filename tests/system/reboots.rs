@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use slipway_tests::deployment::{Finished, events};
+use slipway_tests::deployment::{Event, Finished, events};
 use slipway_tests::revision::{Hook, Revision, app};
 use slipway_tests::until::{until, until_true};
 
 use crate::app::{self, DESTINATION, Order};
-use crate::host::{Host, PATIENCE, succeeded};
+use crate::host::{Host, PATIENCE, UNIT, succeeded};
 use crate::job::Ground;
 use crate::report::Report;
 
@@ -83,8 +83,23 @@ fn in_download(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     host.wire.refuse_bundles();
     let deployment = host.group.begin(&bundle)?;
     until_true("the bundle to be asked for", PATIENCE, || Ok(host.wire.bundles_refused() > 0))?;
-    reboot.carry_out(host)?;
-    host.wire.let_pass();
+    match reboot {
+        // The agent is told to end and the download still goes on; it can succeed before the host is down.
+        Reboot::InOrder => {
+            host.machine.go_down()?;
+            until_true("the agent to be asked to end", PATIENCE, || {
+                let state = host.machine.try_run(&["systemctl", "is-active", UNIT])?;
+                Ok(state.trim() != "active")
+            })?;
+            host.wire.let_pass();
+            host.machine.boot_again()?;
+        }
+        Reboot::PowerCut => {
+            host.machine.cut_power()?;
+            host.wire.let_pass();
+            host.machine.boot()?;
+        }
+    }
     whole(host, &host.finish(&deployment)?, "download")
 }
 
@@ -94,32 +109,35 @@ fn in_install(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
         let page = format!("install-{reboot:?}-{attempt}");
         let bundle = host.push(&page, &many_files(&page))?;
         let deployment = host.group.begin(&bundle)?;
-        let state = until("the install to begin", PATIENCE, || {
-            let events = events(host.group.api(), &deployment)?;
-            let install = events.into_iter().find(|event| event.name == "Install");
-            Ok(install.map(|event| event.status).filter(|status| status != "Pending"))
+        until_true("an install to be under way, or over", PATIENCE, || {
+            Ok(is_installing(&root)? || events(host.group.api(), &deployment)?.iter().any(is_installed))
         })?;
+        let in_time = is_installing(&root)?;
         match reboot {
             Reboot::InOrder => host.machine.reboot()?,
             Reboot::PowerCut => host.machine.cut_power()?,
         }
-        let was_cut_off = has_journal(&root)?;
+        let is_cut_off = is_installing(&root)?;
         if reboot == Reboot::PowerCut {
             host.machine.boot()?;
         }
         whole(host, &host.finish(&deployment)?, &page)?;
         // An orderly shutdown lets an install come to its end; a power cut has to find one that runs.
-        if state == "InProgress" && (was_cut_off || reboot == Reboot::InOrder) {
+        if in_time && (is_cut_off || reboot == Reboot::InOrder) {
             return Ok(());
         }
     }
     anyhow::bail!("none of {ATTEMPTS} installs ran long enough to be cut off")
 }
 
-/// Whether an install was begun and neither finished nor undone.
-fn has_journal(root: &Path) -> Result<bool> {
-    let journals = root.join("opt/codedeploy-agent/deployment-root/.slipway/tx");
-    Ok(journals.exists() && fs::read_dir(journals)?.next().is_some())
+/// Whether there is the journal of an install that was neither finished nor undone.
+fn is_installing(root: &Path) -> Result<bool> {
+    let transactions = root.join("opt/codedeploy-agent/deployment-root/.slipway/tx");
+    Ok(transactions.exists() && fs::read_dir(transactions)?.flatten().any(|entry| entry.path().join("journal").exists()))
+}
+
+fn is_installed(event: &Event) -> bool {
+    event.name == "Install" && event.is_terminal()
 }
 
 fn between(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {

@@ -61,7 +61,7 @@ impl Wire {
         self.state().polls_held
     }
 
-    /// Bundles cannot be fetched: the bucket answers that it is busy.
+    /// Bundles cannot be fetched: the bucket answers with an error that passes.
     pub fn refuse_bundles(&self) {
         self.state().refuses_bundles = true;
     }
@@ -98,7 +98,7 @@ impl Rule for Wire {
             }
             operation if operation.starts_with("GET /") && state.refuses_bundles => {
                 state.bundles_refused += 1;
-                Fate::Answer(made_up(503, "<Error><Code>SlowDown</Code><Message>busy</Message></Error>"))
+                Fate::Answer(made_up(500, "<Error><Code>InternalError</Code><Message>it is tried again</Message></Error>"))
             }
             _ => Fate::Forward,
         }
