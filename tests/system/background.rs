@@ -34,7 +34,7 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     check("when the agent is restarted", &|| run(&["systemctl", "restart", UNIT]));
     check("when the agent is killed", &|| {
         let before = host.agent_pid()?;
-        run(&["kill", "-KILL", &before.to_string()])?;
+        host.kill_agent()?;
         host.until_replaced(before)
     });
     check("while the agent is stopped", &|| run(&["systemctl", "stop", UNIT]));

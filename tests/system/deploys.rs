@@ -12,7 +12,7 @@ use crate::job::Ground;
 use crate::report::Report;
 
 /// How many checks there are.
-pub const CHECKS: u64 = 8;
+pub const CHECKS: u64 = 9;
 
 /// All of them, on one host.
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
@@ -21,9 +21,10 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     report.check("systemd finds nothing wrong with the unit", nothing_wrong(&host));
     report.check("enabled and started, the agent is ready, by AWS's name too", started(&host));
     report.check("a deployment succeeds", deployed(&host, "v1"));
+    report.check("so does one while another build is installed and not started yet", between_builds(&host));
     host.machine.reboot()?;
     report.check("after a reboot the agent is there", active(&host));
-    report.check("and the next deployment succeeds", deployed(&host, "v2"));
+    report.check("and the next deployment succeeds", deployed(&host, "v3"));
     report.check("systemctl stop ends it in order", stopped(&host));
     report.check("booted without its service the agent is ready, and says why it waits", without_service(&mut host));
     report.check("and deploys once the service is there", service_is_back(&mut host));
@@ -51,7 +52,8 @@ fn started(host: &Host<'_>) -> Result<()> {
     host.machine.run(&["systemctl", "start", UNIT])?;
     active(host)?;
     let status = host.machine.run(&["systemctl", "status", "--no-pager", "codedeploy-agent"])?;
-    for part in ["slipway-agent.service - Slipway deployment agent", "Active: active (running)", "slipway-agent starts"] {
+    for part in ["slipway-agent.service - Slipway deployment agent", "Active: active (running)", "slipway-agent starts"]
+    {
         ensure!(status.contains(part), "{part:?} is missing in:\n{status}");
     }
     Ok(())
@@ -70,6 +72,12 @@ fn deployed(host: &Host<'_>, page: &str) -> Result<()> {
     let path = Path::new(DESTINATION).join("page");
     ensure!(host.read(&path.display().to_string()) == page, "the page is not {page}");
     Ok(())
+}
+
+fn between_builds(host: &Host<'_>) -> Result<()> {
+    host.replace_program("another build")?;
+    ensure!(!host.runs_what_is_installed()?, "the agent was not replaced");
+    deployed(host, "v2")
 }
 
 fn stopped(host: &Host<'_>) -> Result<()> {
@@ -92,7 +100,7 @@ fn without_service(host: &mut Host<'_>) -> Result<()> {
 fn service_is_back(host: &mut Host<'_>) -> Result<()> {
     let before = host.agent_pid()?;
     host.control.restart()?;
-    deployed(host, "v3")?;
+    deployed(host, "v4")?;
     ensure!(host.agent_pid()? == before, "the agent was started again meanwhile");
     Ok(())
 }

@@ -59,7 +59,8 @@ impl<'a> Host<'a> {
         program::run(place, &mut host_config)?;
         let units = root.join("usr/lib/systemd/system");
         fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;
-        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM)).context("install the agent")?;
+        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM))
+            .context("install the agent")?;
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
         let host = Self { machine, control, group, wire, _proxy: proxy };
@@ -92,6 +93,11 @@ impl<'a> Host<'a> {
     pub fn agent_pid(&self) -> Result<u32> {
         let pid = self.property(UNIT, "MainPID")?;
         pid.parse().with_context(|| format!("MainPID is {pid}"))
+    }
+
+    /// Ends the agent at once, and nothing that it started.
+    pub fn kill_agent(&self) -> Result<()> {
+        self.machine.run(&["systemctl", "kill", "--signal=KILL", "--kill-who=main", UNIT]).map(drop)
     }
 
     /// Waits until another process than `before` is the agent, and has said that it is ready.
@@ -166,7 +172,7 @@ impl<'a> Host<'a> {
 
     /// What the agent and the hooks' units logged last, for the message of a failure.
     pub fn last_words(&self) -> String {
-        let words = ["journalctl", "--no-pager", "--lines=40", "--output=short-monotonic"];
+        let words = ["journalctl", "--no-pager", "--lines=100", "--output=short-monotonic"];
         let units = ["--unit=slipway-agent.service", "--unit=slipway-hook-*"];
         self.machine.try_run(&[&words[..], &units[..]].concat()).unwrap_or_else(|error| error.to_string())
     }

@@ -48,22 +48,26 @@ pub fn each_state(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::start(ground, "reboots")?;
     host.deploy(&host.push("v0", &app::revision("v0"))?)?;
     for reboot in [Reboot::InOrder, Reboot::PowerCut] {
-        let states: [(&str, fn(&mut Host<'_>, Reboot) -> Result<()>); 4] = [
-            ("while a hook runs", in_hook),
-            ("in DownloadBundle", in_download),
-            ("in Install", in_install),
-            ("between two commands", between),
-        ];
-        for (name, state) in states {
-            let result = state(&mut host, reboot).and_then(|()| host.one_result_each());
-            if result.is_err() {
-                eprintln!("{reboot:?} {name}:\n{}", host.last_words());
-            }
-            report.check(&format!("{reboot:?} {name}"), result);
-            host.wire.let_pass();
-        }
+        let wire = host.wire.clone();
+        let mut check = |name: &str, state: Result<()>| {
+            report.check(&format!("{reboot:?} {name}"), state);
+            // Also after a state that was left early.
+            wire.let_pass();
+        };
+        check("while a hook runs", in_hook(&mut host, reboot));
+        check("in DownloadBundle", in_download(&mut host, reboot));
+        check("in Install", in_install(&mut host, reboot));
+        check("between two commands", between(&mut host, reboot));
     }
+    told(&host, report);
     Ok(())
+}
+
+/// What the host says of itself, if something did not hold.
+fn told(host: &Host<'_>, report: &Report) {
+    if !report.failures.is_empty() {
+        eprintln!("{}", host.last_words());
+    }
 }
 
 fn in_hook(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
@@ -72,7 +76,7 @@ fn in_hook(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     let deployment = host.group.begin(&bundle)?;
     order.begun()?;
     reboot.carry_out(host)?;
-    interrupted(&host.finish(&deployment)?, "AfterInstall", reboot)?;
+    interrupted(host, &host.finish(&deployment)?, "AfterInstall", reboot)?;
     let runs = order.runs();
     ensure!(runs.len() == 1, "the hook ran {} times: {runs:?}", runs.len());
     Ok(())
@@ -133,7 +137,8 @@ fn in_install(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
 /// Whether there is the journal of an install that was neither finished nor undone.
 fn is_installing(root: &Path) -> Result<bool> {
     let transactions = root.join("opt/codedeploy-agent/deployment-root/.slipway/tx");
-    Ok(transactions.exists() && fs::read_dir(transactions)?.flatten().any(|entry| entry.path().join("journal").exists()))
+    Ok(transactions.exists()
+        && fs::read_dir(transactions)?.flatten().any(|entry| entry.path().join("journal").exists()))
 }
 
 fn is_installed(event: &Event) -> bool {
@@ -154,18 +159,10 @@ fn between(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
 pub fn asked_by_a_hook(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::start(ground, "asked")?;
     host.deploy(&host.push("v0", &app::revision("v0"))?)?;
-    let ways: [(&str, fn(&mut Host<'_>) -> Result<()>); 3] = [
-        ("a hook that asks for a reboot and ends", asks_and_ends),
-        ("a hook that asks for a reboot and waits for it", asks_and_waits),
-        ("a hook that leaves the reboot to the background", asks_later),
-    ];
-    for (what, way) in ways {
-        let result = way(&mut host).and_then(|()| host.one_result_each());
-        if result.is_err() {
-            eprintln!("{what}:\n{}", host.last_words());
-        }
-        report.check(what, result);
-    }
+    report.check("a hook that asks for a reboot and ends", asks_and_ends(&mut host));
+    report.check("a hook that asks for a reboot and waits for it", asks_and_waits(&mut host));
+    report.check("a hook that leaves the reboot to the background", asks_later(&mut host));
+    told(&host, report);
     Ok(())
 }
 
@@ -175,14 +172,18 @@ fn asks_and_ends(host: &mut Host<'_>) -> Result<()> {
     host.machine.boot_again()?;
     let finished = host.finish(&deployment)?;
     ran_once(host, "ends")?;
-    if finished.status() == "Succeeded" { succeeded(&finished) } else { interrupted(&finished, "AfterInstall", Reboot::InOrder) }
+    if finished.status() == "Succeeded" {
+        succeeded(&finished)
+    } else {
+        interrupted(host, &finished, "AfterInstall", Reboot::InOrder)
+    }
 }
 
 fn asks_and_waits(host: &mut Host<'_>) -> Result<()> {
     let lines = "systemctl reboot\nsleep infinity";
     let deployment = host.group.begin(&host.push("waits", &asking("waits", lines))?)?;
     host.machine.boot_again()?;
-    interrupted(&host.finish(&deployment)?, "AfterInstall", Reboot::InOrder)?;
+    interrupted(host, &host.finish(&deployment)?, "AfterInstall", Reboot::InOrder)?;
     ran_once(host, "waits")
 }
 
@@ -211,22 +212,23 @@ fn ran_once(host: &Host<'_>, page: &str) -> Result<()> {
 }
 
 fn many_files(page: &str) -> Revision {
-    let files = (0..FILES).fold(app::revision(page), |revision, number| {
+    (0..FILES).fold(app::revision(page), |revision, number| {
         revision.file(&format!("content/many/{number}"), format!("{page} {number}"))
-    });
-    files
+    })
 }
 
 /// Holds that a deployment succeeded, and that its page is what the host has.
 fn whole(host: &Host<'_>, finished: &Finished, page: &str) -> Result<()> {
     succeeded(finished)?;
+    host.one_result_each()?;
     let found = host.read(&format!("{DESTINATION}/page"));
     ensure!(found == page, "the page is {found:?}");
     Ok(())
 }
 
 /// Holds that a deployment failed in that event, with the reboot as the reason.
-fn interrupted(finished: &Finished, event: &str, reboot: Reboot) -> Result<()> {
+fn interrupted(host: &Host<'_>, finished: &Finished, event: &str, reboot: Reboot) -> Result<()> {
+    host.one_result_each()?;
     let failed = finished.failed_event()?;
     ensure!(failed.name == event, "{} failed instead: {}", failed.name, failed.diagnostics);
     let message = failed.diagnostic("message");

@@ -4,12 +4,12 @@
 use anyhow::{Result, ensure};
 use slipway_tests::deployment::Finished;
 use slipway_tests::fleet::Bundle;
+use slipway_tests::until::until_true;
 
 use crate::app::{self, EVENTS, Order};
 use crate::host::{Host, PATIENCE, UNIT, succeeded};
 use crate::job::Ground;
 use crate::report::Report;
-use slipway_tests::until::until_true;
 
 /// How many checks there are for each interruption.
 pub const CHECKS: u64 = EVENTS.len() as u64;
@@ -97,8 +97,8 @@ impl Case {
         order.begun()?;
         let before = host.agent_pid()?;
         match self.interruption {
-            Interruption::Restart => drop(host.machine.run(&["systemctl", "restart", UNIT])?),
-            Interruption::Kill => drop(host.machine.run(&["kill", "-KILL", &before.to_string()])?),
+            Interruption::Restart => host.machine.run(&["systemctl", "restart", UNIT]).map(drop)?,
+            Interruption::Kill => host.kill_agent()?,
             Interruption::Upgrade => {
                 host.replace_program(self.event)?;
                 ensure!(!host.runs_what_is_installed()?, "the agent was not replaced");

@@ -98,7 +98,10 @@ impl Rule for Wire {
             }
             operation if operation.starts_with("GET /") && state.refuses_bundles => {
                 state.bundles_refused += 1;
-                Fate::Answer(made_up(500, "<Error><Code>InternalError</Code><Message>it is tried again</Message></Error>"))
+                Fate::Answer(made_up(
+                    500,
+                    "<Error><Code>InternalError</Code><Message>it is tried again</Message></Error>",
+                ))
             }
             _ => Fate::Forward,
         }
