@@ -22,35 +22,38 @@ echo $! > /srv/background/nohup";
 
 /// All of them, on one host.
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
-    let host = Host::start(ground, "background")?;
+    let mut host = Host::start(ground, "background")?;
     let first = app(Path::new(DESTINATION), "v1", &[Hook::new("ApplicationStart", STARTS)]);
     host.deploy(&host.push("v1", &first)?)?;
     let pids = [host.until_written("/srv/background/setsid")?, host.until_written("/srv/background/nohup")?];
-    let run = |words: &[&str]| host.machine.run(words).map(drop);
-    let mut check = |when: &str, act: &dyn Fn() -> Result<()>| {
-        report.check(&format!("both run on {when}"), act().and_then(|()| alive(&host, &pids)));
+    let mut check = |when: &str, act: &dyn Fn(&Host<'_>) -> Result<()>| {
+        host.check(report, &format!("both run on {when}"), |host| {
+            act(host)?;
+            alive(host, &pids)
+        });
     };
-    check("after the hook and its deployment", &|| Ok(()));
-    check("when the agent is restarted", &|| run(&["systemctl", "restart", UNIT]));
-    check("when the agent is killed", &|| {
+    check("after the hook and its deployment", &|_| Ok(()));
+    check("when the agent is restarted", &|host| run(host, &["systemctl", "restart", UNIT]));
+    check("when the agent is killed", &|host| {
         let before = host.agent_pid()?;
         host.kill_agent()?;
         host.until_replaced(before)
     });
-    check("while the agent is stopped", &|| run(&["systemctl", "stop", UNIT]));
-    check("when another build of the agent is started", &|| {
+    check("while the agent is stopped", &|host| run(host, &["systemctl", "stop", UNIT]));
+    check("when another build of the agent is started", &|host| {
         host.replace_program("upgrade")?;
-        run(&["systemctl", "start", UNIT])?;
+        run(host, &["systemctl", "start", UNIT])?;
         ensure!(host.runs_what_is_installed()?, "the old build runs");
         Ok(())
     });
-    check("when the next revision is deployed, which does not stop them", &|| {
+    check("when the next revision is deployed, which does not stop them", &|host| {
         host.deploy(&host.push("v2", &app(Path::new(DESTINATION), "v2", &[]))?)
     });
-    if !report.failures.is_empty() {
-        eprintln!("{}", host.last_words());
-    }
     Ok(())
+}
+
+fn run(host: &Host<'_>, words: &[&str]) -> Result<()> {
+    host.machine.run(words).map(drop)
 }
 
 fn alive(host: &Host<'_>, pids: &[String]) -> Result<()> {

@@ -18,19 +18,16 @@ pub const CHECKS: u64 = 9;
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::install(ground, "deploys")?;
     host.machine.boot()?;
-    report.check("systemd finds nothing wrong with the unit", nothing_wrong(&host));
-    report.check("enabled and started, the agent is ready, by AWS's name too", started(&host));
-    report.check("a deployment succeeds", deployed(&host, "v1"));
-    report.check("so does one while another build is installed and not started yet", between_builds(&host));
+    host.check(report, "systemd finds nothing wrong with the unit", |host| nothing_wrong(host));
+    host.check(report, "enabled and started, the agent is ready, by AWS's name too", |host| started(host));
+    host.check(report, "a deployment succeeds", |host| deployed(host, "v1"));
+    host.check(report, "so does one while another build is installed and not started yet", |host| between_builds(host));
     host.machine.reboot()?;
-    report.check("after a reboot the agent is there", active(&host));
-    report.check("and the next deployment succeeds", deployed(&host, "v3"));
-    report.check("systemctl stop ends it in order", stopped(&host));
-    report.check("booted without its service the agent is ready, and says why it waits", without_service(&mut host));
-    report.check("and deploys once the service is there", service_is_back(&mut host));
-    if !report.failures.is_empty() {
-        eprintln!("{}", host.last_words());
-    }
+    host.check(report, "after a reboot the agent is there", |host| active(host));
+    host.check(report, "and the next deployment succeeds", |host| deployed(host, "v3"));
+    host.check(report, "systemctl stop ends it in order", |host| stopped(host));
+    host.check(report, "booted without its service the agent is ready, and says why it waits", without_service);
+    host.check(report, "and deploys once the service is there", service_is_back);
     Ok(())
 }
 

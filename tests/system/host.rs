@@ -1,11 +1,12 @@
 //! A booted host with the agent as its unit, and the control service that deploys to it.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use slipway_tests::binaries;
 use slipway_tests::control::Control;
 use slipway_tests::deployment::{Finished, finish};
@@ -17,6 +18,7 @@ use slipway_tests::until::{until, until_true};
 
 use crate::job::Ground;
 use crate::machine::Machine;
+use crate::report::Report;
 use crate::wire::Wire;
 
 /// The unit under test.
@@ -38,6 +40,8 @@ pub struct Host<'a> {
     pub group: Group,
     /// What passes between the two.
     pub wire: Wire,
+    /// The deployment that was begun last.
+    last: RefCell<Option<String>>,
     _proxy: Proxy,
 }
 
@@ -63,7 +67,7 @@ impl<'a> Host<'a> {
             .context("install the agent")?;
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
-        let host = Self { machine, control, group, wire, _proxy: proxy };
+        let host = Self { machine, control, group, wire, last: RefCell::default(), _proxy: proxy };
         host.configure("10-proxy.yml", &host._proxy.configuration())?;
         Ok(host)
     }
@@ -74,6 +78,32 @@ impl<'a> Host<'a> {
         host.machine.boot()?;
         host.machine.run(&["systemctl", "enable", "--now", UNIT])?;
         Ok(host)
+    }
+
+    /// Makes one check. One that does not hold tells what the host and the service know about it, and leaves
+    /// nothing to the next one.
+    pub fn check(&mut self, report: &mut Report, what: &str, act: impl FnOnce(&mut Self) -> Result<()>) {
+        let result = act(self);
+        self.wire.let_pass();
+        let result = result.map_err(|error| {
+            eprintln!("{what}:\n{}", self.last_words());
+            match self.settle() {
+                Ok(told) => anyhow!("{error:#}; the service was told of {told}"),
+                Err(also) => anyhow!("{error:#}; what the service was told is not known: {also:#}"),
+            }
+        });
+        report.check(what, result);
+    }
+
+    /// Ends whatever runs, as a power cut does, and the deployment with it; gives what was reported of that.
+    fn settle(&mut self) -> Result<String> {
+        self.machine.cut_power()?;
+        self.machine.boot()?;
+        self.machine.run(&["systemctl", "start", UNIT])?;
+        let Some(deployment) = self.last.borrow().clone() else { return Ok("no deployment".to_owned()) };
+        let finished = self.finish(&deployment)?;
+        let failure = finished.events.into_iter().find(|event| event.status == "Failed");
+        Ok(failure.map_or("no failure".to_owned(), |event| format!("{}: {}", event.name, event.diagnostics)))
     }
 
     /// Writes a file of `conf.d`.
@@ -126,6 +156,23 @@ impl<'a> Host<'a> {
         Ok(running.trim() == Path::new("/").join(PROGRAM).display().to_string())
     }
 
+    /// The units of hooks that systemd knows, whatever became of them.
+    pub fn hook_units(&self) -> Result<Vec<String>> {
+        let words = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "slipway-hook-*"];
+        let units = self.machine.run(&words)?;
+        Ok(units.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
+    }
+
+    /// The unit of the one hook that there is, which has to be that event's of that deployment.
+    pub fn hook_unit(&self, deployment: &str, event: &str) -> Result<String> {
+        let mut units = self.hook_units()?;
+        ensure!(units.len() == 1, "one unit was expected for the hook, and there are {units:?}");
+        let unit = units.remove(0);
+        let prefix = format!("slipway-hook-{deployment}-{event}-");
+        ensure!(unit.starts_with(&prefix), "the hook's unit is called {unit}, and {prefix}… was expected");
+        Ok(unit)
+    }
+
     /// Whether a process of the host runs.
     pub fn is_running(&self, pid: &str) -> Result<bool> {
         let status = self.machine.try_run(&["cat", &format!("/proc/{pid}/status")])?;
@@ -139,7 +186,14 @@ impl<'a> Host<'a> {
 
     /// Deploys and holds that everything succeeded.
     pub fn deploy(&self, bundle: &Bundle) -> Result<()> {
-        succeeded(&finish(self.group.api(), &self.group.begin(bundle)?, PATIENCE)?)
+        succeeded(&self.finish(&self.begin(bundle)?)?)
+    }
+
+    /// Begins a deployment, and gives its id.
+    pub fn begin(&self, bundle: &Bundle) -> Result<String> {
+        let deployment = self.group.begin(bundle)?;
+        self.last.replace(Some(deployment.clone()));
+        Ok(deployment)
     }
 
     /// Waits for the end of a deployment.
@@ -171,7 +225,7 @@ impl<'a> Host<'a> {
     }
 
     /// What the agent and the hooks' units logged last, for the message of a failure.
-    pub fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         let words = ["journalctl", "--no-pager", "--lines=100", "--output=short-monotonic"];
         let units = ["--unit=slipway-agent.service", "--unit=slipway-hook-*"];
         self.machine.try_run(&[&words[..], &units[..]].concat()).unwrap_or_else(|error| error.to_string())

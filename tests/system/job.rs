@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, deploys, limits, reboots, survives};
+use crate::{background, deploys, limits, reboots, survives, units};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -31,6 +31,10 @@ pub enum Test {
     HookStop,
     /// The agent is replaced by another build while a hook runs, for each event
     HookUpgrade,
+    /// The same four where hooks cannot have units of their own
+    HookWithoutBus,
+    /// A hook's unit comes and goes with its processes; a lost runner, TERM ignored, output left open
+    HookUnits,
     /// What a hook leaves running outlives the hook and the agent
     Background,
     /// The host is rebooted in each state of a deployment
@@ -71,6 +75,8 @@ impl Test {
         match self {
             Self::Deploys => deploys::CHECKS,
             Self::HookRestart | Self::HookKill | Self::HookStop | Self::HookUpgrade => survives::CHECKS,
+            Self::HookWithoutBus => survives::WITHOUT_BUS,
+            Self::HookUnits => units::CHECKS,
             Self::Background => background::CHECKS,
             Self::RebootEachState => reboots::EACH_STATE,
             Self::RebootAsked => reboots::ASKED,
@@ -108,6 +114,8 @@ impl Job {
             Test::HookKill => survives::test(&ground, Interruption::Kill, &mut report),
             Test::HookStop => survives::test(&ground, Interruption::Stop, &mut report),
             Test::HookUpgrade => survives::test(&ground, Interruption::Upgrade, &mut report),
+            Test::HookWithoutBus => survives::without_bus(&ground, &mut report),
+            Test::HookUnits => units::test(&ground, &mut report),
             Test::Background => background::test(&ground, &mut report),
             Test::RebootEachState => reboots::each_state(&ground, &mut report),
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),

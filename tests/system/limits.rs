@@ -24,47 +24,40 @@ const MEMORY_MAX: u64 = 64 << 20;
 
 /// All of them, on one host.
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
-    let host = Host::start(ground, "limits")?;
-    report.check("memory_max and cpu_quota are those of the hook's unit", read_back(&host));
+    let mut host = Host::start(ground, "limits")?;
+    host.check(report, "memory_max and cpu_quota are those of the hook's unit", |host| read_back(host));
     let controllers = host.machine.run(&["cat", "/sys/fs/cgroup/cgroup.controllers"])?;
     if controllers.split_whitespace().any(|controller| controller == "memory") {
-        report.check("a hook that wants more memory than it may have fails", enforced(&host));
+        host.check(report, "a hook that wants more memory than it may have fails", |host| enforced(host));
     } else {
         report.notes.push(
             "whether limits are enforced was not tried: memory and cpu belong to the old control group hierarchy here"
                 .to_owned(),
         );
     }
-    if !report.failures.is_empty() {
-        eprintln!("{}", host.last_words());
-    }
     Ok(())
 }
 
 fn read_back(host: &Host<'_>) -> Result<()> {
     let order = Order::wait(host.machine.root(), "AfterInstall")?;
-    let deployment = host.group.begin(&host.push("limits", &limited(SCRIPT))?)?;
-    let read = order.begun().and_then(|()| properties(host, &deployment));
-    // The deployment ends in any case, and tells more.
-    let ended = order.end_with(0).and_then(|()| host.finish(&deployment));
-    read?;
-    succeeded(&ended?)
+    let deployment = host.begin(&host.push("limits", &limited(SCRIPT))?)?;
+    order.begun()?;
+    properties(host, &deployment)?;
+    order.end_with(0)?;
+    succeeded(&host.finish(&deployment)?)
 }
 
 fn properties(host: &Host<'_>, deployment: &str) -> Result<()> {
-    let units = host.machine.run(&["systemctl", "list-units", "--plain", "--no-legend", "slipway-hook-*"])?;
-    let names: Vec<&str> = units.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let [name] = names[..] else { anyhow::bail!("one unit was expected for the hook, and there are {names:?}") };
-    ensure!(name.starts_with(&format!("slipway-hook-{deployment}-AfterInstall-")), "the hook's unit is called {name}");
-    let memory: u64 = host.property(name, "MemoryMax")?.parse().context("the unit has no MemoryMax")?;
+    let name = host.hook_unit(deployment, "AfterInstall")?;
+    let memory: u64 = host.property(&name, "MemoryMax")?.parse().context("the unit has no MemoryMax")?;
     ensure!(memory == MEMORY_MAX, "MemoryMax is {memory}");
-    let quota = host.property(name, "CPUQuotaPerSecUSec")?;
+    let quota = host.property(&name, "CPUQuotaPerSecUSec")?;
     ensure!(quota == "500ms", "CPUQuotaPerSecUSec is {quota}");
     Ok(())
 }
 
 fn enforced(host: &Host<'_>) -> Result<()> {
-    let finished = host.finish(&host.group.begin(&host.push("greedy", &limited(GREEDY))?)?)?;
+    let finished = host.finish(&host.begin(&host.push("greedy", &limited(GREEDY))?)?)?;
     let event = finished.failed_event()?;
     ensure!(event.name == "AfterInstall", "{} failed instead: {}", event.name, event.diagnostics);
     ensure!(!event.diagnostic("logTail").contains("held"), "it could: {}", event.diagnostics);

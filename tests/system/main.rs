@@ -16,6 +16,7 @@ mod survives;
 mod background;
 mod reboots;
 mod limits;
+mod units;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -48,32 +48,21 @@ pub fn each_state(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::start(ground, "reboots")?;
     host.deploy(&host.push("v0", &app::revision("v0"))?)?;
     for reboot in [Reboot::InOrder, Reboot::PowerCut] {
-        let wire = host.wire.clone();
-        let mut check = |name: &str, state: Result<()>| {
-            report.check(&format!("{reboot:?} {name}"), state);
-            // Also after a state that was left early.
-            wire.let_pass();
+        let mut check = |name: &str, state: fn(&mut Host<'_>, Reboot) -> Result<()>| {
+            host.check(report, &format!("{reboot:?} {name}"), |host| state(host, reboot));
         };
-        check("while a hook runs", in_hook(&mut host, reboot));
-        check("in DownloadBundle", in_download(&mut host, reboot));
-        check("in Install", in_install(&mut host, reboot));
-        check("between two commands", between(&mut host, reboot));
+        check("while a hook runs", in_hook);
+        check("in DownloadBundle", in_download);
+        check("in Install", in_install);
+        check("between two commands", between);
     }
-    told(&host, report);
     Ok(())
-}
-
-/// What the host says of itself, if something did not hold.
-fn told(host: &Host<'_>, report: &Report) {
-    if !report.failures.is_empty() {
-        eprintln!("{}", host.last_words());
-    }
 }
 
 fn in_hook(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     let bundle = host.push("hook", &app::revision("hook"))?;
     let order = Order::wait(host.machine.root(), "AfterInstall")?;
-    let deployment = host.group.begin(&bundle)?;
+    let deployment = host.begin(&bundle)?;
     order.begun()?;
     reboot.carry_out(host)?;
     interrupted(host, &host.finish(&deployment)?, "AfterInstall", reboot)?;
@@ -85,7 +74,7 @@ fn in_hook(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
 fn in_download(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     let bundle = host.push("download", &app::revision("download"))?;
     host.wire.refuse_bundles();
-    let deployment = host.group.begin(&bundle)?;
+    let deployment = host.begin(&bundle)?;
     until_true("the bundle to be asked for", PATIENCE, || Ok(host.wire.bundles_refused() > 0))?;
     match reboot {
         // The agent is told to end and the download still goes on; it can succeed before the host is down.
@@ -112,7 +101,7 @@ fn in_install(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let page = format!("install-{reboot:?}-{attempt}");
         let bundle = host.push(&page, &many_files(&page))?;
-        let deployment = host.group.begin(&bundle)?;
+        let deployment = host.begin(&bundle)?;
         until_true("an install to be under way, or over", PATIENCE, || {
             Ok(is_installing(&root)? || events(host.group.api(), &deployment)?.iter().any(is_installed))
         })?;
@@ -148,7 +137,7 @@ fn is_installed(event: &Event) -> bool {
 fn between(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
     let bundle = host.push("between", &app::revision("between"))?;
     host.wire.hold_polls_after("BeforeInstall");
-    let deployment = host.group.begin(&bundle)?;
+    let deployment = host.begin(&bundle)?;
     until_true("a poll after BeforeInstall", PATIENCE, || Ok(host.wire.polls_held() > 0))?;
     reboot.carry_out(host)?;
     host.wire.let_pass();
@@ -159,16 +148,15 @@ fn between(host: &mut Host<'_>, reboot: Reboot) -> Result<()> {
 pub fn asked_by_a_hook(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::start(ground, "asked")?;
     host.deploy(&host.push("v0", &app::revision("v0"))?)?;
-    report.check("a hook that asks for a reboot and ends", asks_and_ends(&mut host));
-    report.check("a hook that asks for a reboot and waits for it", asks_and_waits(&mut host));
-    report.check("a hook that leaves the reboot to the background", asks_later(&mut host));
-    told(&host, report);
+    host.check(report, "a hook that asks for a reboot and ends", asks_and_ends);
+    host.check(report, "a hook that asks for a reboot and waits for it", asks_and_waits);
+    host.check(report, "a hook that leaves the reboot to the background", asks_later);
     Ok(())
 }
 
 /// Its end and the shutdown run against each other: it is a success, or a failure that tells of the reboot.
 fn asks_and_ends(host: &mut Host<'_>) -> Result<()> {
-    let deployment = host.group.begin(&host.push("ends", &asking("ends", "systemctl reboot"))?)?;
+    let deployment = host.begin(&host.push("ends", &asking("ends", "systemctl reboot"))?)?;
     host.machine.boot_again()?;
     let finished = host.finish(&deployment)?;
     ran_once(host, "ends")?;
@@ -181,7 +169,7 @@ fn asks_and_ends(host: &mut Host<'_>) -> Result<()> {
 
 fn asks_and_waits(host: &mut Host<'_>) -> Result<()> {
     let lines = "systemctl reboot\nsleep infinity";
-    let deployment = host.group.begin(&host.push("waits", &asking("waits", lines))?)?;
+    let deployment = host.begin(&host.push("waits", &asking("waits", lines))?)?;
     host.machine.boot_again()?;
     interrupted(host, &host.finish(&deployment)?, "AfterInstall", Reboot::InOrder)?;
     ran_once(host, "waits")
@@ -189,7 +177,7 @@ fn asks_and_waits(host: &mut Host<'_>) -> Result<()> {
 
 fn asks_later(host: &mut Host<'_>) -> Result<()> {
     let lines = "mkfifo /srv/go\n( read -r go < /srv/go; rm /srv/go; systemctl reboot ) >/dev/null 2>&1 &";
-    let deployment = host.group.begin(&host.push("later", &asking("later", lines))?)?;
+    let deployment = host.begin(&host.push("later", &asking("later", lines))?)?;
     until("the event after the hook's", PATIENCE, || {
         let events = events(host.group.api(), &deployment)?;
         Ok(events.into_iter().find(|event| event.name == "AfterInstall" && event.is_terminal()))

@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::job::run;
 
+/// Where this is no Debian.
 const SUITE: &str = "bookworm";
+/// Another release of Debian than this machine's.
+const SUITE_VARIABLE: &str = "SLIPWAY_DEBIAN_SUITE";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus";
 /// Another mirror than Debian's own.
 const MIRROR_VARIABLE: &str = "SLIPWAY_DEBIAN_MIRROR";
@@ -30,20 +33,29 @@ ln -sf /dev/null etc/systemd/system/fstrim.timer
 
 /// The root, which nothing may write to; made now if it is not there.
 pub fn obtain() -> Result<PathBuf> {
-    let recipe = hex::encode(Sha256::digest([SUITE, PACKAGES, FINISH].join("\n")));
+    let suite = env::var(SUITE_VARIABLE).unwrap_or_else(|_| own_suite());
+    let recipe = hex::encode(Sha256::digest([&suite, PACKAGES, FINISH].join("\n")));
     let folder = cache()?.join("slipway/roots");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    let root = folder.join(format!("debian-{SUITE}-{}", &recipe[..12]));
+    let root = folder.join(format!("debian-{suite}-{}", &recipe[..12]));
     let lock = File::create(folder.join(".lock"))?;
     lock.lock().context("lock the roots of the system tests")?;
     if !root.exists() {
-        make(&root)?;
+        make(&root, &suite)?;
     }
     Ok(root)
 }
 
+/// This machine's release of Debian: what was built here needs a C library that is not older.
+fn own_suite() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let name = field("VERSION_CODENAME=");
+    if field("ID=") == "debian" && !name.is_empty() { name.to_owned() } else { SUITE.to_owned() }
+}
+
 /// Under a name of its own first: what is there under the root's name is whole.
-fn make(root: &Path) -> Result<()> {
+fn make(root: &Path, suite: &str) -> Result<()> {
     let making = root.with_extension("making");
     if making.exists() {
         fs::remove_dir_all(&making).with_context(|| format!("remove {}", making.display()))?;
@@ -51,7 +63,7 @@ fn make(root: &Path) -> Result<()> {
     let mirror = env::var(MIRROR_VARIABLE).unwrap_or_else(|_| MIRROR.to_owned());
     eprintln!("making {} from {mirror}, once", root.display());
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]).arg(&making).arg(mirror);
+    debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite]).arg(&making).arg(mirror);
     run(&mut debootstrap)?;
     run(Command::new("sh").args(["-ec", FINISH]).current_dir(&making))?;
     run(Command::new("sync").arg("--file-system").arg(&making))?;

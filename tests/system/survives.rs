@@ -13,6 +13,8 @@ use crate::report::Report;
 
 /// How many checks there are for each interruption.
 pub const CHECKS: u64 = EVENTS.len() as u64;
+/// How many there are without a bus.
+pub const WITHOUT_BUS: u64 = 4;
 
 /// What happens to the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,26 +49,42 @@ struct Case {
 
 /// This interruption with every event, on one host.
 pub fn test(ground: &Ground, interruption: Interruption, report: &mut Report) -> Result<()> {
-    let host = Host::start(ground, &format!("hook-{interruption:?}").to_lowercase())?;
+    let mut host = Host::start(ground, &format!("hook-{interruption:?}").to_lowercase())?;
+    let cases = (0_u8..).zip(EVENTS).map(|(index, (event, sent_as))| Case {
+        event,
+        sent_as,
+        interruption,
+        ending: if index % 4 < 2 { Ending::WithTheNextAgent } else { Ending::WhileNoAgentRuns },
+        // Each event ends well after two of the interruptions, and badly after the other two.
+        code: if (index + interruption as u8).is_multiple_of(2) { 0 } else { 10 + index },
+    });
+    carry_out(&mut host, cases, report)
+}
+
+/// Every interruption in one event, where hooks cannot have units of their own: systemd has no bus.
+pub fn without_bus(ground: &Ground, report: &mut Report) -> Result<()> {
+    let mut host = Host::install(ground, "no-bus")?;
+    host.machine.boot()?;
+    host.machine.run(&["systemctl", "mask", "--now", "dbus.service", "dbus.socket"])?;
+    host.machine.run(&["systemctl", "enable", "--now", UNIT])?;
+    let (event, sent_as) = ("AfterInstall", "AfterInstall");
+    let all = [Interruption::Restart, Interruption::Kill, Interruption::Stop, Interruption::Upgrade];
+    let cases = (10_u8..).zip(all).map(|(code, interruption)| Case {
+        event,
+        sent_as,
+        interruption,
+        ending: Ending::WithTheNextAgent,
+        code,
+    });
+    carry_out(&mut host, cases, report)
+}
+
+fn carry_out(host: &mut Host<'_>, cases: impl Iterator<Item = Case>, report: &mut Report) -> Result<()> {
     let bundle = host.push("app", &app::revision("page"))?;
     host.deploy(&bundle)?;
-    for (index, (event, sent_as)) in (0_u8..).zip(EVENTS) {
-        let case = Case {
-            event,
-            sent_as,
-            interruption,
-            ending: if index % 4 < 2 { Ending::WithTheNextAgent } else { Ending::WhileNoAgentRuns },
-            // Each event ends well after two of the interruptions, and badly after the other two.
-            code: if (index + interruption as u8).is_multiple_of(2) { 0 } else { 10 + index },
-        };
-        let what = format!("{interruption:?} in {event}, which ends with {}", case.code);
-        let result = case.carry_out(&host, &bundle);
-        if result.is_err() {
-            eprintln!("{what}:\n{}", host.last_words());
-        }
-        report.check(&what, result);
-        host.wire.let_pass();
-        host.machine.run(&["systemctl", "start", UNIT])?;
+    for case in cases {
+        let what = format!("{:?} in {}, which ends with {}", case.interruption, case.event, case.code);
+        host.check(report, &what, |host| case.carry_out(host, &bundle));
     }
     Ok(())
 }
@@ -75,17 +93,8 @@ impl Case {
     fn carry_out(&self, host: &Host<'_>, bundle: &Bundle) -> Result<()> {
         host.wire.rename(self.sent_as, self.event);
         let order = Order::wait(host.machine.root(), self.event)?;
-        let deployment = host.group.begin(bundle)?;
-        let outcome = self.interrupt(host, &order);
-        if outcome.is_err() {
-            // What was reported says more than that nobody took the exit code.
-            drop(order);
-            let finished = host.finish(&deployment)?;
-            return outcome.and_then(|()| self.judge(&finished)).map_err(|error| {
-                let told = finished.failed_event().map(|event| event.diagnostics.to_string());
-                error.context(format!("the service was told {}", told.unwrap_or_else(|_| "of a success".to_owned())))
-            });
-        }
+        let deployment = host.begin(bundle)?;
+        self.interrupt(host, &order)?;
         self.judge(&host.finish(&deployment)?)?;
         let runs = order.runs();
         ensure!(runs.len() == 1, "the hook ran {} times: {runs:?}", runs.len());
