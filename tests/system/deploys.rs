@@ -17,6 +17,7 @@ pub const CHECKS: u64 = 9;
 /// All of them, on one host.
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::install(ground, "deploys")?;
+    host.connect_directly()?;
     host.machine.boot()?;
     host.check(report, "systemd finds nothing wrong with the unit", |host| nothing_wrong(host));
     host.check(report, "enabled and started, the agent is ready, by AWS's name too", |host| started(host));
@@ -88,8 +89,9 @@ fn without_service(host: &mut Host<'_>) -> Result<()> {
     host.control.stop()?;
     host.machine.reboot()?;
     active(host)?;
-    until_true("systemctl status to say that polls fail", PATIENCE, || {
-        Ok(host.machine.try_run(&["systemctl", "status", "--no-pager", "--full", UNIT])?.contains("the poll failed"))
+    until_true("systemctl status to say that polls fail, and why", PATIENCE, || {
+        let status = host.machine.try_run(&["systemctl", "status", "--no-pager", "--full", UNIT])?;
+        Ok(status.contains("the poll failed") && status.contains("onnection refused"))
     })?;
     active(host)
 }

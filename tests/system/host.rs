@@ -28,6 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const CONFIG: &str = "/etc/codedeploy-agent/conf";
 const PROGRAM: &str = "usr/bin/slipway-agent";
+const WIRE: &str = "10-wire.yml";
 const GROUP: &str = "blue";
 
 /// The host, its service and what is between them.
@@ -68,7 +69,7 @@ impl<'a> Host<'a> {
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
         let host = Self { machine, control, group, wire, last: RefCell::default(), _proxy: proxy };
-        host.configure("10-proxy.yml", &host._proxy.configuration())?;
+        host.configure(WIRE, &host._proxy.configuration())?;
         Ok(host)
     }
 
@@ -78,6 +79,12 @@ impl<'a> Host<'a> {
         host.machine.boot()?;
         host.machine.run(&["systemctl", "enable", "--now", UNIT])?;
         Ok(host)
+    }
+
+    /// Takes away what is between agent and service, once the agent is started again.
+    pub fn connect_directly(&self) -> Result<()> {
+        let file = self.machine.root().join(CONFIG.trim_start_matches('/')).join("conf.d").join(WIRE);
+        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))
     }
 
     /// Makes one check. One that does not hold tells what the host and the service know about it, and leaves
