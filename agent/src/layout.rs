@@ -102,6 +102,11 @@ impl Layout {
         self.own().join("drift").join(format!("{group}.json"))
     }
 
+    /// Digests of the files that a group installed, as long as nobody touches them.
+    pub fn digests(&self, group: &GroupId) -> PathBuf {
+        self.own().join("digests").join(group.as_str())
+    }
+
     /// A group's markers: last successful, last good, most recent.
     pub fn markers(&self, group: &GroupId) -> PathBuf {
         self.own().join("groups").join(format!("{group}.json"))

@@ -25,6 +25,14 @@ impl Revision {
     pub fn root(&self) -> &Path {
         &self.root
     }
+
+    /// The list of its files' digests, where it was unpacked from a bundle: beside the directory.
+    pub fn digests(&self) -> PathBuf {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(self.root.file_name().unwrap_or_default());
+        name.push(".digests");
+        self.root.with_file_name(name)
+    }
 }
 
 /// Why there is no AppSpec to read.

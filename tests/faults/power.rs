@@ -10,8 +10,10 @@ use crate::kill::spread;
 use crate::report::Report;
 use crate::revisions::Version;
 
-/// States of each test.
-const STATES: usize = 400;
+/// Prefixes at most: more than an install has.
+const PREFIXES: usize = 5000;
+/// Random subsets.
+const SUBSETS: usize = 400;
 /// Moments of the install after which the recovery is recorded, and moments that are looked at for them.
 const RECOVERIES: usize = 16;
 const LOOKED_AT: usize = 100;
@@ -32,7 +34,7 @@ pub struct Recording {
 pub fn prefix(host: &mut Host) -> Result<Report> {
     let recording = record_install(host, None)?;
     let mut report = Report::default();
-    prefixes(&recording.base, &recording.ops, STATES, |image, cut| {
+    prefixes(&recording.base, &recording.ops, PREFIXES, |image, cut| {
         judged(host, image, cut, recording.acknowledged, &mut report)
     })?;
     Ok(report)
@@ -42,7 +44,7 @@ pub fn prefix(host: &mut Host) -> Result<Report> {
 pub fn reorder(host: &mut Host) -> Result<Report> {
     let recording = record_install(host, None)?;
     let mut report = Report::default();
-    reorderings(&recording.base, &recording.ops, STATES, |image, cut| {
+    reorderings(&recording.base, &recording.ops, SUBSETS, |image, cut| {
         judged(host, image, cut, recording.acknowledged, &mut report)
     })?;
     Ok(report)

@@ -11,8 +11,8 @@ use crate::kill::calls_of_deployment;
 use crate::power::{broken, record_install};
 use crate::report::Report;
 
-/// States that are searched for a broken promise, of each kind.
-const SEARCHED: usize = 100;
+/// States that are searched for a broken promise, of each kind: first a few, which find most, then many.
+const SEARCHED: [usize; 2] = [100, 1000];
 
 /// Syncs that ext4 and xfs do not need, and why they are made all the same. Both write their metadata in
 /// order, so that a later sync of anything on a file system makes all earlier changes of names durable too;
@@ -51,8 +51,10 @@ pub fn each_sync(host: &mut Host) -> Result<Report> {
             found = broken(host, image, cut, recording.acknowledged)?.err();
             Ok(if found.is_some() { Go::Stop } else { Go::On })
         };
-        prefixes(&recording.base, &recording.ops, SEARCHED, &mut visit)?;
-        reorderings(&recording.base, &recording.ops, SEARCHED, &mut visit)?;
+        for searched in SEARCHED {
+            prefixes(&recording.base, &recording.ops, searched, &mut visit)?;
+            reorderings(&recording.base, &recording.ops, searched, &mut visit)?;
+        }
         let syncs = purpose.syncs.len();
         match found {
             Some(_) => report.count("found"),

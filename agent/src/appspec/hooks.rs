@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::extensions::{self, Extensions};
 use super::{Position, files, warn_of_unknown};
 use crate::deployment::RelativePath;
 use crate::ids::EventName;
@@ -21,9 +22,6 @@ const AGENT_EVENTS: [&str; 2] = ["DownloadBundle", "Install"];
 pub(super) const KEYS: [&str; 8] =
     ["location", "timeout", "runas", "sudo", "environment", "args", "memory_max", "cpu_quota"];
 
-/// Keys of ours that this version reads but does not act on.
-const WITHOUT_EFFECT: [&str; 4] = ["environment", "args", "memory_max", "cpu_quota"];
-
 /// One script of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
@@ -37,6 +35,8 @@ pub struct Script {
     pub runas: Option<String>,
     /// Whether `sudo: true` was given. As root it changes nothing.
     pub sudo: Sudo,
+    /// What other agents do not know.
+    pub extensions: Extensions,
     /// Where the entry is in the AppSpec.
     pub at: Position,
 }
@@ -124,11 +124,7 @@ fn script(node: &Node, report: &mut Report) -> Option<Script> {
         None => Some(Sudo::No),
         Some(value) => sudo(value, report),
     };
-    for key in WITHOUT_EFFECT {
-        if let Some(entry) = fields.take(key) {
-            report.warn(entry.at, format!("`{key}` has no effect in this version: the script runs without it"));
-        }
-    }
+    let extensions = extensions::read(&mut fields, report);
     let at = fields.at();
     warn_of_unknown(fields, &KEYS, report);
     let (location, written) = location?;
@@ -138,6 +134,7 @@ fn script(node: &Node, report: &mut Report) -> Option<Script> {
         timeout: timeout?,
         runas: runas.map_or(Some(None), |r| r.map(Some))?,
         sudo: sudo?,
+        extensions: extensions?,
         at,
     })
 }

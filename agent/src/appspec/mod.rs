@@ -4,6 +4,7 @@
 //! right by construction; the parser reports every mistake of a file at once.
 
 pub mod acl;
+pub mod extensions;
 pub mod files;
 pub mod hooks;
 mod locate;

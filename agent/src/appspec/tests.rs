@@ -301,8 +301,6 @@ x: 1
             "10:3: `Install` takes no scripts, these never run: use `BeforeInstall` or `AfterInstall`",
             "11:3: `DownloadBundle` takes no scripts, these never run: use `BeforeInstall`",
             "12:3: `After-Install` cannot be the name of an event (1 to 64 letters and digits), its scripts never run; did you mean `AfterInstall`?",
-            "13:26: `environment` has no effect in this version: the script runs without it",
-            "13:47: `args` has no effect in this version: the script runs without it",
             "13:58: the unknown key `run_as` is ignored; did you mean `runas`?",
             "14:1: the unknown key `x` is ignored",
         ]

@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::bail;
+
 use super::FAILED;
 use super::settings::Context;
 use crate::deployment::DeploymentSpec;
-use crate::engine::{Life, Order};
+use crate::engine::{Execution, Life, Order};
+use crate::hooks::Wishes;
 use crate::ids::HostCommandId;
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
@@ -31,7 +34,7 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
     let engine = context.engine(runtime.handle().clone())?;
     let spec = &deployment.spec;
     println!("Deployment {} of {} to group {}", spec.deployment_id, spec.application_name, spec.group_id);
-    let begun = Instant::now();
+    let (begun, wishes) = (Instant::now(), Wishes::new()?);
     for command in &deployment.commands {
         let order = Order {
             id: HostCommandId::new(format!("local/{}/{}", spec.deployment_id, command.name())),
@@ -44,11 +47,13 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             continue;
         }
         let started = Instant::now();
-        match engine.execute(&order) {
-            Outcome::Succeeded { .. } => {
+        match engine.execute(&order, &wishes) {
+            Execution::Over(Outcome::Succeeded { .. }) => {
                 println!("  {:<20} succeeded in {:.1?}", command.name(), started.elapsed());
             }
-            Outcome::Failed(failure) => {
+            // Nobody asks a local deployment for that.
+            Execution::HandedOver => bail!("the script of {} goes on without this command", command.name()),
+            Execution::Over(Outcome::Failed(failure)) => {
                 println!("  {:<20} FAILED after {:.1?}", command.name(), started.elapsed());
                 explain(context, deployment, &failure);
                 return Ok(ExitCode::from(FAILED));

@@ -35,5 +35,8 @@ fn serve(context: &Context) -> anyhow::Result<()> {
         endpoint = %service.endpoint(),
         "slipway-agent starts"
     );
-    runtime.block_on(daemon::run(engine, service, context.gate.clone(), options))
+    let ended = runtime.block_on(daemon::run(engine, service, context.gate.clone(), options));
+    // A download that nobody waits for any more ends with the process.
+    runtime.shutdown_background();
+    ended
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::status::Running;
 use super::{Daemon, InHand};
 use crate::deployment::{DeploymentSpec, envelope};
-use crate::engine::{Life, Order};
+use crate::engine::{Execution, Life, Order};
 use crate::ids::HostCommandId;
 use crate::ledger::{Known, Received, Work};
 use crate::lifecycle::Command;
@@ -33,12 +31,23 @@ enum Answer {
     },
     /// It has this result, which is to be reported.
     Ended(Outcome),
+    /// It goes on without this life of the agent; the next one takes it up.
+    HandedOver,
+}
+
+impl From<Execution> for Answer {
+    fn from(execution: Execution) -> Self {
+        match execution {
+            Execution::Over(outcome) => Self::Ended(outcome),
+            Execution::HandedOver => Self::HandedOver,
+        }
+    }
 }
 
 /// A result that could not be written down.
-struct Unrecorded {
-    outcome: Outcome,
-    error: anyhow::Error,
+pub(super) struct Unrecorded {
+    pub(super) outcome: Outcome,
+    pub(super) error: anyhow::Error,
 }
 
 impl Unrecorded {
@@ -60,29 +69,16 @@ impl Daemon {
         in_hand: InHand,
         permit: OwnedSemaphorePermit,
     ) {
-        let since = Timestamp::now();
-        self.board.update(|status| {
-            status.running.push(Running {
-                command: command.command_name.clone(),
-                deployment: None,
-                group: None,
-                since,
-            });
-        });
-        if let Err(unrecorded) = self.clone().run(&in_hand.id, &command, since).await {
+        if let Err(unrecorded) = self.clone().run(&in_hand, &command).await {
             self.report_unrecorded(&command, unrecorded).await;
         }
-        self.board.update(|status| status.running.retain(|running| running.since != since));
         drop(in_hand);
         drop(permit);
     }
 
-    async fn run(
-        self: Arc<Self>,
-        id: &HostCommandId,
-        command: &HostCommand,
-        since: Timestamp,
-    ) -> Result<(), Unrecorded> {
+    async fn run(self: Arc<Self>, in_hand: &InHand, command: &HostCommand) -> Result<(), Unrecorded> {
+        let id = &in_hand.id;
+        let shown = self.board.show(&command.command_name);
         let asked = id.clone();
         let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await.map_err(Unrecorded::not_run)? {
             Known::New => Life::First,
@@ -104,17 +100,14 @@ impl Daemon {
             }
         };
         let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
-        self.board.update(|status| {
-            if let Some(running) = status.running.iter_mut().find(|running| running.since == since) {
-                running.deployment = Some(deployment.to_string());
-                running.group = Some(group.to_string());
-            }
-        });
+        shown.is_about(&deployment, &group);
+        in_hand.is_about(&deployment);
         // Before the acknowledgement: once the service has that, it waits for a result.
         let work = Work { deployment, group, spec_sha256 };
         self.on_ledger(move |ledger| ledger.begin(received, work)).await.map_err(Unrecorded::not_run)?;
-        let outcome = match self.acknowledge(command, &Arc::new(order)).await {
+        let outcome = match self.acknowledge(command, &Arc::new(order), in_hand).await {
             Answer::Ended(outcome) => outcome,
+            Answer::HandedOver => return Ok(()),
             Answer::Settled { outcome, answer } => {
                 tracing::info!(command = name, answer, "the service has settled it");
                 let id = id.clone();
@@ -125,6 +118,11 @@ impl Daemon {
                 return Ok(());
             }
         };
+        self.finish(id, name, outcome).await
+    }
+
+    /// Leaves a result to the outbox.
+    pub(super) async fn finish(&self, id: &HostCommandId, name: &str, outcome: Outcome) -> Result<(), Unrecorded> {
         if let Outcome::Failed(failure) = &outcome {
             self.tell(name, failure);
         }
@@ -143,7 +141,7 @@ impl Daemon {
     }
 
     /// Reports past the ledger: a disk that holds no result must not leave the service without one.
-    async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
+    pub(super) async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
         let Unrecorded { outcome, error } = unrecorded;
         let name = &command.command_name;
         tracing::error!(command = name, "the ledger could not be written: {error:#}");
@@ -160,30 +158,42 @@ impl Daemon {
         self.board.error(format!("{command}: {}", failure.message));
     }
 
-    async fn execute(self: &Arc<Self>, order: Arc<Order>) -> Outcome {
-        let (daemon, running) = (self.clone(), order.clone());
+    async fn execute(self: &Arc<Self>, order: Arc<Order>, in_hand: &InHand) -> Execution {
+        let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
         let (name, spec) = (order.command.name(), &order.spec);
         tracing::info!(command = name, deployment = %spec.deployment_id, group = %spec.group_id, "begun");
         let started = Instant::now();
-        let outcome =
-            tokio::task::spawn_blocking(move || daemon.engine.execute(&running)).await.unwrap_or_else(|error| {
-                let message =
-                    format!("the agent failed inside while it carried out {name}: {error}; its log says more");
-                Failure::unknown(message).into()
-            });
+        let work = tokio::task::spawn_blocking(move || daemon.engine.execute(&running, &wishes));
+        let execution = if order.command == Command::DownloadBundle {
+            tokio::select! {
+                done = work => done,
+                // What was fetched is fetched again: waiting for it could take as long as a network does.
+                () = self.ending() => return Execution::HandedOver,
+            }
+        } else {
+            work.await
+        };
+        let execution = execution.unwrap_or_else(|error| {
+            let message = format!("the agent failed inside while it carried out {name}: {error}; its log says more");
+            Execution::Over(Failure::unknown(message).into())
+        });
+        let status = match &execution {
+            Execution::Over(outcome) => format!("{:?}", outcome.status()),
+            Execution::HandedOver => "handed over to the agent's next life".to_owned(),
+        };
         tracing::info!(
             command = name,
             deployment = %spec.deployment_id,
             group = %spec.group_id,
             elapsed = ?started.elapsed(),
-            status = ?outcome.status(),
+            status,
             "ended"
         );
-        outcome
+        execution
     }
 
     /// Acknowledges a command and runs it where the service wants it run.
-    async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>) -> Answer {
+    async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>, in_hand: &InHand) -> Answer {
         let (asking, question) = (self.clone(), order.clone());
         let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false);
         let acknowledgement = Acknowledgement { is_command_noop: noop };
@@ -191,7 +201,12 @@ impl Daemon {
         let settled = |outcome, answer: &str| Answer::Settled { outcome, answer: answer.to_owned() };
         match answer {
             Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => {
-                Answer::Ended(self.execute(order.clone()).await)
+                if order.life == Life::Again
+                    && let Err(failure) = self.one_life_more(in_hand, &command.command_name).await
+                {
+                    return Answer::Ended(failure.into());
+                }
+                self.execute(order.clone(), in_hand).await.into()
             }
             Ok(Some(CommandStatus::Succeeded)) => settled(Outcome::succeeded(), "Succeeded"),
             Ok(Some(CommandStatus::Failed)) if noop => Answer::Ended(Outcome::Succeeded {
@@ -232,7 +247,7 @@ impl Daemon {
     }
 
     /// Calls the service until it answers, with backoff, for as long as the service waits too.
-    async fn persist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, ServiceError>
+    pub(super) async fn persist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, ServiceError>
     where
         F: Future<Output = Result<T, ServiceError>>,
     {

@@ -18,19 +18,20 @@ mod resume;
 mod shutdown;
 pub mod status;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::deployment::envelope::Trust;
 use crate::disk::{Lock, LockError};
 use crate::engine::Engine;
+use crate::hooks::{self, Wish, Wishes};
 use crate::http::{Backoff, ThrottleGate};
-use crate::ids::HostCommandId;
+use crate::ids::{DeploymentId, HostCommandId};
 use crate::install;
 use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
@@ -73,7 +74,15 @@ struct Daemon {
     board: Board,
     results: Notify,
     capacity: Arc<Semaphore>,
-    in_hand: Mutex<HashSet<HostCommandId>>,
+    in_hand: Mutex<HashMap<HostCommandId, Held>>,
+    ending: watch::Sender<bool>,
+}
+
+/// What is known of a command in hand.
+#[derive(Debug)]
+struct Held {
+    wishes: Arc<Wishes>,
+    deployment: Option<DeploymentId>,
 }
 
 /// Runs until a signal asks for the end. Returns an error only for what makes a start pointless:
@@ -103,6 +112,7 @@ pub async fn run(
         board: board.clone(),
         results: Notify::new(),
         in_hand: Mutex::default(),
+        ending: watch::Sender::new(false),
     });
     let writer = tokio::spawn(board.clone().keep_written());
     notify_systemd(&[sd_notify::NotifyState::Ready]);
@@ -149,16 +159,28 @@ fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
 
 impl Daemon {
     /// Brings the disk in order before anything new is taken: installs that were cut off are finished
-    /// or undone, and what cut-off hooks left running is ended.
+    /// or undone.
     fn recover(&self) -> anyhow::Result<()> {
         for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
             tracing::warn!("{settled}");
         }
-        self.recover_hooks().context("hooks that were cut off cannot be tied up")
+        match hooks::sweep(self.engine.layout()) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "services of hooks in which nothing runs any more were let go"),
+            Err(error) => tracing::warn!(%error, "services of hooks that are over could not be let go"),
+        }
+        Ok(())
     }
 
-    /// Lets what runs go on to its end, its reports too, for as long as the configuration allows.
+    /// Leaves scripts that run to their runners, for the agent's next life to wait for; lets everything else go
+    /// on to its end, its reports too, for as long as the configuration allows.
     async fn finish_running(&self) {
+        self.ending.send_replace(true);
+        for held in self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            if let Err(error) = held.wishes.make(Wish::HandOver) {
+                tracing::warn!(%error, "a command could not be told that the agent ends");
+            }
+        }
         let all = u32::try_from(self.options.max_parallel_groups).unwrap_or(u32::MAX);
         let ended = tokio::time::timeout(self.options.max_wait_at_end, self.capacity.acquire_many(all)).await;
         if ended.is_err() {
@@ -198,10 +220,27 @@ impl Daemon {
         self.gate.closed_for(Instant::now()).unwrap_or_default()
     }
 
-    /// Takes a command in hand, unless it is already.
+    /// Returns once the end was asked for.
+    async fn ending(&self) {
+        // The sender lives as long as the daemon.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// Takes a command in hand, unless it is already, or the agent ends.
     fn take_in_hand(self: &Arc<Self>, id: &HostCommandId) -> Option<InHand> {
         let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        in_hand.insert(id.clone()).then(|| InHand { daemon: self.clone(), id: id.clone() })
+        if in_hand.contains_key(id) || *self.ending.borrow() {
+            return None;
+        }
+        let wishes = match Wishes::new() {
+            Ok(wishes) => Arc::new(wishes),
+            Err(error) => {
+                tracing::error!(%error, "a command is left for later");
+                return None;
+            }
+        };
+        in_hand.insert(id.clone(), Held { wishes: wishes.clone(), deployment: None });
+        Some(InHand { daemon: self.clone(), id: id.clone(), wishes })
     }
 }
 
@@ -210,6 +249,17 @@ impl Daemon {
 struct InHand {
     daemon: Arc<Daemon>,
     id: HostCommandId,
+    wishes: Arc<Wishes>,
+}
+
+impl InHand {
+    /// Says what it is about, once that is known.
+    fn is_about(&self, deployment: &DeploymentId) {
+        let mut in_hand = self.daemon.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = in_hand.get_mut(&self.id) {
+            held.deployment = Some(deployment.clone());
+        }
+    }
 }
 
 impl Drop for InHand {

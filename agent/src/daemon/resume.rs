@@ -2,28 +2,23 @@
 
 use std::sync::Arc;
 
-use slipway_protocol::commands::HostCommand;
+use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
 
-use super::Daemon;
-use crate::ledger::LedgerError;
+use super::command::Unrecorded;
+use super::{Daemon, InHand};
+use crate::engine::Execution;
+use crate::hooks::Wish;
+use crate::ids::EventName;
+use crate::ledger::{Entry, LedgerError, Work};
 use crate::lifecycle::Command;
+use crate::outcome::{ErrorCode, Failure, Outcome};
+use crate::service::ServiceError;
+
+/// How often a command is begun again that the agent did not outlive.
+const MOST_LIVES: u32 = 5;
 
 impl Daemon {
-    /// Ends what cut-off hooks left running, and gives those that are over their result. Needs no
-    /// network.
-    pub(super) fn recover_hooks(&self) -> Result<(), LedgerError> {
-        for entry in self.ledger.unfinished()?.entries {
-            let (Some(work), Ok(Command::Hook(event))) = (&entry.work, Command::parse(&entry.name)) else { continue };
-            if let Some(outcome) = self.engine.recover_event(&work.group, &work.deployment, &event) {
-                tracing::warn!(command = entry.name, deployment = %work.deployment, status = ?outcome.status(), "recovered");
-                self.ledger.finish(&entry.command, outcome)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes them up again, each in a task of its own. Whether anything is left to do is for the
-    /// service and the engine to say, exactly as for a command that was just polled.
+    /// Takes them up again, each in a task of its own.
     pub(super) fn resume(self: Arc<Self>) -> Result<(), LedgerError> {
         let unfinished = self.ledger.unfinished()?;
         for error in unfinished.unreadable {
@@ -35,17 +30,118 @@ impl Daemon {
             let command = HostCommand {
                 host_command_identifier: entry.command.as_str().to_owned(),
                 host_identifier: self.service.identity().host_identifier.clone(),
-                deployment_execution_id: entry.execution,
-                command_name: entry.name,
+                deployment_execution_id: entry.execution.clone(),
+                command_name: entry.name.clone(),
                 nonce: None,
             };
             let daemon = self.clone();
             tokio::spawn(async move {
-                if let Ok(permit) = daemon.capacity.clone().acquire_owned().await {
-                    daemon.carry_out(command, in_hand, permit).await;
+                let Ok(permit) = daemon.capacity.clone().acquire_owned().await else { return };
+                match daemon.take_up(&entry, &command, &in_hand).await {
+                    Ok(true) => {}
+                    Ok(false) => daemon.carry_out(command, in_hand, permit).await,
+                    Err(unrecorded) => daemon.report_unrecorded(&command, unrecorded).await,
                 }
             });
         }
         Ok(())
+    }
+
+    /// Waits for a script that goes on, by what its runner left, which needs no network. Whether that was all:
+    /// else the command is carried out as if it had just been polled, and the service and the engine say
+    /// whether anything is left to do.
+    async fn take_up(
+        self: &Arc<Self>,
+        entry: &Entry,
+        command: &HostCommand,
+        in_hand: &InHand,
+    ) -> Result<bool, Unrecorded> {
+        match (&entry.work, Command::parse(&entry.name)) {
+            (Some(work), Ok(Command::Hook(event))) => self.attend(work, &event, command, in_hand).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Counts the lives that a command has had, just before it is executed again: one that ends the agent each
+    /// time must not do so for ever.
+    pub(super) async fn one_life_more(&self, in_hand: &InHand, name: &str) -> Result<(), Failure> {
+        let id = in_hand.id.clone();
+        let lives = match self.on_ledger(move |ledger| ledger.count_life(&id)).await {
+            Ok(lives) => lives,
+            // What cannot be counted is not tried.
+            Err(error) => return Err(Failure::unknown(format!("{name} was not taken up again: {error:#}"))),
+        };
+        if lives <= MOST_LIVES {
+            return Ok(());
+        }
+        let message = format!(
+            "{name} was begun {lives} times, and each time the agent was ended before it was over: killed, out of \
+             memory, or by a fault of its own (`journalctl -u slipway-agent` tells). It is not tried again; deploy \
+             again once that is mended"
+        );
+        Err(Failure { code: ErrorCode::FailedAfterRestart, script: String::new(), message, log: String::new() })
+    }
+
+    /// Waits for the scripts of an event that have begun. Whether the command is settled with that.
+    async fn attend(
+        self: &Arc<Self>,
+        work: &Work,
+        event: &EventName,
+        command: &HostCommand,
+        in_hand: &InHand,
+    ) -> Result<bool, Unrecorded> {
+        let shown = self.board.show(&command.command_name);
+        shown.is_about(&work.deployment, &work.group);
+        in_hand.is_about(&work.deployment);
+        let (daemon, its, name, wishes) = (self.clone(), work.clone(), event.clone(), in_hand.wishes.clone());
+        let mut waiting = tokio::task::spawn_blocking(move || daemon.engine.recover_event(&its, &name, &wishes));
+        let (mut settled, mut asking) = (None, true);
+        let execution = loop {
+            tokio::select! {
+                done = &mut waiting => break done,
+                answer = self.is_settled(command), if asking => {
+                    asking = false;
+                    let Some(answer) = answer else { continue };
+                    let reason = format!("the service has settled the command without it ({answer})");
+                    tracing::warn!(command = command.command_name, reason, "a script is ended");
+                    if let Err(error) = in_hand.wishes.make(Wish::Cancel(reason)) {
+                        tracing::warn!(%error, "the script goes on");
+                    }
+                    settled = Some(answer);
+                }
+            }
+        };
+        let outcome = match execution {
+            Ok(None) => return Ok(false),
+            Ok(Some(Execution::HandedOver)) => return Ok(true),
+            Ok(Some(Execution::Over(outcome))) => outcome,
+            Err(error) => {
+                let message =
+                    format!("the agent failed inside while it waited for {event}: {error}; its log says more");
+                Outcome::from(Failure::unknown(message))
+            }
+        };
+        tracing::warn!(command = command.command_name, deployment = %work.deployment, status = ?outcome.status(), "recovered");
+        match settled {
+            // Nobody waits for it; the record is kept, and `status` shows it.
+            Some(answer) => {
+                let (id, kept) = (in_hand.id.clone(), outcome.clone());
+                let done = self.on_ledger(move |ledger| ledger.skip(&id, kept, &answer)).await;
+                done.map_err(|error| Unrecorded { outcome, error })?;
+            }
+            None => self.finish(&in_hand.id, &command.command_name, outcome).await?,
+        }
+        Ok(true)
+    }
+
+    /// What the service says of a command that it does not wait for any more; nothing if it does, or cannot
+    /// be asked.
+    async fn is_settled(&self, command: &HostCommand) -> Option<String> {
+        let acknowledgement = Acknowledgement { is_command_noop: false };
+        match self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await {
+            Ok(Some(status @ (CommandStatus::Succeeded | CommandStatus::Failed))) => Some(format!("{status:?}")),
+            Err(ServiceError::Client { name, message }) => Some(format!("{name}: {message}")),
+            Ok(_) | Err(_) => None,
+        }
     }
 }

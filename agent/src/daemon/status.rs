@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::ids::{DeploymentId, GroupId};
 use crate::store::{self, StoreError, Stored};
 
 /// Shortest time between two writes of the file.
@@ -134,6 +135,16 @@ impl Board {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Shows a command as running, until what is returned goes.
+    pub fn show(&self, command: &str) -> Shown {
+        let since = Timestamp::now();
+        self.update(|status| {
+            let command = command.to_owned();
+            status.running.push(Running { command, deployment: None, group: None, since });
+        });
+        Shown { board: self.clone(), since }
+    }
+
     /// Says that a poll was answered.
     pub fn connected(&self) {
         self.update(|status| {
@@ -186,6 +197,31 @@ impl Board {
             tokio::time::sleep(PACE).await;
             self.shared.changed.notified().await;
         }
+    }
+}
+
+/// A command that is shown as running.
+#[derive(Debug)]
+pub struct Shown {
+    board: Board,
+    since: Timestamp,
+}
+
+impl Shown {
+    /// Says what it is about, once that is known.
+    pub fn is_about(&self, deployment: &DeploymentId, group: &GroupId) {
+        self.board.update(|status| {
+            if let Some(running) = status.running.iter_mut().find(|running| running.since == self.since) {
+                running.deployment = Some(deployment.to_string());
+                running.group = Some(group.to_string());
+            }
+        });
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.board.update(|status| status.running.retain(|running| running.since != self.since));
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Error, Result, fault};
+use super::{Error, Kind, Result, Stat, fault};
 
 /// An open directory. Every path given to its methods is relative to it, must consist of ordinary
 /// names, and is walked without following a symlink.
@@ -18,30 +18,6 @@ pub struct Dir {
     path: PathBuf,
 }
 
-/// What kind of thing a directory entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A device, socket or pipe.
-    Other,
-}
-
-impl From<FileType> for Kind {
-    fn from(file_type: FileType) -> Self {
-        match file_type {
-            FileType::RegularFile => Self::File,
-            FileType::Directory => Self::Directory,
-            FileType::Symlink => Self::Symlink,
-            _ => Self::Other,
-        }
-    }
-}
-
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -49,29 +25,6 @@ pub struct Entry {
     pub name: OsString,
     /// Its own kind; a symlink is not followed.
     pub kind: Kind,
-}
-
-/// Metadata of an entry; a symlink's own, never its target's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Its kind.
-    pub kind: Kind,
-    /// Permission bits, set-id and sticky included.
-    pub mode: u32,
-    /// Owning user.
-    pub uid: u32,
-    /// Owning group.
-    pub gid: u32,
-    /// Length in bytes.
-    pub size: u64,
-    /// Number of hard links.
-    pub links: u64,
-    /// Inode number.
-    pub inode: u64,
-    /// Device of the file system; changes across boots.
-    pub device: u64,
-    /// Modification time: seconds and nanoseconds since the epoch.
-    pub modified: (i64, u32),
 }
 
 impl Dir {
@@ -372,22 +325,6 @@ impl AsFd for Parent<'_> {
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl From<sys::Stat> for Stat {
-    fn from(stat: sys::Stat) -> Self {
-        Self {
-            kind: Kind::from(FileType::from_raw_mode(stat.st_mode)),
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            links: stat.st_nlink,
-            inode: stat.st_ino,
-            device: stat.st_dev,
-            modified: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-        }
     }
 }
 

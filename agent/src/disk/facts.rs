@@ -28,24 +28,23 @@ impl Dir {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(stat) = parent.stat_if_exists(&name)? else { return Ok(None) };
-        let mut facts = Facts { stat, birth: None, sealed: false, mount_point: false };
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-        match sys::statx(&parent, &name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, mask) {
-            Ok(found) if found.stx_ino == facts.stat.inode => {
-                if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME) {
-                    facts.birth = Some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
-                }
-                let set = found.stx_attributes;
-                facts.sealed = set.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND);
-                facts.mount_point = set.contains(StatxAttributes::MOUNT_ROOT);
-                Ok(Some(facts))
+        let found = match sys::statx(&parent, &name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, mask) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(None),
+            // Kernels before 4.11, and sandboxes that forbid it.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let stat = parent.stat_if_exists(&name)?;
+                return Ok(stat.map(|stat| Facts { stat, birth: None, sealed: false, mount_point: false }));
             }
-            // It was replaced between the two calls.
-            Ok(_) => self.facts(relative),
-            Err(Errno::NOENT) => Ok(None),
-            Err(Errno::NOSYS | Errno::PERM) => Ok(Some(facts)),
-            Err(errno) => Err(Error::new("examine", self.path().join(relative), errno)),
-        }
+            Err(errno) => return Err(Error::new("examine", self.path().join(relative), errno)),
+        };
+        let has_birth = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+        Ok(Some(Facts {
+            birth: has_birth.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec)),
+            sealed: found.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),
+            mount_point: found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+            stat: Stat::from(found),
+        }))
     }
 }

@@ -11,6 +11,25 @@ use super::{Dir, Error, Result, fault};
 /// Replaces a file's content so that a reader, or a machine that lost power, sees the old content or
 /// the new one, and makes it durable: a temporary sibling, sync, rename, sync of the directory.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    replace(path, content, mode, Durability::Now)
+}
+
+/// As [`write_atomic`], for what can be made again: nothing is synced, and a power cut may leave the file as
+/// it was, new, empty or torn.
+pub fn write_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    replace(path, content, mode, Durability::Sometime)
+}
+
+/// When a write is to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// From its return on.
+    Now,
+    /// Once the system gets round to it.
+    Sometime,
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::new("write", path, std::io::ErrorKind::InvalidInput));
     };
@@ -19,9 +38,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     temporary.push(name);
     temporary.push(format!(".{}.tmp", std::process::id()));
     parent.remove_tree(&temporary)?;
-    let written = write_new(&parent, Path::new(&temporary), content, mode)
+    let written = write_new(&parent, Path::new(&temporary), content, mode, durability)
         .and_then(|()| parent.rename(&temporary, name))
-        .and_then(|()| parent.sync());
+        .and_then(|()| if durability == Durability::Now { parent.sync() } else { Ok(()) });
     if written.is_err() {
         // The first error is the one that tells; a leftover is removed by the next write.
         let _ = parent.unlink(&temporary);
@@ -45,12 +64,15 @@ fn writer_of(temporary: &OsStr) -> Option<Pid> {
     Pid::from_raw(pid.parse().ok()?)
 }
 
-fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32) -> Result<()> {
+fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let mut file = parent.create_file(name, mode)?;
     let path = || parent.path().join(name);
     rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
         .map_err(|errno| Error::new("set the mode of", path(), errno))?;
     fault::point("write").and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", path(), e))?;
+    if durability == Durability::Sometime {
+        return Ok(());
+    }
     fault::point("sync").and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", path(), e))
 }
 

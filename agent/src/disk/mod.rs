@@ -24,16 +24,19 @@ mod resolve;
 mod scratch;
 mod space;
 mod staged;
+mod stat;
 mod sync;
 
 pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
 pub use copy::copy;
-pub use dir::{Dir, Entry, Kind, Stat};
+pub use dir::{Dir, Entry};
 pub use error::{Error, Result};
 pub use facts::Facts;
-pub use file::{read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic};
+pub use file::{
+    read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
+};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
 pub use mounts::{Mount, Mounts};
@@ -43,6 +46,7 @@ pub use resolve::{is_mounted_noexec, resolve_beneath};
 pub use scratch::{Remover, Scratch};
 pub use space::Space;
 pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
+pub use stat::{Kind, Stat};
 pub use sync::{Syncfs, sync_file};
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Lifecycle events: which scripts run, and what their failure means for the revision.
 
 use super::failure::StageError;
-use super::{Engine, Life, Order};
+use super::{Engine, Execution, Life, Order};
 use crate::appspec::Script;
 use crate::deployment::DeploymentSpec;
-use crate::disk::Dir;
-use crate::hooks::{self, EventRequest, Recovered, ScriptsOf};
+use crate::disk::{Dir, Lock};
+use crate::hooks::{self, EventRequest, Ran, Recovered, ScriptsOf, Wishes};
 use crate::ids::{DeploymentId, EventName, GroupId};
+use crate::ledger::Work;
 use crate::lifecycle::{CurrentRevision, ScriptSource, script_source};
 use crate::outcome::Outcome;
 use crate::revision::Revision;
@@ -29,15 +30,18 @@ pub(super) enum Scripts {
 
 impl Engine {
     /// Runs an event's scripts.
-    pub(super) fn event(&self, order: &Order, name: &EventName) -> Outcome {
-        let outcome = self.run_scripts(order, name).unwrap_or_else(Outcome::from);
-        self.judged(&order.spec.group_id, &order.spec.deployment_id, outcome)
+    pub(super) fn event(&self, order: &Order, name: &EventName, wishes: &Wishes) -> Execution {
+        match self.run_scripts(order, name, wishes) {
+            Ok(Ran::HandedOver) => Execution::HandedOver,
+            Ok(Ran::Over(outcome)) => Execution::Over(self.judged(&order.spec, outcome)),
+            Err(error) => Execution::Over(self.judged(&order.spec, error.into())),
+        }
     }
 
-    fn run_scripts(&self, order: &Order, name: &EventName) -> Result<Outcome, StageError> {
+    fn run_scripts(&self, order: &Order, name: &EventName, wishes: &Wishes) -> Result<Ran, StageError> {
         let spec = &order.spec;
         let Scripts::Some { revision, deployment, scripts } = self.scripts(spec, name)? else {
-            return Ok(Outcome::succeeded());
+            return Ok(Ran::Over(Outcome::succeeded()));
         };
         if order.life == Life::First {
             self.forget_runs(spec, name)?;
@@ -52,23 +56,33 @@ impl Engine {
             revision: &revision,
             scripts_of: &scripts_of,
             settings: &self.policy.hooks,
+            wishes,
         };
         Ok(hooks::run_event(&request)?)
     }
 
-    /// Ties up an event that an earlier life was cut off in, by what its runners left. Answers its
-    /// outcome if there is one already; nothing of it runs any more.
-    pub fn recover_event(&self, group: &GroupId, deployment: &DeploymentId, name: &EventName) -> Option<Outcome> {
-        let outcome = match hooks::recover(&self.layout, deployment, name) {
+    /// Takes up an event that an earlier life was cut off in, by what its runners left: waits for a script
+    /// that runs. Nothing where the event is not over then.
+    pub fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
+        let Work { deployment, group, .. } = work;
+        let recovered = Lock::wait(&self.layout.group_lock(group))
+            .map_err(StageError::from)
+            .and_then(|_group| Ok(hooks::recover(&self.layout, deployment, name, wishes)?));
+        let outcome = match recovered {
             Ok(Recovered::Over(outcome)) => outcome,
             Ok(Recovered::NotStarted | Recovered::Partly) => return None,
-            Err(error) => StageError::from(error).into(),
+            Ok(Recovered::HandedOver) => return Some(Execution::HandedOver),
+            Err(error) => error.into(),
         };
-        Some(self.judged(group, deployment, outcome))
+        Some(Execution::Over(self.withdrawn(group, deployment, outcome)))
+    }
+
+    fn judged(&self, spec: &DeploymentSpec, outcome: Outcome) -> Outcome {
+        self.withdrawn(&spec.group_id, &spec.deployment_id, outcome)
     }
 
     /// A failed event takes its deployment out of those that the host goes back to.
-    fn judged(&self, group: &GroupId, deployment: &DeploymentId, outcome: Outcome) -> Outcome {
+    fn withdrawn(&self, group: &GroupId, deployment: &DeploymentId, outcome: Outcome) -> Outcome {
         if matches!(outcome, Outcome::Failed(_))
             && let Err(error) = store::withdraw_good(&self.layout, group, deployment)
         {

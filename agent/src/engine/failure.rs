@@ -69,6 +69,9 @@ pub enum StageError {
     /// The deployment has events that the AppSpec has no hooks for.
     #[error("this deployment runs the custom events {0}, and the AppSpec has no hooks for them")]
     MissingEvents(String),
+    /// Somebody does not want it any more.
+    #[error("nothing was begun: {0}")]
+    Cancelled(String),
     /// The agent was told to update itself.
     #[error(
         "this agent is updated by the host's package manager, never by a deployment; upgrade the slipway-agent \
@@ -107,6 +110,7 @@ impl StageError {
             | Self::NoRevision { .. }
             | Self::ImpossibleEvents { .. }
             | Self::MissingEvents(_)
+            | Self::Cancelled(_)
             | Self::UpdateAgent => ErrorCode::UnknownError,
             Self::OfAnother { source, .. } => source.code(),
         }

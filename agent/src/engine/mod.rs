@@ -12,7 +12,7 @@ use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::disk::Lock;
-use crate::hooks::HookSettings;
+use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::identity::IdentityError;
 use crate::ids::{EventName, GroupId, HostCommandId};
 use crate::install::{self, Ending};
@@ -37,6 +37,15 @@ pub struct Order {
     pub spec: DeploymentSpec,
     /// Whether an earlier life of the agent began it.
     pub life: Life,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// It has this outcome.
+    Over(Outcome),
+    /// A script of it goes on without the agent, as was wished: the agent's next life takes it up.
+    HandedOver,
 }
 
 /// Whether an order is new.
@@ -100,8 +109,8 @@ impl Engine {
 
     /// Carries out an order, one at a time for each deployment group: waits for whoever else works on
     /// the group, settles what an earlier life left, and does what the order says.
-    pub fn execute(&self, order: &Order) -> Outcome {
-        self.attempt(order).unwrap_or_else(Outcome::from)
+    pub fn execute(&self, order: &Order, wishes: &Wishes) -> Execution {
+        self.attempt(order, wishes).unwrap_or_else(|error| Execution::Over(error.into()))
     }
 
     /// Whether there is nothing to do: an event whose revision has no scripts for it. Whatever cannot
@@ -113,14 +122,17 @@ impl Engine {
         }
     }
 
-    fn attempt(&self, order: &Order) -> Result<Outcome, StageError> {
+    fn attempt(&self, order: &Order, wishes: &Wishes) -> Result<Execution, StageError> {
         let spec = &order.spec;
         let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
         self.settle(&spec.group_id)?;
+        if let Some(Wish::Cancel(reason)) = wishes.made() {
+            return Err(StageError::Cancelled(reason));
+        }
         match &order.command {
-            Command::DownloadBundle => self.download(spec),
-            Command::Install => self.install(spec),
-            Command::Hook(name) => Ok(self.event(order, name)),
+            Command::DownloadBundle => self.download(spec).map(Execution::Over),
+            Command::Install => self.install(spec).map(Execution::Over),
+            Command::Hook(name) => Ok(self.event(order, name, wishes)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }
     }

@@ -1,8 +1,10 @@
 //! What a script is started with, as plain data: program, arguments, environment, user, directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::appspec::Script;
+use crate::appspec::extensions::{self, Extensions, VARIABLES};
 use crate::deployment::{DeploymentSpec, RevisionSource};
 use crate::ids::EventName;
 use crate::process::{Account, Environment, Program};
@@ -83,19 +85,9 @@ const SERVICE: [&str; 10] = [
 
 /// The variables of the deployment. A value that the agent happens to have under such a name never shines
 /// through.
-const DEPLOYMENT: [&str; 11] = [
-    "LIFECYCLE_EVENT",
-    "DEPLOYMENT_ID",
-    "APPLICATION_NAME",
-    "DEPLOYMENT_GROUP_NAME",
-    "DEPLOYMENT_GROUP_ID",
-    "BUNDLE_BUCKET",
-    "BUNDLE_KEY",
-    "BUNDLE_VERSION",
-    "BUNDLE_ETAG",
-    "BUNDLE_COMMIT",
-    MARK,
-];
+fn is_of_deployment(name: &str) -> bool {
+    VARIABLES.contains(&name) || name == MARK
+}
 
 const ALLOWED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE"];
@@ -107,9 +99,7 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
     let path = subject.revision.root().join(subject.script.location.as_path());
     let mut environment = base;
     environment.0.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
-    environment.0.extend(variables(subject));
-    environment.0.insert(MARK.to_owned(), mark.display().to_string());
-    let (path, args, account) = match user {
+    let (path, mut args, account) = match user {
         Become::Nobody => (path, Vec::new(), None),
         Become::Account(account) => (path, Vec::new(), Some(account)),
         Become::Sudo(name) => {
@@ -128,6 +118,13 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
         ];
         environment.0.extend(own.map(|(name, value)| (name.to_owned(), value)));
     }
+    let variables: BTreeMap<String, String> = variables(subject).collect();
+    let expanded = |text: &String| extensions::expand(text, |name| variables.get(name).cloned());
+    let Extensions { environment: own, args: own_args, .. } = &subject.script.extensions;
+    args.extend(own_args.iter().map(expanded));
+    environment.0.extend(own.iter().map(|(name, value)| (name.clone(), expanded(value))));
+    environment.0.extend(variables);
+    environment.0.insert(MARK.to_owned(), mark.display().to_string());
     Program { path, args, environment, directory: PathBuf::from("/"), account }
 }
 
@@ -139,7 +136,7 @@ pub fn inherited(own: &Environment, inherit: Inherit) -> Environment {
         Inherit::AllButLoader => !loader(name),
         Inherit::AllowList => ALLOWED.contains(&name) || name.starts_with("LC_"),
     };
-    let withheld = |name: &str| CREDENTIALS.contains(&name) || SERVICE.contains(&name) || DEPLOYMENT.contains(&name);
+    let withheld = |name: &str| CREDENTIALS.contains(&name) || SERVICE.contains(&name) || is_of_deployment(name);
     let variables = own.0.iter().filter(|(name, _)| kept(name) && !withheld(name));
     Environment(variables.map(|(name, value)| (name.clone(), value.clone())).collect())
 }

@@ -6,12 +6,15 @@
 pub mod attach;
 pub mod first_line;
 pub mod invocation;
+mod launch;
 mod log;
 mod preflight;
 pub mod record;
 mod report;
 pub mod runner;
 mod step;
+mod units;
+mod wishes;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,13 +33,19 @@ use invocation::Inherit;
 pub use record::ScriptsOf;
 use record::{RunnerSpec, SPEC};
 use report::{EventLog, Verdict};
-use step::Step;
+use step::{Step, Stepped};
+
+pub use launch::Launcher;
+pub use units::sweep;
+pub use wishes::{Wish, Wishes};
 
 /// How hooks run on this host; the same for all deployments.
 #[derive(Clone, Debug)]
 pub struct HookSettings {
     /// The program that is called with `hook-runner DIR`: the agent's own.
     pub runner: PathBuf,
+    /// How runners are started.
+    pub launcher: Launcher,
     /// The agent's own environment, over which a profile may have been evaluated.
     pub environment: Environment,
     /// How much of it scripts get.
@@ -58,6 +67,7 @@ impl HookSettings {
     pub fn new(runner: impl Into<PathBuf>) -> Self {
         Self {
             runner: runner.into(),
+            launcher: Launcher::of_this_host(),
             environment: Environment::of_this_process(),
             inherit: Inherit::All,
             default_user: None,
@@ -95,6 +105,17 @@ pub struct EventRequest<'a> {
     pub scripts_of: &'a ScriptsOf,
     /// How hooks run on this host.
     pub settings: &'a HookSettings,
+    /// What whoever waits for a script is asked for meanwhile.
+    pub wishes: &'a Wishes,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Ran {
+    /// It is over.
+    Over(Outcome),
+    /// A script of it goes on without the agent, whose next life waits for the result.
+    HandedOver,
 }
 
 /// Why an event has no outcome: nothing that a script did.
@@ -110,7 +131,7 @@ pub enum HookError {
     #[error("the hook's processes: {0}")]
     Process(#[from] process::Error),
     /// A runner ended before it took its script.
-    #[error("the runner of {script} ended before the script began ({how}): {said}. Deploy again once that is mended.")]
+    #[error("the runner of {script} did not take the script ({how}): {said}. Deploy again once that is mended.")]
     RunnerFailed {
         /// The script.
         script: String,
@@ -122,24 +143,31 @@ pub enum HookError {
     /// A script has begun, and what it was to be is not there.
     #[error("{} is gone, though its script has begun: somebody removed it. Deploy again.", .0.display())]
     SpecGone(PathBuf),
+    /// A service has the name that one of ours should have.
+    #[error(
+        "the service {0:?} is in the way of a hook and cannot be stopped: see `systemctl status`, stop it, and deploy again"
+    )]
+    UnitInTheWay(record::UnitName),
     /// A runner holds its lock and does nothing.
     #[error("another runner holds {} and neither begins nor ends: find it with `fuser`, end it, and deploy again", .0.display())]
     RunnerStuck(PathBuf),
 }
 
-/// Runs the scripts of an event in order until one fails. Scripts that an earlier life has run are not run
-/// again: their results count; one that was cut off ends the event with code 7.
-pub fn run_event(request: &EventRequest<'_>) -> Result<Outcome, HookError> {
+/// Runs the scripts of an event in order until one fails. Scripts that an earlier life has begun are not run
+/// again: they are waited for, and their results count; one that was cut off ends the event with code 7.
+pub fn run_event(request: &EventRequest<'_>) -> Result<Ran, HookError> {
     if request.scripts.is_empty() {
-        return Ok(Outcome::succeeded());
+        return Ok(Ran::Over(Outcome::succeeded()));
     }
     let mut log = EventLog::begin(request.event);
     for (index, script) in request.scripts.iter().enumerate() {
-        if let Some(failure) = (Step { request, index, script }).settle_or_run(&mut log)? {
-            return Ok(Failure { log: log.tail(), ..failure }.into());
+        match (Step { request, index, script }).settle_or_run(&mut log)? {
+            Stepped::Succeeded => {}
+            Stepped::Failed(failure) => return Ok(Ran::Over(Failure { log: log.tail(), ..failure }.into())),
+            Stepped::HandedOver => return Ok(Ran::HandedOver),
         }
     }
-    Ok(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() })
+    Ok(Ran::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
 }
 
 /// What an earlier life left of an event.
@@ -151,15 +179,22 @@ pub enum Recovered {
     Partly,
     /// It is over.
     Over(Outcome),
+    /// A script of it goes on without the agent.
+    HandedOver,
 }
 
-/// Ties up what an earlier life left of an event, by the record alone: the specification and the revision
-/// need not be at hand. When it returns, no script of the event runs any more.
-pub fn recover(layout: &Layout, deployment: &DeploymentId, event: &EventName) -> Result<Recovered, HookError> {
+/// Takes up what an earlier life left of an event, by the record alone: the specification and the revision
+/// need not be at hand. Waits for what runs.
+pub fn recover(
+    layout: &Layout,
+    deployment: &DeploymentId,
+    event: &EventName,
+    wishes: &Wishes,
+) -> Result<Recovered, HookError> {
     let mut log = EventLog::begin(event);
     for index in 0.. {
         let dir = layout.hook(deployment, event, index);
-        let found = attach::settle(&dir)?;
+        let Some(found) = step::wait(&dir, attach::look(&dir)?, wishes)? else { return Ok(Recovered::HandedOver) };
         if matches!(found, Found::NotStarted) {
             return Ok(if index == 0 { Recovered::NotStarted } else { Recovered::Partly });
         }
@@ -182,7 +217,8 @@ pub fn forget(layout: &Layout, deployment: &DeploymentId) -> Result<(), HookErro
 /// The failure in what became of a script, if it is one; its output goes to the event's.
 fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure> {
     match found {
-        Found::NotStarted => None,
+        // Neither has failed.
+        Found::NotStarted | Found::Running(_) => None,
         Found::Exited(exit) => {
             if let Some(trouble) = &exit.log_trouble {
                 let (deployment, event, script) = (&spec.deployment, &spec.event, &spec.subject.name);

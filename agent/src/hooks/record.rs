@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Dir, Reserved};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::outcome::ErrorCode;
-use crate::process::{Ended, Holder, Identity, Program};
+use crate::process::{Cgroup, Ended, Holder, Identity, Program};
 use crate::store::{self, StoreError, Stored};
 
 pub(super) const SPEC: &str = "spec.json";
@@ -54,6 +54,30 @@ pub struct RunnerSpec {
     pub limits: Limits,
     /// Where its output goes.
     pub logs: Logs,
+    /// The service that its runner is, where systemd starts it.
+    #[serde(default)]
+    pub unit: Option<UnitName>,
+}
+
+/// The name of the transient service of one runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// How the names of all of them begin.
+    pub const PREFIX: &str = "slipway-hook-";
+
+    /// The name for a script, by its place in the event. What the parts may consist of is all allowed in the
+    /// name of a unit, and together they are shorter than such a name may be.
+    pub fn new(deployment: &DeploymentId, event: &EventName, index: usize) -> Self {
+        Self(format!("{}{deployment}-{event}-{index}.service", Self::PREFIX))
+    }
+
+    /// As systemd knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A script, as far as messages need to know it.
@@ -88,6 +112,12 @@ pub struct Limits {
     pub kill_grace: Duration,
     /// From the script's end until nothing may hold its output any more.
     pub output_grace: Duration,
+    /// Bytes of memory that it may use with all that it starts, where its runner is a service.
+    #[serde(default)]
+    pub memory_max: Option<u64>,
+    /// Per cent of one processor that it may use, where its runner is a service.
+    #[serde(default)]
+    pub cpu_quota_percent: Option<u32>,
 }
 
 /// Where a script's output goes.
@@ -106,6 +136,12 @@ pub struct Started {
     pub runner: Identity,
     /// When, for people.
     pub at: Timestamp,
+    /// The control group of its service, where it is one.
+    #[serde(default)]
+    pub cgroup: Option<Cgroup>,
+    /// Which start of the service it is: systemd's invocation id.
+    #[serde(default)]
+    pub invocation: Option<String>,
 }
 
 /// The script's first process, leader of its session and group: `child`.
@@ -233,6 +269,11 @@ pub(super) fn write_child(dir: &Path, script: &Identity) -> Result<(), StoreErro
     open.remove_tree(path)?;
     open.create_file(path, 0o600)?.write_all(&text).map_err(|e| disk::Error::new("write", dir.join(path), e))?;
     Ok(open.rename(path, CHILD)?)
+}
+
+/// Leaves word of what keeps a runner from its script.
+pub(super) fn write_complaint(dir: &Path, complaint: &str) -> Result<(), disk::Error> {
+    disk::write_unsynced(&dir.join(RUNNER_LOG), complaint.as_bytes(), 0o600)
 }
 
 /// Takes the room for the result while the script has not begun.

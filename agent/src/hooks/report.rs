@@ -84,15 +84,19 @@ impl Verdict<'_> {
     pub(super) fn of_loss(&self, lost: &Lost) -> Failure {
         let since = lost.since.map(|at| format!(", which began at {at:.0},")).unwrap_or_default();
         let what = format!("Script at specified location: {}{}{since}", self.0.subject.name, self.as_user());
-        let message = match lost.cause {
-            Cause::AgentGone => format!(
-                "{what} was still running when slipway-agent started again after it had been stopped or killed; it was \
-                 ended with all that it had started."
-            ),
-            Cause::RunnerGone => format!(
-                "{what} lost its runner: slipway-agent's hook-runner process was killed, by hand or by the kernel for lack \
-                 of memory (`journalctl -k` tells). What the script had left running was ended; its result is not known."
-            ),
+        let message = match &lost.cause {
+            Cause::Cancelled(reason) => format!("{what} was ended with all that it had started: {reason}."),
+            Cause::RunnerGone(said) => {
+                let said = match said.as_deref() {
+                    Some("oom-kill") => "by the kernel for lack of memory, systemd says".to_owned(),
+                    Some(result) => format!("systemd says: {result}"),
+                    None => "by hand or by the kernel for lack of memory".to_owned(),
+                };
+                format!(
+                    "{what} lost its runner: slipway-agent's hook-runner process was killed ({said}; `journalctl -k` \
+                     tells more). What the script had left running was ended; its result is not known."
+                )
+            }
             Cause::Reboot => format!(
                 "{what} was interrupted by a reboot of the host, or a new start of its container. Where the script itself \
                  asked for the reboot: let it end first, and restart in the background."
@@ -101,6 +105,12 @@ impl Verdict<'_> {
         let remedy =
             "A script that has started is never started again by itself: see what it has done, and deploy again.";
         self.failure(ErrorCode::FailedAfterRestart, format!("{message} {remedy}{}", still_there(&lost.survivors)))
+    }
+
+    /// The failure of a script that was not begun, for somebody's reason.
+    pub(super) fn not_begun(&self, reason: &str) -> Failure {
+        let message = format!("Script at specified location: {} was not started: {reason}.", self.0.subject.name);
+        Failure { code: ErrorCode::UnknownError, script: self.0.subject.name.clone(), message, log: String::new() }
     }
 
     /// A failure with this message, and with whose script it is.

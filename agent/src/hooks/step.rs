@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::attach::{self, Found};
+use super::attach::{self, Found, Waited};
 use super::invocation::{self, Become, Subject};
-use super::record::{Limits, Logs, RUNNER_LOG, RunnerSpec, SPEC, ScriptRecord};
+use super::launch::{self, Launcher};
+use super::record::{Limits, Logs, RunnerSpec, SPEC, ScriptRecord, UnitName};
 use super::report::{EventLog, Verdict};
+use super::wishes::{Wish, Wishes};
 use super::{DeploymentsLog, EventRequest, HookError, judge, preflight};
 use crate::appspec::Script;
 use crate::appspec::hooks::Sudo;
-use crate::disk::{self, Dir};
-use crate::outcome::{ErrorCode, Failure, tail};
-use crate::process::{self, Account, Ended};
+use crate::disk::Dir;
+use crate::outcome::{ErrorCode, Failure};
+use crate::process::{self, Account};
 use crate::store;
 
 /// One script of an event.
@@ -22,52 +24,69 @@ pub(super) struct Step<'a> {
     pub script: &'a Script,
 }
 
+/// What became of a script.
+pub(super) enum Stepped {
+    /// It has succeeded, now or in an earlier life.
+    Succeeded,
+    /// It has failed, now or in an earlier life.
+    Failed(Failure),
+    /// It goes on without the agent.
+    HandedOver,
+}
+
 impl Step<'_> {
-    /// The script's failure, whether it ran now or in an earlier life; nothing if it succeeded.
-    pub(super) fn settle_or_run(&self, log: &mut EventLog) -> Result<Option<Failure>, HookError> {
+    /// Runs the script, or waits for it, or takes the result that it has.
+    pub(super) fn settle_or_run(&self, log: &mut EventLog) -> Result<Stepped, HookError> {
         let dir = self.dir();
-        let found = attach::settle(&dir)?;
-        if !matches!(found, Found::NotStarted) {
+        let (spec, found) = match attach::look(&dir)? {
+            Found::NotStarted => {
+                let spec = match self.prepare()? {
+                    Ok(spec) => spec,
+                    Err(unfit) => return Ok(Stepped::Failed(unfit)),
+                };
+                if let Some(wish) = self.request.wishes.made() {
+                    return Ok(match wish {
+                        Wish::HandOver => Stepped::HandedOver,
+                        Wish::Cancel(reason) => Stepped::Failed(Verdict(&spec).not_begun(&reason)),
+                    });
+                }
+                self.run(&spec)?;
+                (spec, attach::look(&dir)?)
+            }
             // What the runner was told, if it can still be read, is what the result is about.
-            let spec = store::read(&dir.join(SPEC))?.unwrap_or_else(|| self.spec(Become::Nobody));
-            return Ok(judge(&spec, &found, log));
-        }
-        let unfit = |code, message| Ok(Some(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
+            found => (store::read(&dir.join(SPEC))?.unwrap_or_else(|| self.spec(Become::Nobody)), found),
+        };
+        Ok(match wait(&dir, found, self.request.wishes)? {
+            None => Stepped::HandedOver,
+            Some(found) => match judge(&spec, &found, log) {
+                Some(failure) => Stepped::Failed(failure),
+                None => Stepped::Succeeded,
+            },
+        })
+    }
+
+    /// What the runner is to be told, or what keeps the script from being run.
+    fn prepare(&self) -> Result<Result<RunnerSpec, Failure>, HookError> {
+        let unfit = |code, message| Ok(Err(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
         if let Err(error) = preflight::check(self.request.revision, self.script) {
             return unfit(error.code, error.message);
         }
-        let user = match self.user()? {
-            Ok(user) => user,
-            Err(message) => return unfit(ErrorCode::UnknownError, message),
-        };
-        let spec = self.spec(user);
-        let how = self.run(&spec)?;
-        match attach::settle(&dir)? {
-            Found::NotStarted => Err(HookError::RunnerFailed {
-                script: self.script.written.clone(),
-                how: match how {
-                    Ended::Exit(code) => format!("exit code {code}"),
-                    Ended::Signal(signal) => format!("signal {signal}"),
-                },
-                said: runner_said(&dir.join(RUNNER_LOG))?,
-            }),
-            found => Ok(judge(&spec, &found, log)),
+        match self.user()? {
+            Ok(user) => Ok(Ok(self.spec(user))),
+            Err(message) => unfit(ErrorCode::UnknownError, message),
         }
     }
 
-    fn run(&self, spec: &RunnerSpec) -> Result<Ended, HookError> {
+    fn run(&self, spec: &RunnerSpec) -> Result<(), HookError> {
         for log in [Some(&spec.logs.scripts), spec.logs.deployments.as_ref()].into_iter().flatten() {
             if let Some(parent) = log.parent() {
                 Dir::open_or_create(parent, 0o755)?;
             }
         }
         let path = self.dir();
-        let dir = Dir::open_or_create(&path, 0o700)?;
+        Dir::open_or_create(&path, 0o700)?;
         store::write(&path.join(SPEC), spec)?;
-        dir.remove_tree(RUNNER_LOG)?;
-        let errors = dir.create_file(RUNNER_LOG, 0o600)?;
-        let arguments = ["hook-runner".as_ref(), path.as_os_str()];
-        Ok(process::start_in_background(&self.request.settings.runner, &arguments, errors)?.wait()?)
+        launch::launch(&self.request.settings, spec, &path)
     }
 
     fn spec(&self, user: Become) -> RunnerSpec {
@@ -94,6 +113,12 @@ impl Step<'_> {
                 timeout: script.timeout,
                 kill_grace: settings.kill_grace,
                 output_grace: settings.output_grace,
+                memory_max: script.extensions.memory_max,
+                cpu_quota_percent: script.extensions.cpu_quota_percent,
+            },
+            unit: match settings.launcher {
+                Launcher::Units => Some(UnitName::new(&spec.deployment_id, event, self.index)),
+                Launcher::Detached => None,
             },
             logs: Logs {
                 scripts: layout.scripts_log(&spec.group_id, &spec.deployment_id),
@@ -139,11 +164,17 @@ impl Step<'_> {
     }
 }
 
-fn runner_said(path: &Path) -> Result<String, HookError> {
-    let text = disk::read_if_exists(path, 64 << 10)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    Ok(match text.trim() {
-        "" => "it said nothing".to_owned(),
-        said => tail(said, 500).trim_end_matches('.').to_owned(),
-    })
+/// Waits for what runs, until it does not; nothing if it is to be left to its runner.
+pub(super) fn wait(dir: &Path, mut found: Found, wishes: &Wishes) -> Result<Option<Found>, HookError> {
+    loop {
+        let attached = match found {
+            Found::Running(attached) => attached,
+            over => return Ok(Some(over)),
+        };
+        found = match attached.wait(wishes)? {
+            Waited::Ended => attach::look(dir)?,
+            Waited::Asked(Wish::Cancel(reason)) => attached.cancel(dir, reason)?,
+            Waited::Asked(Wish::HandOver) => return Ok(None),
+        };
+    }
 }

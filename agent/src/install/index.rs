@@ -12,6 +12,7 @@ use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Kind};
 use crate::plan::{Index, PathState, Sha256};
 use crate::revision::Revision;
+use crate::store::{Digests, Stamp};
 
 /// More entries than this are not a bundle any more; it bounds the memory of a plan.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -28,6 +29,7 @@ pub fn contents(revision: &Revision) -> Result<Index, Cause> {
 
 fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
     let root = Dir::open(revision.root())?;
+    let digests = Digests::read(&revision.digests());
     let mut index = Index::new();
     index.insert(PathBuf::new(), shallow_state(&root.stat_self()?));
     let mut directories = vec![PathBuf::new()];
@@ -35,12 +37,15 @@ fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Inde
         let dir = root.open_dir(&directory)?;
         for entry in dir.entries()? {
             let path = directory.join(&entry.name);
-            let mut state = shallow_state(&dir.stat(&entry.name)?);
+            let stat = dir.stat(&entry.name)?;
+            let mut state = shallow_state(&stat);
             match (&mut state, entry.kind) {
                 (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
                 (PathState::File { sha256, .. }, _) if is_digested(&path) => {
-                    let file = dir.open_file(&entry.name)?;
-                    *sha256 = Some(digest(&file, &revision.root().join(&path))?);
+                    *sha256 = match digests.of(&path, &Stamp::of(&stat)) {
+                        None => Some(digest(&dir.open_file(&entry.name)?, &revision.root().join(&path))?),
+                        known => known,
+                    };
                 }
                 (_, Kind::Directory) => directories.push(path.clone()),
                 _ => {}

@@ -19,6 +19,7 @@ mod lost;
 mod names;
 mod packages;
 mod publish;
+mod remember;
 mod root;
 mod settle;
 mod space;
@@ -42,9 +43,9 @@ use crate::journal::JournalError;
 use crate::layout::Layout;
 use crate::plan::conflict::Conflicts;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Step};
 use crate::revision::Revision;
-use crate::store::{self, StoreError};
+use crate::store::{self, Digests, StoreError};
 use transaction::{Phase, Transaction};
 
 /// What to install, and where.
@@ -203,7 +204,7 @@ impl From<Cause> for InstallError {
 /// Says what [`run`] would do now. Changes nothing and takes no lock.
 pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
     let before = claims::read(request)?;
-    Ok(planned(request, &before)?)
+    Ok(planned(request, &before, &mut Digests::read(&request.layout.digests(request.group)))?)
 }
 
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
@@ -214,13 +215,19 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     let settled = settle::settle_all(request.layout).map_err(Cause::Leftover)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
     let before = claims::read(request)?;
-    let plan = planned(request, &before)?;
+    let mut digests = Digests::read(&request.layout.digests(request.group));
+    let plan = planned(request, &before, &mut digests)?;
     check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
     let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
     let installed = |drift| Installed { changed, warnings, settled, drift };
     let id = TransactionId::random();
     let Failed { cause, phase } = match attempt(request, plan, &before, &id) {
-        Ok(drift) => return Ok(installed(drift)),
+        Ok(Attempt { drift, steps }) => {
+            if let Err(error) = remember::remember(request, digests, &steps) {
+                tracing::debug!(%error, "digests were not put down: the next install reads every file again");
+            }
+            return Ok(installed(drift));
+        }
         Err(failed) => failed,
     };
     let aftermath = match settle::settle_one(request.layout, id) {
@@ -258,12 +265,18 @@ struct Failed {
     phase: Phase,
 }
 
+/// An attempt that succeeded.
+struct Attempt {
+    drift: Vec<Drift>,
+    steps: Vec<Step>,
+}
+
 fn attempt(
     request: &InstallRequest<'_>,
     plan: Plan,
     before: &claims::Before,
     id: &TransactionId,
-) -> Result<Vec<Drift>, Failed> {
+) -> Result<Attempt, Failed> {
     let mut transaction =
         Transaction::begin(request, plan, before, id.clone()).map_err(|cause| Failed { cause, phase: Phase::Begun })?;
     if let Err(cause) = transaction.commit(request) {
@@ -283,14 +296,15 @@ fn attempt(
         .map_err(SettleError::from)
         .and_then(|root| settle::complete(request.layout, &root, &mut transaction, &mut drift));
     completed.map_err(|error| Failed { cause: Cause::Unfinished(error), phase: transaction.phase })?;
-    Ok(drift)
+    Ok(Attempt { drift, steps: transaction.steps })
 }
 
-fn planned(request: &InstallRequest<'_>, before: &claims::Before) -> Result<Plan, Cause> {
+fn planned(request: &InstallRequest<'_>, before: &claims::Before, digests: &mut Digests) -> Result<Plan, Cause> {
     let index = index::read(request.revision, request.appspec)?;
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
-    let (mut survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, &before.claims)?;
+    let known = survey::Known { claims: &before.claims, digests };
+    let (mut survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, known)?;
     survey.warnings.extend(before.warnings.iter().cloned());
     let grounds = Grounds {
         group: request.group,

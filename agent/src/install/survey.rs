@@ -13,12 +13,21 @@ use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Facts, Mount, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
-use crate::plan::{Claims, Index, PathState, Role, Target};
+use crate::plan::{Claims, Index, PathState, Role, Sha256, Target};
+use crate::store::{Digests, Stamp};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
 /// Where distributions have the command that manages the rules for labels.
 const SEMANAGE: [&str; 3] = ["/usr/sbin/semanage", "/usr/bin/semanage", "/usr/local/sbin/semanage"];
+
+/// What is known before anything was looked at.
+pub(super) struct Known<'a> {
+    /// Who owns what.
+    pub claims: &'a Claims,
+    /// Digests of files that nobody has touched since; what is read now is added.
+    pub digests: &'a mut Digests,
+}
 
 /// Looks at every target, and at everything that the group owns.
 pub(super) fn survey(
@@ -26,14 +35,16 @@ pub(super) fn survey(
     appspec: &AppSpec,
     targets: Vec<Target>,
     index: &Index,
-    claims: &Claims,
+    known: Known<'_>,
 ) -> Result<(Survey, Vec<Site>), disk::Error> {
+    let claims = known.claims;
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
     let mut surveyor = Surveyor {
         root,
         mounts: Mounts::read()?,
         claims,
+        digests: known.digests,
         index,
         closed: BTreeMap::new(),
         ways: BTreeMap::new(),
@@ -58,6 +69,7 @@ struct Surveyor<'a> {
     root: Root,
     mounts: Mounts,
     claims: &'a Claims,
+    digests: &'a mut Digests,
     index: &'a Index,
     /// Why nothing can be changed in a directory.
     closed: BTreeMap<PathBuf, Option<String>>,
@@ -140,7 +152,7 @@ impl Surveyor<'_> {
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = Some(digest(&parent.open_file(name(path))?, path)?);
+                    *sha256 = Some(self.digest(&parent, path, &facts)?);
                 }
             }
             _ => {}
@@ -154,6 +166,17 @@ impl Surveyor<'_> {
             leads_to_directory,
         };
         Ok(Place { found: Some(Box::new(found)), closed, without_acls })
+    }
+
+    /// The stamp is from before the file is read: what is changed meanwhile is read again the next time.
+    fn digest(&mut self, parent: &Dir, path: &Path, facts: &Facts) -> Result<Sha256, disk::Error> {
+        let stamp = Stamp::of(&facts.stat);
+        if let Some(known) = self.digests.of(path, &stamp) {
+            return Ok(known);
+        }
+        let digest = digest(&parent.open_file(name(path))?, path)?;
+        self.digests.insert(path.to_owned(), stamp, digest);
+        Ok(digest)
     }
 
     /// The directory that holds the path; nothing where there is none.

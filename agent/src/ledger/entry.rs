@@ -18,6 +18,9 @@ pub struct Entry {
     pub work: Option<Work>,
     /// When it was taken.
     pub begun: Timestamp,
+    /// How many lives of the agent took it up again from its beginning.
+    #[serde(default)]
+    pub lives: u32,
     /// How far it is.
     pub progress: Progress,
 }

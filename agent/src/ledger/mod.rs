@@ -123,8 +123,8 @@ impl Ledger {
         if let Some(earlier) = earlier.as_ref().filter(|entry| entry.outcome().is_some()) {
             return Err(out_of_turn(&earlier.command, "begun", "has a result already"));
         }
-        let since = earlier.map_or_else(Timestamp::now, |entry| entry.begun);
-        let entry = received.into_entry(Some(work), since, Progress::Begun);
+        let (since, lives) = earlier.map_or_else(|| (Timestamp::now(), 0), |entry| (entry.begun, entry.lives));
+        let entry = Entry { lives, ..received.into_entry(Some(work), since, Progress::Begun) };
         self.write(&entry)?;
         *begun += 1;
         if *begun >= PRUNE_EVERY {
@@ -220,6 +220,15 @@ impl Ledger {
         self.write(&Entry { progress: Progress::Reported { finished: at, at, outcome, delivery }, ..entry })
     }
 
+    /// Counts that a life of the agent takes a begun command up from its beginning; answers how many did.
+    pub fn count_life(&self, command: &HostCommandId) -> Result<u32, LedgerError> {
+        let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(command)?.ok_or_else(|| out_of_turn(command, "taken up again", "was never begun"))?;
+        let lives = entry.lives.saturating_add(1);
+        self.write(&Entry { lives, ..entry })?;
+        Ok(lives)
+    }
+
     /// Commands that have begun and have no result: at the start, those that an earlier life left.
     pub fn unfinished(&self) -> Result<Listing, LedgerError> {
         let mut listing = self.all()?;
@@ -285,7 +294,7 @@ impl Ledger {
 
 impl Received {
     fn into_entry(self, work: Option<Work>, begun: Timestamp, progress: Progress) -> Entry {
-        Entry { command: self.command, name: self.name, execution: self.execution, work, begun, progress }
+        Entry { command: self.command, name: self.name, execution: self.execution, work, begun, lives: 0, progress }
     }
 }
 

@@ -1,13 +1,14 @@
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::table::Row;
-use super::{Error, LOOK_AGAIN, Result, system};
+use super::{Bell, Error, LOOK_AGAIN, Result, system};
 use crate::disk;
 
 /// One boot of this machine, or one life of this container: there the boot id is the host's, so the
@@ -125,6 +126,30 @@ impl Running {
     }
 }
 
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The process has ended.
+    ByEnd,
+    /// Somebody rang.
+    ByBell,
+}
+
+impl Running {
+    /// Waits until the process has ended or the bell is rung, however long that takes.
+    pub fn wait_or(&self, bell: &Bell) -> Result<Woken> {
+        loop {
+            if !matches!(self.identity.presence()?, Presence::Running(_)) {
+                return Ok(Woken::ByEnd);
+            }
+            if bell.is_rung() {
+                return Ok(Woken::ByBell);
+            }
+            self.handle.pause_or(bell)?;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Handle {
     Descriptor(OwnedFd),
@@ -162,10 +187,21 @@ impl Handle {
         }
     }
 
+    /// Returns when the process has ended or the bell is rung, or sooner.
+    fn pause_or(&self, bell: &Bell) -> Result<()> {
+        let (process, timeout) = match self {
+            Self::Descriptor(fd) => (Some(PollFd::new(fd.as_fd(), PollFlags::POLLIN)), PollTimeout::NONE),
+            Self::Number => (None, PollTimeout::try_from(LOOK_AGAIN).unwrap_or(PollTimeout::MAX)),
+        };
+        let mut wanted: Vec<_> = process.into_iter().chain([PollFd::new(bell.as_fd(), PollFlags::POLLIN)]).collect();
+        match poll(&mut wanted, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(system("wait for a process")(errno)),
+        }
+    }
+
     /// Returns when the process has ended, or sooner.
     fn pause(&self, at_most: Duration) -> Result<()> {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        use std::os::fd::AsFd;
         match self {
             Self::Descriptor(fd) => {
                 let timeout = PollTimeout::try_from(at_most.min(Duration::from_secs(60))).unwrap_or(PollTimeout::MAX);

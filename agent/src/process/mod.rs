@@ -4,22 +4,28 @@
 //! is an [`Identity`] or found anew among the descendants, never a bare number from a file.
 
 mod account;
+mod bell;
+mod cgroup;
 mod identity;
 mod interrupt;
 mod signals;
 mod spawn;
 mod table;
+mod units;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use account::{Account, is_root};
-pub use identity::{Boot, Identity, Presence, Running};
+pub use bell::Bell;
+pub use cgroup::Cgroup;
+pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use interrupt::on_interrupt;
 pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
-pub use spawn::{Background, Environment, Gate, Program, ScriptIo, start_gated, start_in_background};
+pub use spawn::{Environment, Gate, Program, ScriptIo, start_detached, start_gated};
 pub use table::{Holder, ProcessTable, Row};
+pub use units::{UnitLimits, UnitRequest, UnitStart, UnitState, Units};
 
 /// How often a condition is looked at that no descriptor tells about.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -50,6 +56,14 @@ pub enum Error {
         name: String,
         /// The system's answer.
         source: io::Error,
+    },
+    /// systemd did not do what it was asked for.
+    #[error("systemd could not be asked to {call}: {said}")]
+    Systemd {
+        /// The method of its D-Bus interface.
+        call: String,
+        /// Its answer.
+        said: String,
     },
     /// A system call for signals or waiting failed.
     #[error("could not {action}: {source}")]

@@ -6,15 +6,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::libc;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setsid, setuid};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Ended, Error, Identity, Result, is_root};
+use super::{Account, Error, Identity, Result, is_root};
 
 /// Names and values. Only the names are ever printed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,37 +52,37 @@ pub struct Program {
     pub account: Option<Account>,
 }
 
-/// A program of ours that goes on when this process ends in any way.
-#[derive(Debug)]
-pub struct Background(Child);
-
-impl Background {
-    /// Waits for its end.
-    pub fn wait(&mut self) -> Result<Ended> {
-        let status = self.0.wait().map_err(|source| Error::System { action: "wait for a child", source })?;
-        Ok(status.code().map_or_else(|| Ended::Signal(status.signal().unwrap_or(0)), Ended::Exit))
-    }
-
-    /// Its number.
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-/// Starts a program in a session of its own, with an empty environment and nothing of this process open
-/// but `errors`, to which its standard error goes.
-pub fn start_in_background(program: &Path, args: &[&OsStr], errors: File) -> Result<Background> {
+/// Starts a program that goes on when this process ends in any way, and is nobody's child: in a session of its
+/// own, with an empty environment and nothing of this process open but `errors`, to which its standard error
+/// goes. Nothing where it has ended already.
+pub fn start_detached(program: &Path, args: &[&OsStr], errors: File) -> Result<Option<Identity>> {
+    let failed = |source| Error::Start { program: program.to_owned(), source };
+    let (mut hello, hello_from_child) = io::pipe().map_err(failed)?;
     let mut command = Command::new(program);
     command.args(args).env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-    let prepare = || {
+    let prepare = move || {
         setsid()?;
+        // SAFETY: the copy of a process with one thread; its parent, a copy itself, ends at once without
+        // running anything that others left to be run at the end.
+        match unsafe { libc::fork() } {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {}
+            _ => unsafe { libc::_exit(0) },
+        }
+        (&hello_from_child).write_all(&std::process::id().to_ne_bytes())?;
         close_on_exec();
         Ok(())
     };
     // SAFETY: between fork and exec the closure only makes system calls; it allocates nothing and takes
     // no lock.
     unsafe { command.pre_exec(prepare) };
-    command.spawn().map(Background).map_err(|source| Error::Start { program: program.to_owned(), source })
+    let mut between = command.spawn().map_err(failed)?;
+    // Closes this side's end of the greeting.
+    drop(command);
+    between.wait().map_err(|source| Error::System { action: "wait for a child", source })?;
+    let mut pid = [0; 4];
+    hello.read_exact(&mut pid).map_err(failed)?;
+    Identity::of(i32::from_ne_bytes(pid))
 }
 
 /// Where a script's streams go.

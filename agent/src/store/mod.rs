@@ -4,6 +4,7 @@
 //! than this version knows is refused, never guessed at.
 
 pub mod checks;
+pub mod digests;
 pub mod manifests;
 pub mod markers;
 pub mod retention;
@@ -17,6 +18,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
+pub use digests::{Digests, Stamp};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,

@@ -15,10 +15,11 @@ mod zip;
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::deployment::BundleType;
 use crate::disk::{self, Dir};
+use crate::plan::Sha256;
 
 pub use entry::{EntryPath, PathProblem};
 pub use error::UnpackError;
@@ -97,12 +98,14 @@ impl Default for Policy {
 }
 
 /// What was unpacked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpackReport {
     /// Files, directories and symlinks.
     pub entries: u64,
     /// Bytes of all files together.
     pub bytes: u64,
+    /// Digests of the files of a bundle, by their paths in it. A directory is copied without being read.
+    pub digests: Vec<(PathBuf, Sha256)>,
 }
 
 /// Unpacks a bundle into an existing empty directory. What was unpacked before an error is left for

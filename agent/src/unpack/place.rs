@@ -6,6 +6,7 @@ use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 use crate::revision::Revision;
+use crate::store::{Digests, Stamp};
 
 /// What becomes the revision.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,9 @@ pub fn into_revision(
     let staged = stage(&home, Path::new(staging_name), content, place.appspec, policy).and_then(|(root, report)| {
         let made_executable = make_executable(&home, &root, scripts)?;
         put(&home, &root, Path::new(archive_name)).map_err(UnpackError::Staging)?;
-        Ok(Staged { revision: Revision::at(archive.clone()), report, made_executable })
+        let revision = Revision::at(archive.clone());
+        remember(&revision, &report, root.strip_prefix(staging_name).unwrap_or(Path::new("")));
+        Ok(Staged { revision, report, made_executable })
     });
     // After success this is what a stripped directory was in, or the content that was replaced.
     let cleaned = home.remove_tree(staging_name).map_err(UnpackError::Staging);
@@ -87,6 +90,22 @@ pub fn into_scratch(
     let (root, report) = stage(home, Path::new("revision"), content, appspec, policy)?;
     let made_executable = make_executable(home, &root, scripts)?;
     Ok(Staged { revision: Revision::at(home.path().join(root)), report, made_executable })
+}
+
+/// Puts down the digests of a revision in place, whose root was `stripped` in the bundle. Without the list
+/// its files are read again when they are installed.
+fn remember(revision: &Revision, report: &UnpackReport, stripped: &Path) {
+    let written = Dir::open(revision.root()).and_then(|root| {
+        let mut digests = Digests::default();
+        for (path, digest) in &report.digests {
+            let Ok(path) = path.strip_prefix(stripped) else { continue };
+            digests.insert(path.to_owned(), Stamp::of(&root.stat(path)?), *digest);
+        }
+        digests.write(&revision.digests())
+    });
+    if let Err(error) = written {
+        tracing::debug!(%error, "the revision's digests were not put down");
+    }
 }
 
 /// Where below `top` the revision's root is: nowhere else, or in the single directory that holds all of

@@ -3,9 +3,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest, Sha256 as Hasher};
+
 use super::entry::{EntryPath, Header, shown};
 use super::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
+use crate::plan::Sha256;
 
 /// Bytes that are moved at once.
 const BUFFER: usize = 128 * 1024;
@@ -75,12 +78,14 @@ impl<'a> Tree<'a> {
         self.room_for(header, size)?;
         let attributes = self.attributes(header);
         let name = self.enter_parent(header)?;
+        let mut hasher = Hasher::new();
         let mut file = self.here().create_file(name, 0o600).map_err(|error| self.creation_failed(header, error))?;
         let path = self.path_of(header);
         if size >= WORTH_RESERVING {
             disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
         }
-        self.fill(header, &mut file, size, content)?;
+        self.fill(header, &mut file, size, content, &mut hasher)?;
+        self.report.digests.push((header.path.as_path().to_owned(), Sha256(hasher.finalize().into())));
         disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
         self.report.bytes += size;
         Ok(())
@@ -126,10 +131,9 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Leaves all directories and makes the whole durable.
+    /// Leaves all directories. Whoever puts the tree in place makes it durable.
     pub fn finish(mut self) -> Result<UnpackReport, UnpackError> {
         self.leave_down_to(0)?;
-        self.root.sync_filesystem().map_err(UnpackError::Staging)?;
         Ok(self.report)
     }
 
@@ -241,7 +245,14 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn fill(&mut self, header: &Header, file: &mut File, size: u64, content: &mut dyn Read) -> Result<(), UnpackError> {
+    fn fill(
+        &mut self,
+        header: &Header,
+        file: &mut File,
+        size: u64,
+        content: &mut dyn Read,
+        hasher: &mut Hasher,
+    ) -> Result<(), UnpackError> {
         let mut rest = size;
         while rest > 0 {
             let want = BUFFER.min(usize::try_from(rest).unwrap_or(BUFFER));
@@ -254,6 +265,7 @@ impl<'a> Tree<'a> {
             if let Err(source) = file.write_all(&self.buffer[..got]) {
                 return Err(self.failed(header, rest, disk::Error::new("write", self.path_of(header), source)));
             }
+            hasher.update(&self.buffer[..got]);
             rest -= got as u64;
         }
         Ok(())

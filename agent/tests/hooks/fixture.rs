@@ -4,10 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use slipway_agent::appspec::extensions::Extensions;
 use slipway_agent::appspec::hooks::Sudo;
 use slipway_agent::appspec::{Position, Script};
 use slipway_agent::deployment::{DeploymentSpec, RelativePath};
-use slipway_agent::hooks::{self, EventRequest, HookError, HookSettings, Recovered, ScriptsOf};
+use slipway_agent::hooks::{self, EventRequest, HookError, HookSettings, Ran, Recovered, ScriptsOf, Wishes};
 use slipway_agent::ids::EventName;
 use slipway_agent::layout::Layout;
 use slipway_agent::outcome::{Failure, Outcome};
@@ -73,11 +74,20 @@ impl Host {
             timeout: Duration::from_secs(60),
             runas: None,
             sudo: Sudo::No,
+            extensions: Extensions::default(),
             at: Position { line: 7, column: 5 },
         }
     }
 
     pub fn try_run(&self, scripts: &[Script]) -> Result<Outcome, HookError> {
+        match self.run_until(scripts, &Wishes::new().unwrap())? {
+            Ran::Over(outcome) => Ok(outcome),
+            Ran::HandedOver => panic!("it was handed over, and nobody wished that"),
+        }
+    }
+
+    /// As an agent that can be asked for something meanwhile.
+    pub fn run_until(&self, scripts: &[Script], wishes: &Wishes) -> Result<Ran, HookError> {
         hooks::run_event(&EventRequest {
             layout: &self.layout,
             spec: &self.spec,
@@ -86,6 +96,7 @@ impl Host {
             revision: &self.revision,
             scripts_of: &self.scripts_of,
             settings: &self.settings,
+            wishes,
         })
     }
 
@@ -94,7 +105,11 @@ impl Host {
     }
 
     pub fn recover(&self) -> Recovered {
-        hooks::recover(&self.layout, &self.spec.deployment_id, &self.event).unwrap()
+        self.recover_until(&Wishes::new().unwrap())
+    }
+
+    pub fn recover_until(&self, wishes: &Wishes) -> Recovered {
+        hooks::recover(&self.layout, &self.spec.deployment_id, &self.event, wishes).unwrap()
     }
 
     pub fn hook_dir(&self, index: usize) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slipway_agent::hooks::Recovered;
+use slipway_agent::hooks::{Ran, Recovered, Wish, Wishes};
 use slipway_agent::outcome::{ErrorCode, Failure, Outcome};
 
 use crate::fixture::{Host, failure, kill, lives, success_log, wait_for};
@@ -51,19 +51,85 @@ fn what_ignores_term_does_not_outlive_a_lost_runner() {
 }
 
 #[test]
-fn a_script_that_still_runs_when_the_agent_comes_back_is_ended_and_its_output_kept() {
+fn a_script_that_still_runs_when_the_agent_comes_back_is_waited_for() {
+    let host = Host::new();
+    let scripts = [
+        host.sh("done.sh", "echo done"),
+        host.sh(
+            "x.sh",
+            "echo ran >> DIR/count; echo $$ > DIR/leader; while [ ! -e DIR/go ]; do sleep 0.02; done; exit 7",
+        ),
+        host.sh("never.sh", "echo never"),
+    ];
+    for life in 0..3 {
+        let wishes = Wishes::new().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| match life {
+                0 => matches!(host.run_until(&scripts, &wishes).unwrap(), Ran::HandedOver),
+                _ => matches!(host.recover_until(&wishes), Recovered::HandedOver),
+            });
+            host.pid("leader");
+            wishes.make(Wish::HandOver).unwrap();
+            assert!(waiting.join().unwrap(), "life {life}");
+        });
+        assert!(lives(host.pid("leader")), "life {life}");
+    }
+    let failure = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| over(host.recover()));
+        std::fs::write(host.path("go"), "").unwrap();
+        waiting.join().unwrap()
+    });
+    assert_eq!((failure.code, failure.script.as_str()), (ErrorCode::ScriptFailed, "x.sh"));
+    assert!(failure.message.contains("with exit code 7"), "{}", failure.message);
+    assert!(failure.log.contains("[stdout]done"), "{}", failure.log);
+    assert_eq!(host.read("count"), "ran\n");
+}
+
+#[test]
+fn a_script_whose_agent_is_killed_goes_on_and_belongs_to_nobody() {
+    let host = Host::new();
+    let scripts = [host.sh("x.sh", "echo $$ > DIR/leader; while [ ! -e DIR/go ]; do sleep 0.02; done")];
+    let wishes = Wishes::new().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| host.run_until(&scripts, &wishes));
+        host.pid("leader");
+        let runner = host.runner_pid(0);
+        let stat = crate::fixture::read(format!("/proc/{runner}/stat").as_ref());
+        let parent: i32 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert_ne!(u32::try_from(parent).unwrap(), std::process::id());
+        wishes.make(Wish::HandOver).unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+    std::fs::write(host.path("go"), "").unwrap();
+    match host.recover() {
+        Recovered::Over(outcome) => success_log(outcome),
+        other => panic!("{other:?}"),
+    };
+}
+
+#[test]
+fn a_script_that_is_cancelled_is_ended_with_all_that_it_started_and_its_output_kept() {
     let host = Host::new();
     let scripts = [host.sh("done.sh", "echo done"), host.sh("x.sh", FOREVER)];
+    let wishes = Wishes::new().unwrap();
     std::thread::scope(|scope| {
-        // This thread stands for the agent that is gone: it only waits.
-        scope.spawn(|| host.try_run(&scripts));
+        let waiting = scope.spawn(|| host.run_until(&scripts, &wishes));
         let (leader, daemon) = (host.pid("leader"), host.pid("daemon"));
-        let failure = over(host.recover());
+        wishes.make(Wish::Cancel("an operator wanted it".to_owned())).unwrap();
+        let Ran::Over(outcome) = waiting.join().unwrap().unwrap() else { panic!("it was handed over") };
+        let failure = failure(outcome);
         assert_eq!((failure.code, failure.script.as_str()), (ErrorCode::FailedAfterRestart, "x.sh"));
-        assert!(failure.message.contains("still running when slipway-agent started again"), "{}", failure.message);
+        assert!(failure.message.contains("an operator wanted it"), "{}", failure.message);
         assert!(failure.log.contains("[stdout]done") && failure.log.contains("[stdout]begun"), "{}", failure.log);
         assert!(!lives(leader) && !lives(daemon));
     });
+    // One that was cancelled before it began is not begun.
+    let other = Host::new();
+    let Ran::Over(outcome) = other.run_until(&[other.sh("x.sh", "echo ran > DIR/ran")], &wishes).unwrap() else {
+        panic!("it was handed over")
+    };
+    assert!(failure(outcome).message.contains("an operator wanted it"));
+    assert!(!other.path("ran").exists());
 }
 
 #[test]

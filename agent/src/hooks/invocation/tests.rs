@@ -20,6 +20,7 @@ fn script() -> Script {
         timeout: std::time::Duration::from_secs(1),
         runas: None,
         sudo: crate::appspec::hooks::Sudo::No,
+        extensions: crate::appspec::extensions::Extensions::default(),
         at: crate::appspec::Position { line: 1, column: 1 },
     }
 }

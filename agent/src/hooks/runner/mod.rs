@@ -17,7 +17,7 @@ use super::log::ScriptLog;
 use super::record::{self, End, Exit, LOCK, RunnerSpec, SPEC, Started};
 use crate::disk::{Lock, LockError};
 use crate::outcome::ErrorCode;
-use crate::process::{self, Gate, Identity, ScriptIo, Signals, start_gated};
+use crate::process::{self, Cgroup, Environment, Gate, Identity, ScriptIo, Signals, start_gated};
 use crate::store::{self, StoreError};
 use watch::{Outputs, Watch};
 
@@ -53,6 +53,10 @@ pub fn main(dir: &Path) -> ExitCode {
     match run(dir) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // As a service the runner has no standard error that the agent reads.
+            if let Err(unsaid) = record::write_complaint(dir, &error.to_string()) {
+                eprintln!("{unsaid}");
+            }
             eprintln!("{error}");
             match error {
                 RunnerError::AlreadyTaken(_) => ExitCode::from(ALREADY_TAKEN),
@@ -77,7 +81,13 @@ fn run(dir: &Path) -> Result<(), RunnerError> {
     process::adopt_orphans()?;
     let room = record::reserve_exit(dir)?;
     let began = Timestamp::now();
-    if !record::claim(dir, &Started { runner: Identity::current()?, at: began })? {
+    let started = Started {
+        runner: Identity::current()?,
+        at: began,
+        cgroup: spec.unit.as_ref().and_then(|unit| Cgroup::of_unit(unit.as_str())),
+        invocation: Environment::of_this_process().0.remove("INVOCATION_ID"),
+    };
+    if !record::claim(dir, &started)? {
         return Err(taken());
     }
     // From here on every way leads to a result.

@@ -7,6 +7,9 @@ use crate::deployment::RelativePath;
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 
+/// All that is beside the logs of a deployment: the revision, and the digests of its files.
+const REVISION: [&str; 2] = [".deployment-archive.digests", "deployment-archive"];
+
 struct Host {
     dir: tempfile::TempDir,
     layout: Layout,
@@ -59,8 +62,8 @@ fn a_revision_is_put_in_place_and_nothing_else_is_left() {
     let staged = host.tar(&[file("appspec.yml", b"version: 0.0"), file("app", b"1")], &[]).unwrap();
     assert_eq!(staged.revision.root(), host.layout.archive(&host.group, &host.deployment));
     assert_eq!(std::fs::read(staged.revision.root().join("app")).unwrap(), b"1");
-    assert_eq!(staged.report, UnpackReport { entries: 2, bytes: 13 });
-    assert_eq!(host.left(), ["deployment-archive"]);
+    assert_eq!((staged.report.entries, staged.report.bytes), (2, 13));
+    assert_eq!(host.left(), REVISION);
 }
 
 #[test]
@@ -69,7 +72,7 @@ fn a_second_download_takes_the_place_of_the_first() {
     host.tar(&[file("appspec.yml", b"1"), file("old", b"1")], &[]).unwrap();
     let staged = host.tar(&[file("appspec.yml", b"2")], &[]).unwrap();
     assert!(!staged.revision.root().join("old").exists());
-    assert_eq!(host.left(), ["deployment-archive"]);
+    assert_eq!(host.left(), REVISION);
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn an_error_leaves_nothing_and_keeps_what_was_there() {
     assert_eq!(host.left(), Vec::<String>::new());
     host.tar(&[file("appspec.yml", b"1")], &[]).unwrap();
     host.tar(&[file("first", b"1"), file("first", b"2")], &[]).unwrap_err();
-    assert_eq!(host.left(), ["deployment-archive"]);
+    assert_eq!(host.left(), REVISION);
     assert!(host.layout.archive(&host.group, &host.deployment).join("appspec.yml").exists());
 }
 
@@ -90,7 +93,7 @@ fn a_single_directory_with_the_appspec_is_stripped() {
     let staged = host.tar(&[narrow, file("repository-abc/appspec.yaml", b"1")], &[]).unwrap();
     assert!(staged.revision.root().join("appspec.yaml").is_file());
     assert_eq!(std::fs::metadata(staged.revision.root()).unwrap().mode() & 0o7777, 0o755);
-    assert_eq!(host.left(), ["deployment-archive"]);
+    assert_eq!(host.left(), REVISION);
     for entries in [
         vec![file("only/other", b"1")],
         vec![file("only/appspec.yml", b"1"), file("second", b"1")],
@@ -172,7 +175,7 @@ fn every_failure_of_the_disk_leaves_the_old_revision() {
             host.tar(&[file("appspec.yml", b"old")], &[]).unwrap();
         }
     }
-    assert_eq!(host.left(), ["deployment-archive"]);
+    assert_eq!(host.left(), REVISION);
 }
 
 /// A file system of 2 MiB, unmounted when dropped.
@@ -230,7 +233,7 @@ fn a_full_disk_says_what_was_needed_and_what_there_was() {
         let error = host.put(Content::Bundle { path: &bundle, bundle_type }, &[]).unwrap_err();
         let UnpackError::NoSpace { needed, available, .. } = error else { panic!("{error}") };
         assert!(needed > 0 && available <= 2 << 20, "{needed} {available}");
-        assert_eq!(host.left(), ["deployment-archive"]);
+        assert_eq!(host.left(), REVISION);
     }
     assert_eq!(std::fs::read(host.layout.archive(&host.group, &host.deployment).join("appspec.yml")).unwrap(), b"old");
 }

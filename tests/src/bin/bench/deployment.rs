@@ -1,13 +1,8 @@
-//! `make bench`: the figures that Slipway holds itself to, measured on real programs.
-//!
-//! Latency from CreateDeployment to the first hook, and peak memory of agent and hook runner while a
-//! bundle of 1 GB is deployed and while nothing happens. Ends with an error beyond a figure.
-#![allow(clippy::disallowed_methods, reason = "the bench is the world around the programs")]
+//! Deployments through the control service: how soon they begin, and how much memory they take.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -16,12 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use slipway_tests::agent::Agent;
 use slipway_tests::api::Api;
-use slipway_tests::binaries;
 use slipway_tests::control::Control;
 use slipway_tests::deployment::finish;
 use slipway_tests::fleet::{Group, OnFailure};
 use slipway_tests::place::{self, Place};
 use slipway_tests::revision::{BundleKind, Revision};
+
+use crate::figure::{Figure, median};
+use crate::memory::{mib, peak_kib};
 
 /// Most milliseconds from CreateDeployment to the first hook.
 const LATENCY_MS: f64 = 500.0;
@@ -38,50 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How long an agent polls before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// One measured figure and its bound.
-struct Figure {
-    what: &'static str,
-    unit: &'static str,
-    measured: f64,
-    bound: f64,
-    details: String,
-}
-
-fn main() -> ExitCode {
-    match bench() {
-        Ok(figures) => {
-            println!("\n{:<52} {:>10} {:>10}", "figure", "measured", "bound");
-            for figure in &figures {
-                let verdict = if figure.holds() { "" } else { "  BEYOND" };
-                println!(
-                    "{:<52} {:>6.1} {:<3} {:>6.0} {:<3}{verdict}  {}",
-                    figure.what, figure.measured, figure.unit, figure.bound, figure.unit, figure.details
-                );
-            }
-            if figures.iter().all(Figure::holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("The bench failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-impl Figure {
-    fn holds(&self) -> bool {
-        self.measured < self.bound
-    }
-}
-
-fn bench() -> Result<Vec<Figure>> {
-    // Beside the build, not in /tmp, which may be memory: several gigabytes are written.
-    let beside = binaries::profile_directory()?.join("bench-data");
-    fs::create_dir_all(&beside)?;
-    let place = Place::new_in(&beside)?;
-    measure(&place).inspect_err(|_| eprintln!("{}", place.last_words()))
-}
-
-fn measure(place: &Place) -> Result<Vec<Figure>> {
+/// Latency and memory.
+pub fn measure(place: &Place) -> Result<Vec<Figure>> {
     let control = Control::start(place)?;
     let api = Arc::new(control.administrator("bench")?);
     let mut agent = Agent::register(place, &control, "bench-1", &["bench"])?;
@@ -115,11 +70,11 @@ fn latency(place: &Place, group: &Group) -> Result<Figure> {
         println!("round {round}: first hook {milliseconds:.0} ms after CreateDeployment");
         all.push(milliseconds);
     }
-    all.sort_by(f64::total_cmp);
+    let measured = median(&mut all);
     Ok(Figure {
         what: "CreateDeployment to the first hook, median of five",
         unit: "ms",
-        measured: all[ROUNDS / 2],
+        measured,
         bound: LATENCY_MS,
         details: format!("(least {:.0}, most {:.0})", all[0], all[ROUNDS - 1]),
     })
@@ -245,16 +200,4 @@ impl std::io::Read for Noise {
         self.left -= count as u64;
         Ok(count)
     }
-}
-
-/// A process's high-water mark of resident memory, in KiB.
-fn peak_kib(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "megabytes for people")]
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
 }
