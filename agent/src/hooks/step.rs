@@ -86,7 +86,7 @@ impl Step<'_> {
         let path = self.dir();
         Dir::open_or_create(&path, 0o700)?;
         store::write(&path.join(SPEC), spec)?;
-        launch::launch(&self.request.settings, spec, &path)
+        launch::launch(self.request.settings, spec, &path)
     }
 
     fn spec(&self, user: Become) -> RunnerSpec {

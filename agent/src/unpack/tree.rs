@@ -78,14 +78,13 @@ impl<'a> Tree<'a> {
         self.room_for(header, size)?;
         let attributes = self.attributes(header);
         let name = self.enter_parent(header)?;
-        let mut hasher = Hasher::new();
         let mut file = self.here().create_file(name, 0o600).map_err(|error| self.creation_failed(header, error))?;
         let path = self.path_of(header);
         if size >= WORTH_RESERVING {
             disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
         }
-        self.fill(header, &mut file, size, content, &mut hasher)?;
-        self.report.digests.push((header.path.as_path().to_owned(), Sha256(hasher.finalize().into())));
+        let digest = self.fill(header, &mut file, size, content)?;
+        self.report.digests.push((header.path.as_path().to_owned(), digest));
         disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
         self.report.bytes += size;
         Ok(())
@@ -251,8 +250,8 @@ impl<'a> Tree<'a> {
         file: &mut File,
         size: u64,
         content: &mut dyn Read,
-        hasher: &mut Hasher,
-    ) -> Result<(), UnpackError> {
+    ) -> Result<Sha256, UnpackError> {
+        let mut hasher = Hasher::new();
         let mut rest = size;
         while rest > 0 {
             let want = BUFFER.min(usize::try_from(rest).unwrap_or(BUFFER));
@@ -268,7 +267,7 @@ impl<'a> Tree<'a> {
             hasher.update(&self.buffer[..got]);
             rest -= got as u64;
         }
-        Ok(())
+        Ok(Sha256(hasher.finalize().into()))
     }
 
     fn creation_failed(&self, header: &Header, error: disk::Error) -> UnpackError {
