@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use slipway_tests::binaries;
 use slipway_tests::control::Control;
 use slipway_tests::deployment::{Finished, finish};
@@ -170,14 +170,15 @@ impl<'a> Host<'a> {
         Ok(units.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
     }
 
-    /// The unit of the one hook that there is, which has to be that event's of that deployment.
+    /// The unit of that event of that deployment, which has to be the only one of the event.
     pub fn hook_unit(&self, deployment: &str, event: &str) -> Result<String> {
-        let mut units = self.hook_units()?;
-        ensure!(units.len() == 1, "one unit was expected for the hook, and there are {units:?}");
-        let unit = units.remove(0);
         let prefix = format!("slipway-hook-{deployment}-{event}-");
-        ensure!(unit.starts_with(&prefix), "the hook's unit is called {unit}, and {prefix}… was expected");
-        Ok(unit)
+        let all = self.hook_units()?;
+        let mut its = all.iter().filter(|unit| unit.starts_with(&prefix));
+        match (its.next(), its.next()) {
+            (Some(unit), None) => Ok(unit.clone()),
+            _ => bail!("one unit {prefix}… was expected, and there are {all:?}"),
+        }
     }
 
     /// Whether a process of the host runs.
