@@ -111,6 +111,8 @@ impl Case {
             Interruption::Upgrade => {
                 host.replace_program(self.event)?;
                 ensure!(!host.runs_what_is_installed()?, "the agent was not replaced");
+                // As packages do.
+                host.machine.run(&["systemctl", "daemon-reload"])?;
                 host.machine.run(&["systemctl", "restart", UNIT])?;
             }
             Interruption::Stop => {
