@@ -3,9 +3,12 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-# Where cargo-deny and the venv of the interop tests go; beside the build, so that they survive with it.
+# Where cargo-deny, cargo-fuzz and the venv of the interop tests go; beside the build, so that they survive with it.
 TOOLS := $(CARGO_TARGET_DIR)/tools
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+# How long each target of `make fuzz` runs.
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 
@@ -37,6 +40,17 @@ test-system: ## Boot hosts, interrupt the agent and reboot while hooks run (as r
 	$(CARGO) build --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/system" $(foreach test,$(ONLY),--only $(test))
 
+# Instrumentation by a stable toolchain: what the sanitizer and its coverage need is in it, behind flags that
+# only this variable opens. Nothing that is shipped is built so. Without `cfg(fuzzing)`, at which some crates
+# leave out checks: what runs is what ships.
+FUZZ := $(CARGO_TARGET_DIR)/fuzz
+.PHONY: fuzz
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Feed the agent what nobody would send, each target for SECONDS=60; ONLY=appspec for one
+	@tests/prepare demo
+	cd agent && RUSTC_BOOTSTRAP=1 PATH="$(TOOLS)/bin:$$PATH" $(CARGO) fuzz build --release --debug-assertions --sanitizer address \
+	    --no-cfg-fuzzing --target-dir "$(FUZZ)" $(ONLY)
+	@agent/fuzz/run "$(FUZZ)" "$(SECONDS)" $(ONLY)
+
 .PHONY: bench
 bench: ## Latency and memory against their figures, with a release build; fails beyond them
 	@tests/prepare demo
@@ -46,6 +60,7 @@ bench: ## Latency and memory against their figures, with a release build; fails 
 .PHONY: lint
 lint: ## Formatting, clippy and the policy for dependencies
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path agent/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory deny
 
@@ -60,6 +75,10 @@ deny: $(TOOLS)/bin/cargo-deny
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-deny
+	rm -rf "$(TOOLS)/build"
+
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install --locked --version $(CARGO_FUZZ_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-fuzz
 	rm -rf "$(TOOLS)/build"
 
 .PHONY: clean

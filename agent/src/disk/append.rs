@@ -41,7 +41,7 @@ impl AppendFile {
     /// Appends the bytes in one write where the system takes them at once.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.follow()?;
-        fault::point("append")
+        fault::point("append", &self.path)
             .and_then(|()| self.file.write_all(bytes))
             .map_err(|source| Error::new("append to", &self.path, source))
     }
@@ -69,7 +69,7 @@ impl AppendFile {
     }
 
     fn set_aside(&self) -> Result<()> {
-        fault::point("rename").map_err(|source| Error::new("rename", &self.path, source))?;
+        fault::point("rename", &self.path).map_err(|source| Error::new("rename", &self.path, source))?;
         if self.rotation.keep == 0 {
             return std::fs::remove_file(&self.path).map_err(|source| Error::new("remove", &self.path, source));
         }

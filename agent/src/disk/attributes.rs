@@ -13,14 +13,14 @@ pub fn set_owner(open: impl AsFd, path: &Path, uid: u32, gid: u32) -> Result<()>
     if (now.st_uid, now.st_gid) == (uid, gid) {
         return Ok(());
     }
-    fault::point("set owner").map_err(|source| Error::new("set the owner of", path, source))?;
+    fault::point("set owner", path).map_err(|source| Error::new("set the owner of", path, source))?;
     sys::fchown(open, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|errno| Error::new("set the owner of", path, errno))
 }
 
 /// Sets the permission bits of an open file or directory.
 pub fn set_mode(open: impl AsFd, path: &Path, mode: u32) -> Result<()> {
-    fault::point("set mode").map_err(|source| Error::new("set the mode of", path, source))?;
+    fault::point("set mode", path).map_err(|source| Error::new("set the mode of", path, source))?;
     sys::fchmod(open, Mode::from_raw_mode(mode)).map_err(|errno| Error::new("set the mode of", path, errno))
 }
 

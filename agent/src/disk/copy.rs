@@ -16,7 +16,7 @@ const BUFFER: usize = 64 << 10;
 /// bytes: by sharing blocks where the file system can, else within the kernel, else through a buffer.
 pub fn copy(mut from: &File, mut to: &File, path: &Path) -> Result<u64> {
     let fail = |source| Error::new("write", path, source);
-    fault::point("write").map_err(fail)?;
+    fault::point("write", path).map_err(fail)?;
     if !fault::lacks("clone") && sys::ioctl_ficlone(to, from).is_ok() {
         return to.metadata().map(|metadata| metadata.len()).map_err(fail);
     }

@@ -148,7 +148,7 @@ impl Dir {
         let (from, to) = (from.as_ref(), to.as_ref());
         let (from_parent, from_name) = self.parent_of(from, "link")?;
         let (to_parent, to_name) = self.parent_of(to, "link")?;
-        self.before("link", to)?;
+        self.before_move("link", from, to)?;
         sys::linkat(from_parent.fd(), from_name, to_parent.fd(), to_name, AtFlags::empty())
             .map_err(|errno| self.error("link", to, errno))
     }
@@ -247,7 +247,13 @@ impl Dir {
     }
 
     pub(super) fn before(&self, action: &'static str, relative: &Path) -> Result<()> {
-        fault::point(action).map_err(|source| Error::new(action, self.path.join(relative), source))
+        fault::point_in(action, &self.path, relative)
+            .map_err(|source| Error::new(action, self.path.join(relative), source))
+    }
+
+    pub(super) fn before_move(&self, action: &'static str, from: &Path, to: &Path) -> Result<()> {
+        fault::point_between(action, &self.path, [from, to])
+            .map_err(|source| Error::new(action, self.path.join(to), source))
     }
 
     pub(super) fn error(&self, action: &'static str, relative: &Path, errno: Errno) -> Error {

@@ -1,11 +1,28 @@
 //! Failures on demand, for tests: count the mutations of a clean run, then fail each in turn.
 //!
-//! In a build without tests and without the `fault` feature this is an empty inlined function.
+//! In a build without tests and without the `fault` feature these are empty inlined functions.
 
-/// Called before every mutation with its name (`rename`, `create`, `sync`…).
+#[cfg(not(any(test, feature = "fault")))]
+use std::path::Path;
+
+/// Called before every mutation with its name (`create`, `write`, `sync`…) and its path.
 #[cfg(not(any(test, feature = "fault")))]
 #[inline(always)]
-pub(super) fn point(_mutation: &'static str) -> std::io::Result<()> {
+pub(crate) fn point(_mutation: &'static str, _path: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// As [`point`], at a path below a directory.
+#[cfg(not(any(test, feature = "fault")))]
+#[inline(always)]
+pub(super) fn point_in(_mutation: &'static str, _directory: &Path, _relative: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// As [`point`], for what gives one path's content to another: `rename`, `exchange`, `link`.
+#[cfg(not(any(test, feature = "fault")))]
+#[inline(always)]
+pub(super) fn point_between(_mutation: &'static str, _directory: &Path, _from_to: [&Path; 2]) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -18,14 +35,17 @@ pub(super) fn lacks(_call: &'static str) -> bool {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Seen, run, without};
+pub(crate) use scripted::point;
 #[cfg(any(test, feature = "fault"))]
-pub(super) use scripted::{lacks, point};
+pub use scripted::{Mutation, Seen, run, traced, without};
+#[cfg(any(test, feature = "fault"))]
+pub(super) use scripted::{lacks, point_between, point_in};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {
     use std::cell::RefCell;
     use std::io;
+    use std::path::{Path, PathBuf};
 
     struct Script {
         fail_at: Option<(usize, i32)>,
@@ -73,7 +93,54 @@ mod scripted {
         LACKING.with(|lacking| lacking.borrow().contains(&call))
     }
 
-    pub(in crate::disk) fn point(mutation: &'static str) -> io::Result<()> {
+    /// A mutation that was made or tried.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Mutation {
+        /// `rename`, `create`, `sync`…
+        pub name: &'static str,
+        /// Where; of a rename or link, where to.
+        pub path: PathBuf,
+        /// Of a rename or link, where from; of an exchange, the other path.
+        pub from: Option<PathBuf>,
+    }
+
+    thread_local! {
+        static TRACE: RefCell<Option<Vec<Mutation>>> = const { RefCell::new(None) };
+    }
+
+    /// Runs `work` on this thread and tells what it did where, in order.
+    pub fn traced<T>(work: impl FnOnce() -> T) -> (T, Vec<Mutation>) {
+        TRACE.set(Some(Vec::new()));
+        let result = work();
+        (result, TRACE.take().unwrap_or_default())
+    }
+
+    pub(crate) fn point(name: &'static str, path: &Path) -> io::Result<()> {
+        pass(name, || Mutation { name, path: path.to_owned(), from: None })
+    }
+
+    pub(in crate::disk) fn point_in(name: &'static str, directory: &Path, relative: &Path) -> io::Result<()> {
+        pass(name, || Mutation { name, path: directory.join(relative), from: None })
+    }
+
+    pub(in crate::disk) fn point_between(
+        name: &'static str,
+        directory: &Path,
+        [from, to]: [&Path; 2],
+    ) -> io::Result<()> {
+        pass(name, || Mutation { name, path: directory.join(to), from: Some(directory.join(from)) })
+    }
+
+    fn pass(name: &'static str, mutation: impl FnOnce() -> Mutation) -> io::Result<()> {
+        TRACE.with(|slot| {
+            if let Some(trace) = slot.borrow_mut().as_mut() {
+                trace.push(mutation());
+            }
+        });
+        fail_if_scripted(name)
+    }
+
+    fn fail_if_scripted(mutation: &'static str) -> io::Result<()> {
         SCRIPT.with(|slot| {
             let mut slot = slot.borrow_mut();
             let Some(script) = slot.as_mut() else { return Ok(()) };

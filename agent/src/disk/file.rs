@@ -66,14 +66,14 @@ fn writer_of(temporary: &OsStr) -> Option<Pid> {
 
 fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let mut file = parent.create_file(name, mode)?;
-    let path = || parent.path().join(name);
+    let path = parent.path().join(name);
     rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
-        .map_err(|errno| Error::new("set the mode of", path(), errno))?;
-    fault::point("write").and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", path(), e))?;
+        .map_err(|errno| Error::new("set the mode of", &path, errno))?;
+    fault::point("write", &path).and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", &path, e))?;
     if durability == Durability::Sometime {
         return Ok(());
     }
-    fault::point("sync").and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", path(), e))
+    fault::point("sync", &path).and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", &path, e))
 }
 
 /// Reads a whole file of at most `limit` bytes; a longer one is an error.

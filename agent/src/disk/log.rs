@@ -19,7 +19,7 @@ impl LogFile {
     /// Creates the file, which must not exist yet, mode 0600. As long as this value lives,
     /// [`LogFile::is_held`] says so.
     pub fn create(path: &Path) -> Result<Self> {
-        fault::point("create").map_err(|source| Error::new("create", path, source))?;
+        fault::point("create", path).map_err(|source| Error::new("create", path, source))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -72,7 +72,7 @@ impl LogFile {
     /// Sets space for `bytes` more aside, so that appending them cannot meet a full disk. Where the
     /// file system cannot, nothing is set aside.
     pub fn reserve(&self, bytes: u64) -> Result<()> {
-        fault::point("reserve").map_err(|source| Error::new("reserve space for", &self.path, source))?;
+        fault::point("reserve", &self.path).map_err(|source| Error::new("reserve space for", &self.path, source))?;
         match sys::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, bytes.max(1)) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
             Err(errno) => Err(Error::new("reserve space for", &self.path, errno)),
@@ -81,7 +81,7 @@ impl LogFile {
 
     /// Writes at the end. Not durable before [`LogFile::sync`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        fault::point("append")
+        fault::point("append", &self.path)
             .and_then(|()| self.file.write_all_at(bytes, self.end))
             .map_err(|source| Error::new("write", &self.path, source))?;
         self.end += bytes.len() as u64;
@@ -91,7 +91,7 @@ impl LogFile {
     /// Writes the bytes from `start` on once more as they are, and syncs: after a sync that failed, or
     /// in a process that did not see it, the page cache alone proves nothing.
     pub fn write_again(&mut self, start: u64, bytes: &[u8]) -> Result<()> {
-        fault::point("append")
+        fault::point("append", &self.path)
             .and_then(|()| self.file.write_all_at(bytes, start))
             .map_err(|source| Error::new("write", &self.path, source))?;
         self.sync()
@@ -100,7 +100,7 @@ impl LogFile {
     /// Drops what is after `end` and makes that durable.
     pub fn cut(&mut self, end: u64) -> Result<()> {
         if self.end != end {
-            fault::point("cut")
+            fault::point("cut", &self.path)
                 .and_then(|()| self.file.set_len(end))
                 .map_err(|source| Error::new("cut", &self.path, source))?;
             self.end = end;
@@ -110,7 +110,7 @@ impl LogFile {
 
     /// Makes all that was appended durable. After an error the file must not be trusted any more.
     pub fn sync(&self) -> Result<()> {
-        fault::point("sync")
+        fault::point("sync", &self.path)
             .and_then(|()| self.file.sync_data())
             .map_err(|source| Error::new("sync", &self.path, source))
     }

@@ -46,7 +46,7 @@ impl Dir {
         if missing {
             return Err(self.error(action, to, Errno::INVAL));
         }
-        self.before(action, to)?;
+        self.before_move(action, from, to)?;
         let result = if flags.is_empty() {
             sys::renameat(from_parent, from_name, to_parent, to_name)
         } else {

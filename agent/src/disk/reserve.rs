@@ -21,7 +21,7 @@ pub fn reserve(file: &File, path: &Path, length: u64) -> Result<()> {
     if length == 0 {
         return Ok(());
     }
-    fault::point("reserve space for").map_err(|source| Error::new("reserve space for", path, source))?;
+    fault::point("reserve space for", path).map_err(|source| Error::new("reserve space for", path, source))?;
     match sys::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(Error::new("reserve space for", path, errno)),

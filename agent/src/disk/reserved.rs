@@ -23,7 +23,7 @@ impl Reserved {
         dir.remove_tree(temporary)?;
         let file = dir.create_file(temporary, 0o600)?;
         let fail = |errno: Errno| Error::new("reserve space for", dir.path().join(temporary), errno);
-        fault::point("reserve").map_err(|e| Error::new("reserve space for", dir.path().join(temporary), e))?;
+        dir.before("reserve", Path::new(temporary))?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             // A file system that cannot take room ahead: the write finds out.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
@@ -36,11 +36,11 @@ impl Reserved {
     pub fn publish(mut self, name: impl AsRef<Path>, content: &[u8]) -> Result<()> {
         let path = self.dir.path().join(&self.temporary);
         let fail = |source| Error::new("write", &path, source);
-        fault::point("write").map_err(fail)?;
+        fault::point("write", &path).map_err(fail)?;
         self.file.seek(SeekFrom::Start(0)).map_err(fail)?;
         self.file.write_all(content).map_err(fail)?;
         self.file.set_len(content.len() as u64).map_err(fail)?;
-        fault::point("sync").and_then(|()| self.file.sync_all()).map_err(|e| Error::new("sync", &path, e))?;
+        fault::point("sync", &path).and_then(|()| self.file.sync_all()).map_err(|e| Error::new("sync", &path, e))?;
         self.dir.rename(&self.temporary, name)?;
         self.dir.sync()
     }

@@ -88,7 +88,7 @@ pub fn make_executable(dir: &Dir, relative: &Path) -> Result<bool> {
 }
 
 fn before(action: &'static str, path: &Path) -> Result<()> {
-    fault::point(action).map_err(|source| Error::new(action, path, source))
+    fault::point(action, path).map_err(|source| Error::new(action, path, source))
 }
 
 fn ids(user: u32, group: u32) -> (Option<Uid>, Option<Gid>) {

@@ -27,19 +27,20 @@ impl Syncfs {
 
 /// Makes an open file durable, with its attributes.
 pub fn sync_file(open: &File, path: &Path) -> Result<()> {
-    fault::point("sync").and_then(|()| open.sync_all()).map_err(|source| Error::new("sync", path, source))
+    fault::point("sync", path).and_then(|()| open.sync_all()).map_err(|source| Error::new("sync", path, source))
 }
 
 impl Dir {
     /// Makes the directory's entries durable, and its own attributes.
     pub fn sync(&self) -> Result<()> {
-        fault::point("sync directory").map_err(|source| Error::new("sync", self.path(), source))?;
+        fault::point("sync directory", self.path()).map_err(|source| Error::new("sync", self.path(), source))?;
         sys::fsync(self).map_err(|errno| Error::new("sync", self.path(), errno))
     }
 
     /// Makes the whole file system durable; see [`Syncfs`] for what its success is worth.
     pub fn sync_filesystem(&self) -> Result<()> {
-        fault::point("sync file system").map_err(|source| Error::new("sync file system of", self.path(), source))?;
+        fault::point("sync file system", self.path())
+            .map_err(|source| Error::new("sync file system of", self.path(), source))?;
         sys::syncfs(self).map_err(|errno| Error::new("sync file system of", self.path(), errno))
     }
 }

@@ -5,4 +5,8 @@ mod faults;
 mod file_exists;
 mod filesystems;
 mod groups;
+mod labels;
+mod properties;
+mod random;
+mod syncs;
 mod world;
