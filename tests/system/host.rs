@@ -68,8 +68,9 @@ impl<'a> Host<'a> {
             .context("install the agent")?;
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
+        let configuration = proxy.configuration();
         let host = Self { machine, control, group, wire, last: RefCell::default(), _proxy: proxy };
-        host.configure(WIRE, &host._proxy.configuration())?;
+        host.configure(WIRE, &configuration)?;
         Ok(host)
     }
 
