@@ -57,6 +57,14 @@ bench: ## Latency and memory against their figures, with a release build; fails 
 	$(CARGO) build --release --workspace --bins
 	@"$(CARGO_TARGET_DIR)/release/bench"
 
+# As process 1 of a container, which inherits whatever a hook leaves, too: AS_INIT=1, as root.
+COUNT ?= 1000
+.PHONY: soak
+soak: ## COUNT=1000 deployments in one life of an agent, which must not grow by them
+	@tests/prepare demo
+	$(CARGO) build --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/soak" --count $(COUNT) $(if $(filter-out 0,$(AS_INIT)),--as-init)
+
 .PHONY: lint
 lint: ## Formatting, clippy and the policy for dependencies
 	$(CARGO) fmt --all --check

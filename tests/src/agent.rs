@@ -81,6 +81,22 @@ impl<'a> Agent<'a> {
         Ok(())
     }
 
+    /// Starts the daemon as process 1 of a namespace of its own, as it is in a container. Only root can.
+    pub fn start_as_init(&mut self) -> Result<()> {
+        let daemon = binaries::agent()?;
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(daemon.get_program());
+        for (variable, value) in daemon.get_envs() {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+        command.arg("run").arg("--config").arg(self.config_file());
+        self.program = Some(Program::start(self.place, &format!("agent-{}", self.name), &mut command)?);
+        Ok(())
+    }
+
     /// Its process, while it runs.
     pub fn program(&mut self) -> Option<&mut Program> {
         self.program.as_mut()

@@ -3,10 +3,16 @@
 use std::process::ExitCode;
 
 use super::settings::Context;
-use super::{ConfigFile, FAILED, logging, unreadable};
+use super::{ConfigFile, FAILED, fail, logging, unreadable};
 use crate::daemon;
+use crate::process::{self, Ended, Role};
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
+    match process::leave_init() {
+        Ok(Role::Program) => {}
+        Ok(Role::Over(how)) => return ended_like(how),
+        Err(error) => return fail(&error.into()),
+    }
     let context = match Context::load(config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
@@ -21,6 +27,15 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// As a shell tells it.
+fn ended_like(how: Ended) -> ExitCode {
+    let status = match how {
+        Ended::Exit(code) => code,
+        Ended::Signal(number) => 128 + number,
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(FAILED))
 }
 
 fn serve(context: &Context) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ mod account;
 mod bell;
 mod cgroup;
 mod identity;
+mod init;
 mod interrupt;
 mod run;
 mod signals;
@@ -22,6 +23,7 @@ pub use account::{Account, is_root};
 pub use bell::Bell;
 pub use cgroup::Cgroup;
 pub use identity::{Boot, Identity, Presence, Running, Woken};
+pub use init::{Role, leave_init};
 pub use interrupt::on_interrupt;
 #[cfg(test)]
 pub use run::stand_ins;

@@ -26,10 +26,15 @@ impl Signals {
     /// Takes CHLD, TERM, INT and HUP out of their usual course, for this process. To be called before
     /// there is a second thread. Children that are started here begin without.
     pub fn divert() -> Result<Self> {
-        let set: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        let set = diverted();
         set.thread_block().map_err(system("block signals"))?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         SignalFd::with_flags(&set, flags).map(Self).map_err(system("open a signal descriptor"))
+    }
+
+    /// Gives them back their usual course, in a copy of the process that diverted them.
+    pub fn restore(self) -> Result<()> {
+        diverted().thread_unblock().map_err(system("unblock signals"))
     }
 
     /// The next signal, if there is one.
@@ -41,6 +46,10 @@ impl Signals {
             Err(errno) => Err(system("read a signal")(errno)),
         }
     }
+}
+
+fn diverted() -> SigSet {
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
 }
 
 impl AsFd for Signals {
