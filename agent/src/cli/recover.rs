@@ -13,7 +13,7 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
     };
     logging::start(context.verbosity(), context.shape());
     context.warn();
-    match install::settle(&context.layout) {
+    match install::settle_all_the_same(&context.layout) {
         Ok(settled) if settled.is_empty() => {
             println!("Nothing to recover: no install was cut off.");
             ExitCode::SUCCESS

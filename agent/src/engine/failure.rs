@@ -25,7 +25,7 @@ pub enum StageError {
     /// An earlier install is in the way.
     #[error("an install that was cut off could not be settled, so nothing new was begun: {0}")]
     Settle(#[from] SettleError),
-    /// An earlier install waits for its file system.
+    /// An earlier install waits for its file system, or for somebody.
     #[error("{0} Nothing new was begun.")]
     Waiting(String),
     /// The bundle could not be had.

@@ -141,13 +141,12 @@ impl Engine {
     }
 
     /// Finishes or undoes installs that were cut off. One of this group that has to wait for a file
-    /// system keeps the group waiting too; one of another group is that group's.
+    /// system, or that is left aside, keeps the group waiting too; one of another group is that group's.
     fn settle(&self, group: &GroupId) -> Result<(), StageError> {
         let mut waiting = None;
         for settled in install::settle(&self.layout)? {
             tracing::warn!("{settled}");
-            let is_own = settled.install.as_ref().is_none_or(|(its_group, _)| its_group == group);
-            if is_own && matches!(settled.ending, Ending::Waiting { .. }) {
+            if settled.is_of(group) && matches!(settled.ending, Ending::Waiting { .. } | Ending::LeftAside { .. }) {
                 waiting = Some(StageError::Waiting(settled.to_string()));
             }
         }

@@ -21,6 +21,13 @@ impl fmt::Display for Settled {
                  `slipway-agent recover`.",
                 mount_point.display()
             )?,
+            Ending::LeftAside { recoveries, record } => write!(
+                out,
+                "Its recovery was begun {recoveries} times, and each time the agent was ended before it was over: \
+                 killed, out of memory, or by a fault of its own (`journalctl -u slipway-agent` tells). It is left as \
+                 it is, on record in {}, and not tried again: once that is mended, run `slipway-agent recover`.",
+                record.display()
+            )?,
         }
         self.drift.iter().try_for_each(|drift| write!(out, " {drift}."))
     }

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod apply;
+mod attempts;
 mod attributes;
 mod audit;
 mod capability;
@@ -35,7 +36,7 @@ use std::path::{Path, PathBuf};
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use index::contents;
 pub use rules::RulesError;
-pub use settle::{Drift, Ending, SettleError, Settled, settle};
+pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
 pub use space::{Amount, Shortage};
 
 use crate::appspec::AppSpec;
@@ -48,6 +49,7 @@ use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
 use crate::plan::{self, Blocked, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests, StoreError};
+use attempts::Patience;
 use transaction::{Phase, Transaction};
 
 /// What to install, and where.
@@ -181,6 +183,9 @@ pub enum Cause {
         /// Where it was mounted.
         mount_point: PathBuf,
     },
+    /// An earlier install of the group was cut off, and its recovery has ended the agent too often.
+    #[error("{0}")]
+    LeftAside(String),
     /// The install was committed, but what follows from it could not be done.
     #[error("the revision is installed, but the install could not be finished: {0}")]
     Unfinished(#[source] SettleError),
@@ -219,7 +224,8 @@ pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
 pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     store::prepare(request.layout).map_err(Cause::from)?;
     let _paths = Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?;
-    let settled = settle::settle_all(request.layout).map_err(Cause::Leftover)?;
+    let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
+    check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
     let before = claims::read(request)?;
     let mut digests = Digests::read(&request.layout.digests(request.group));
@@ -237,7 +243,7 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
         }
         Err(failed) => failed,
     };
-    let aftermath = match settle::settle_one(request.layout, id) {
+    let aftermath = match settle::settle_one(request.layout, id, Patience::Unbounded) {
         Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(installed(drift)),
         // The journal itself was already removed, and only its directory was left.
         Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => return Ok(installed(drift)),
@@ -246,9 +252,16 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
         Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
             Aftermath::Unsettled(format!("the file system of {} is gone", mount_point.display()))
         }
+        Ok(left @ Settled { ending: Ending::LeftAside { .. }, .. }) => Aftermath::Unsettled(left.to_string()),
         Err(error) => Aftermath::Unsettled(error.to_string()),
     };
     Err(InstallError { cause, aftermath })
+}
+
+/// Refuses where an install of the same group is left aside: what it was to change is neither old nor new.
+fn check_left_aside(settled: &[Settled], group: &GroupId) -> Result<(), Cause> {
+    let is_left = |one: &&Settled| matches!(one.ending, Ending::LeftAside { .. }) && one.is_of(group);
+    settled.iter().find(is_left).map_or(Ok(()), |left| Err(Cause::LeftAside(left.to_string())))
 }
 
 /// Refuses where an install that waits for its file system is concerned.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::attempts::{Attempt, GivenUp, Patience};
 use super::names::Names;
 use super::root::{Root, identity};
 use super::rules::RulesError;
@@ -26,6 +27,13 @@ pub struct Settled {
     pub drift: Vec<Drift>,
 }
 
+impl Settled {
+    /// Whether it may be of that group.
+    pub fn is_of(&self, group: &GroupId) -> bool {
+        self.install.as_ref().is_none_or(|(its, _)| its == group)
+    }
+}
+
 /// What became of an install that had been cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -39,6 +47,14 @@ pub enum Ending {
     Waiting {
         /// Where it was mounted.
         mount_point: PathBuf,
+    },
+    /// The agent did not outlive its recoveries: nothing was done, and it is not tried again before somebody
+    /// asks for it.
+    LeftAside {
+        /// How many recoveries were begun.
+        recoveries: u32,
+        /// The directory of what is known of it.
+        record: PathBuf,
     },
 }
 
@@ -69,8 +85,18 @@ pub enum SettleError {
     Rules(#[from] RulesError),
 }
 
-/// Settles every install that was cut off. Waits for one that is under way.
+/// Settles every install that was cut off, but those whose recovery has ended the agent too often. Waits for
+/// one that is under way.
 pub fn settle(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
+    settle_with(layout, Patience::Bounded)
+}
+
+/// As [`settle`], however often a recovery has ended the agent.
+pub fn settle_all_the_same(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
+    settle_with(layout, Patience::Unbounded)
+}
+
+fn settle_with(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, SettleError> {
     let mut cut_off = false;
     for id in transactions(layout)? {
         cut_off |= !Journal::is_held(&layout.journal(&id))?;
@@ -80,16 +106,16 @@ pub fn settle(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
     }
     Dir::open_or_create(layout.locks(), 0o700)?;
     let _paths = Lock::wait(&layout.paths_lock())?;
-    settle_all(layout)
+    settle_all(layout, patience)
 }
 
 /// As [`settle`], by whoever holds the lock on all paths.
-pub(super) fn settle_all(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
-    transactions(layout)?.into_iter().map(|id| settle_one(layout, id)).collect()
+pub(super) fn settle_all(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, SettleError> {
+    transactions(layout)?.into_iter().map(|id| settle_one(layout, id, patience)).collect()
 }
 
 /// Settles one install.
-pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, SettleError> {
+pub(super) fn settle_one(layout: &Layout, id: TransactionId, patience: Patience) -> Result<Settled, SettleError> {
     let path = layout.journal(&id);
     let discarded = Settled { install: None, ending: Ending::Discarded, drift: Vec::new() };
     let Some(mut replay) = Journal::open(&path)? else {
@@ -98,7 +124,7 @@ pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, 
     };
     replay.affirm_commit()?;
     let root = Root::open()?;
-    let Some(mut transaction) = Transaction::from_replay(id.clone(), &path, replay)? else {
+    let Some(transaction) = Transaction::from_replay(id.clone(), &path, replay)? else {
         lost::check_begun(layout, &root, &Names(id.clone()))?;
         Transaction::forget(layout, &id)?;
         return Ok(discarded);
@@ -111,33 +137,56 @@ pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, 
         return Ok(Settled { install, ending: Ending::Waiting { mount_point }, drift: Vec::new() });
     }
     lost::check(layout, &root, &transaction)?;
+    let attempt = match Attempt::begin(layout, &id, patience) {
+        Ok(attempt) => attempt,
+        Err(GivenUp { count }) => {
+            let ending = Ending::LeftAside { recoveries: count, record: layout.transaction(&id) };
+            return Ok(Settled { install, ending, drift: Vec::new() });
+        }
+    };
     let mut drift = Vec::new();
+    match finish(layout, &root, transaction, &mut drift) {
+        Ok(ending) => Ok(Settled { install, ending, drift }),
+        Err(error) => {
+            attempt.outlived();
+            Err(error)
+        }
+    }
+}
+
+/// Goes on from where an install is, to the one end or the other.
+fn finish(
+    layout: &Layout,
+    root: &Root,
+    mut transaction: Transaction,
+    drift: &mut Vec<Drift>,
+) -> Result<Ending, SettleError> {
     let ending = match transaction.phase {
         Phase::Begun => Ending::Discarded,
         Phase::Planned => {
-            clean::stage_names(&root, &transaction)?;
+            clean::stage_names(root, &transaction)?;
             Ending::RolledBack
         }
         Phase::Prepared => {
-            undo::undo(&root, &transaction, &mut drift)?;
-            rules::undo(&transaction.rules, &mut drift)?;
-            apply::sync_targets(&root, &transaction.steps)?;
+            undo::undo(root, &transaction, drift)?;
+            rules::undo(&transaction.rules, drift)?;
+            apply::sync_targets(root, &transaction.steps)?;
             transaction.record(Record::RolledBack, Phase::RolledBack)?;
-            clean::after_undo(&root, &transaction, &mut drift)?;
+            clean::after_undo(root, &transaction, drift)?;
             Ending::RolledBack
         }
         Phase::RolledBack => {
-            clean::after_undo(&root, &transaction, &mut drift)?;
+            clean::after_undo(root, &transaction, drift)?;
             Ending::RolledBack
         }
         Phase::Committed | Phase::Done => {
-            complete(layout, &root, &mut transaction, &mut drift)?;
-            return Ok(Settled { install, ending: Ending::Completed, drift });
+            complete(layout, root, &mut transaction, drift)?;
+            return Ok(Ending::Completed);
         }
     };
-    apply::sync_targets(&root, &transaction.steps)?;
-    Transaction::forget(layout, &id)?;
-    Ok(Settled { install, ending, drift })
+    apply::sync_targets(root, &transaction.steps)?;
+    Transaction::forget(layout, &transaction.names.0)?;
+    Ok(ending)
 }
 
 /// Everything after the commit.

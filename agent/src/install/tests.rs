@@ -1,4 +1,5 @@
 mod acls;
+mod attempts;
 mod audit;
 mod behaviour;
 mod faults;

@@ -231,10 +231,9 @@ impl Ledger {
 
     /// Commands that have begun and have no result: at the start, those that an earlier life left.
     pub fn unfinished(&self) -> Result<Listing, LedgerError> {
-        let mut listing = self.all()?;
-        listing.entries.retain(|entry| entry.progress == Progress::Begun);
-        listing.entries.sort_by_key(|entry| entry.begun);
-        Ok(listing)
+        let (mut entries, unreadable) = self.each(|entry| (entry.progress == Progress::Begun).then_some(entry))?;
+        entries.sort_by_key(|entry| entry.begun);
+        Ok(Listing { entries, unreadable })
     }
 
     /// The newest commands, the newest first.
@@ -253,14 +252,21 @@ impl Ledger {
     }
 
     fn all(&self) -> Result<Listing, LedgerError> {
-        let mut listing = Listing::default();
+        let (entries, unreadable) = self.each(Some)?;
+        Ok(Listing { entries, unreadable })
+    }
+
+    /// Reads one entry after the other and keeps what is wanted of each: all of them at once are megabytes,
+    /// with the ends of the scripts' output.
+    fn each<T>(&self, wanted: impl Fn(Entry) -> Option<T>) -> Result<(Vec<T>, Vec<StoreError>), LedgerError> {
+        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
         for path in files_in(&self.layout.ledger())? {
             match store::read(&path) {
-                Ok(entry) => listing.entries.extend(entry),
-                Err(error) => listing.unreadable.push(error),
+                Ok(entry) => kept.extend(entry.and_then(&wanted)),
+                Err(error) => unreadable.push(error),
             }
         }
-        Ok(listing)
+        Ok((kept, unreadable))
     }
 
     /// Lets reported entries go that are beyond the newest `keep`. What is not reported stays for ever.
@@ -269,7 +275,7 @@ impl Ledger {
             Progress::Reported { at, .. } => Some((at, entry.command)),
             Progress::Begun | Progress::Finished { .. } => None,
         };
-        let mut entries: Vec<_> = self.all()?.entries.into_iter().filter_map(reported).collect();
+        let (mut entries, _unreadable) = self.each(reported)?;
         entries.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         for (_, command) in entries.iter().skip(keep) {
             disk::remove_if_exists(&self.layout.ledger_entry(command))?;

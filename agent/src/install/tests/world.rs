@@ -146,16 +146,26 @@ impl World {
         })
     }
 
-    /// Settles. A process that another test is just starting may hold a copy of the journal's descriptor
+    /// Settles, however often that was cut off. A process that another test is just starting may hold a copy of the journal's descriptor
     /// for a moment, and then the install counts as alive: that moment is waited for.
     pub(super) fn settle(&self) -> Result<Vec<Settled>, SettleError> {
+        self.wait_for_journals();
+        install::settle_all_the_same(&self.layout)
+    }
+
+    /// As the daemon settles at its start.
+    pub(super) fn settle_at_start(&self) -> Result<Vec<Settled>, SettleError> {
+        self.wait_for_journals();
+        install::settle(&self.layout)
+    }
+
+    fn wait_for_journals(&self) {
         for transaction in std::fs::read_dir(self.layout.transactions()).unwrap() {
             let journal = transaction.unwrap().path().join("journal");
             while Journal::is_held(&journal).unwrap() {
                 std::thread::yield_now();
             }
         }
-        install::settle(&self.layout)
     }
 
     /// Everything below `target`, and whether transactions are left.
