@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
+use futures_util::stream::{Stream, StreamExt};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,6 +51,12 @@ pub enum Fate {
     Answer(Answer),
     /// The service sees it, and its answer is lost: the connection breaks.
     LoseAnswer,
+    /// Nobody ever answers, and the connection stays.
+    Stall,
+    /// That many bytes of the answer's body come, and then the connection breaks.
+    CutBody(usize),
+    /// That many bytes of the answer's body come, and then nothing, and the connection stays.
+    StallBody(usize),
 }
 
 /// What a proxy does with the traffic.
@@ -116,8 +123,10 @@ async fn pass(
     };
     let passing = Passing { operation, body: body.to_vec() };
     let fate = shared.rule.request(&passing);
-    if let Fate::Answer(answer) = fate {
-        return response(answer);
+    match fate {
+        Fate::Answer(answer) => return response(answer),
+        Fate::Stall => return std::future::pending().await,
+        Fate::Forward | Fate::LoseAnswer | Fate::CutBody(_) | Fate::StallBody(_) => {}
     }
     let url = format!("{}{}", shared.upstream, uri.path_and_query().map_or("/", |path| path.as_str()));
     let sent = shared.client.request(method, url).headers(headers).body(body).send().await;
@@ -131,20 +140,46 @@ async fn pass(
     if matches!(fate, Fate::LoseAnswer) {
         return Ok(broken());
     }
-    response(shared.rule.answer(&passing, Answer { status, headers, body }))
+    let answer = shared.rule.answer(&passing, Answer { status, headers, body });
+    match fate {
+        Fate::CutBody(bytes) => partly(answer, bytes, futures_util::stream::once(async { Err(lost()) })),
+        Fate::StallBody(bytes) => partly(answer, bytes, futures_util::stream::pending()),
+        _ => response(answer),
+    }
 }
 
 fn response(answer: Answer) -> Result<Response, StatusCode> {
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|_| StatusCode::BAD_GATEWAY)?;
-    *response.headers_mut() = answer.headers;
+    let Answer { status, headers, body } = answer;
+    with_body(status, headers, Body::from(body))
+}
+
+/// An answer that says how long it is, begins, and goes on as `then` does.
+fn partly(
+    answer: Answer,
+    bytes: usize,
+    then: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+) -> Result<Response, StatusCode> {
+    let Answer { status, mut headers, mut body } = answer;
+    headers.insert("content-length", body.len().into());
+    body.truncate(bytes);
+    let begin = futures_util::stream::once(async { Ok(Bytes::from(body)) });
+    with_body(status, headers, Body::from_stream(begin.chain(then)))
+}
+
+fn with_body(status: u16, headers: HeaderMap, body: Body) -> Result<Response, StatusCode> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| StatusCode::BAD_GATEWAY)?;
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
 /// An answer whose connection breaks before the body comes.
 fn broken() -> Response {
-    let lost = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("the answer is lost")) });
-    Response::new(Body::from_stream(lost))
+    Response::new(Body::from_stream(futures_util::stream::once(async { Err::<Bytes, _>(lost()) })))
+}
+
+fn lost() -> std::io::Error {
+    std::io::Error::other("the answer is lost")
 }
 
 struct TlsListener {

@@ -7,6 +7,7 @@ mod bad_input;
 mod bundles;
 mod commands;
 mod configuration;
+mod crash_loop;
 mod drift;
 mod envelope;
 mod failures;
