@@ -2,12 +2,14 @@
 //!
 //! Latency from CreateDeployment to the first hook; peak memory of agent and hook runner while a bundle of
 //! 1 GB is deployed and while nothing happens; an install against the machine's own tools, a redeployment
-//! against a first one, and 100,000 files against 10,000. Ends with an error beyond a figure.
+//! against a first one, and 100,000 files against 10,000; a hook against its script alone. Ends with an error
+//! beyond a figure.
 #![allow(clippy::disallowed_methods, reason = "the bench is the world around the programs")]
 
 mod bundle;
 mod deployment;
 mod figure;
+mod hook;
 mod install;
 mod memory;
 
@@ -33,6 +35,8 @@ struct Arguments {
 enum Bench {
     /// Latency and memory of deployments through the control service
     Deployment,
+    /// What a hook costs over running its script directly
+    Hook,
     /// Speed of an install, and of one that changes little
     Install,
     /// Memory and time with 100,000 files
@@ -58,6 +62,7 @@ fn bench(only: &[Bench]) -> Result<Vec<Figure>> {
         let place = Place::new_in(&beside)?;
         let measured = match bench {
             Bench::Deployment => deployment::measure(&place),
+            Bench::Hook => hook::cost(&place).map(|figure| vec![figure]),
             Bench::Install => install::speed(&place),
             Bench::Scale => install::scale(&place),
         };
