@@ -14,7 +14,7 @@ SECONDS ?= 60
 
 .PHONY: help
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: ## Control service, agent and three deployments, for real; KEEP=1 leaves them running
@@ -56,6 +56,12 @@ bench: ## Latency and memory against their figures, with a release build; fails 
 	@tests/prepare demo
 	$(CARGO) build --release --workspace --bins
 	@"$(CARGO_TARGET_DIR)/release/bench"
+
+.PHONY: bench-system
+bench-system: ## What a hook costs on a booted host, with a release build (as root); prints the figure
+	@tests/prepare system
+	$(CARGO) build --release --workspace --bins
+	@"$(CARGO_TARGET_DIR)/release/system" --only hook_cost
 
 # As process 1 of a container, which inherits whatever a hook leaves, too: AS_INIT=1, as root.
 COUNT ?= 1000

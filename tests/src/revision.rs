@@ -256,3 +256,18 @@ pub fn app(destination: &Path, page: &str, hooks: &[Hook<'_>]) -> Revision {
     }
     revision.file("appspec.yml", appspec)
 }
+
+/// A revision that installs one file, with scripts in AfterInstall that do nothing: `0.sh` and so on.
+pub fn idle(scripts: u32, destination: &Path) -> Revision {
+    let mut appspec =
+        format!("version: 0.0\nos: linux\nfiles:\n  - source: page\n    destination: {}\n", destination.display());
+    let mut revision = Revision::default().file("page", "hello");
+    for number in 0..scripts {
+        if number == 0 {
+            appspec.push_str("hooks:\n  AfterInstall:\n");
+        }
+        appspec.push_str(&format!("    - location: {number}.sh\n      timeout: 60\n"));
+        revision = revision.script(&format!("{number}.sh"), "exit 0");
+    }
+    revision.file("appspec.yml", appspec)
+}

@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, deploys, limits, reboots, survives, units};
+use crate::{background, cost, deploys, limits, reboots, survives, units};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -43,6 +43,8 @@ pub enum Test {
     RebootAsked,
     /// Memory and processor time of a hook are limited by its unit
     Limits,
+    /// What a hook costs over its script, as a service of systemd
+    HookCost,
 }
 
 /// One test, with what it needs.
@@ -81,6 +83,7 @@ impl Test {
             Self::RebootEachState => reboots::EACH_STATE,
             Self::RebootAsked => reboots::ASKED,
             Self::Limits => limits::CHECKS,
+            Self::HookCost => cost::CHECKS,
         }
     }
 
@@ -120,6 +123,7 @@ impl Job {
             Test::RebootEachState => reboots::each_state(&ground, &mut report),
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
+            Test::HookCost => cost::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

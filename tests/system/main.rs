@@ -17,6 +17,7 @@ mod background;
 mod reboots;
 mod limits;
 mod units;
+mod cost;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -10,7 +10,7 @@ pub struct Report {
     pub checks: u64,
     /// What did not hold, in words.
     pub failures: Vec<String>,
-    /// What could not be checked here, and why.
+    /// What was measured, or could not be checked here, and why.
     pub notes: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use slipway_tests::agent::Agent;
 use slipway_tests::place::Place;
-use slipway_tests::revision::Revision;
+use slipway_tests::revision::idle;
 
 use crate::figure::{Figure, median};
 
@@ -28,8 +28,8 @@ const SYSTEMD: &str = "/run/systemd/system";
 pub fn cost(place: &Place) -> Result<Figure> {
     let host = Agent::alone(place, "bench-1")?;
     let (none, many) = (place.directory("none")?, place.directory("many")?);
-    revision(0, &place.path().join("app")).write(&none)?;
-    revision(SCRIPTS, &place.path().join("app")).write(&many)?;
+    idle(0, &place.path().join("app")).write(&none)?;
+    idle(SCRIPTS, &place.path().join("app")).write(&many)?;
     let mut direct = (0..RUNS).map(|_| run_directly(&many.join("0.sh"))).collect::<Result<Vec<_>>>()?;
     let direct = median(&mut direct);
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -51,21 +51,6 @@ pub fn cost(place: &Place) -> Result<Figure> {
         bound,
         details: format!("({kind}: {hook:.2}, the script {direct:.2}; a deployment without {without:.0})"),
     })
-}
-
-/// A revision that installs one file, with scripts that do nothing in one event.
-fn revision(scripts: u32, destination: &Path) -> Revision {
-    let mut appspec =
-        format!("version: 0.0\nos: linux\nfiles:\n  - source: page\n    destination: {}\n", destination.display());
-    let mut revision = Revision::default().file("page", "hello");
-    for number in 0..scripts {
-        if number == 0 {
-            appspec.push_str("hooks:\n  AfterInstall:\n");
-        }
-        appspec.push_str(&format!("    - location: {number}.sh\n      timeout: 60\n"));
-        revision = revision.script(&format!("{number}.sh"), "exit 0");
-    }
-    revision.file("appspec.yml", appspec)
 }
 
 /// Milliseconds.
