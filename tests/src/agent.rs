@@ -75,8 +75,14 @@ impl<'a> Agent<'a> {
 
     /// Starts the daemon.
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(|_| {})
+    }
+
+    /// Starts the daemon with something more in its environment.
+    pub fn start_with(&mut self, prepare: impl FnOnce(&mut Command)) -> Result<()> {
         let mut command = binaries::agent()?;
         command.arg("run").arg("--config").arg(self.config_file());
+        prepare(&mut command);
         self.program = Some(Program::start(self.place, &format!("agent-{}", self.name), &mut command)?);
         Ok(())
     }

@@ -5,6 +5,7 @@ mod expect;
 
 mod bad_input;
 mod bundles;
+mod clock;
 mod commands;
 mod configuration;
 mod crash_loop;
