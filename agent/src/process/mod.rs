@@ -6,6 +6,7 @@
 mod account;
 mod bell;
 mod cgroup;
+mod heap;
 mod identity;
 mod init;
 mod interrupt;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use account::{Account, is_root};
 pub use bell::Bell;
 pub use cgroup::Cgroup;
+pub use heap::share_heap;
 pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use init::{Role, leave_init};
 pub use interrupt::on_interrupt;

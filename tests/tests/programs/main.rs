@@ -21,6 +21,7 @@ mod old_kernels;
 mod outages;
 mod plan;
 mod refusals;
+mod small_groups;
 mod space;
 mod takeover;
 mod validate;
