@@ -66,6 +66,11 @@ pub trait Rule: Send + Sync + 'static {
         Fate::Forward
     }
 
+    /// Whether an answer is lost now that the service has given it: the connection breaks.
+    fn loses(&self, _request: &Passing, _answer: &Answer) -> bool {
+        false
+    }
+
     /// After the service.
     fn answer(&self, _request: &Passing, answer: Answer) -> Answer {
         answer
@@ -137,10 +142,11 @@ async fn pass(
     headers.remove("content-length");
     let status = got.status().as_u16();
     let body = got.bytes().await.map_err(|_| StatusCode::BAD_GATEWAY)?.to_vec();
-    if matches!(fate, Fate::LoseAnswer) {
+    let answer = Answer { status, headers, body };
+    if matches!(fate, Fate::LoseAnswer) || shared.rule.loses(&passing, &answer) {
         return Ok(broken());
     }
-    let answer = shared.rule.answer(&passing, Answer { status, headers, body });
+    let answer = shared.rule.answer(&passing, answer);
     match fate {
         Fate::CutBody(bytes) => partly(answer, bytes, futures_util::stream::once(async { Err(lost()) })),
         Fate::StallBody(bytes) => partly(answer, bytes, futures_util::stream::pending()),

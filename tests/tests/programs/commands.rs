@@ -105,7 +105,7 @@ impl Rule for LosesFirstAnswer {
     }
 }
 
-fn survives_lost_answers(operation: &'static str) -> Result<()> {
+fn survives_lost_answers(operation: &'static str, at_least: usize) -> Result<()> {
     scenario(|place| {
         let mut fleet = Fleet::gather(place)?;
         let lost = Arc::new(AtomicUsize::new(0));
@@ -116,19 +116,57 @@ fn survives_lost_answers(operation: &'static str) -> Result<()> {
         let id = fleet.group.begin(&fleet.group.push("v1", &traced(place), BundleKind::Tar)?)?;
         succeeded(&finish(&fleet.api, &id, Duration::from_secs(150))?)?;
         each_hook_ran_once(place)?;
-        ensure!(lost.load(Ordering::Relaxed) >= HOOKS.len(), "only {lost:?} answers were lost");
+        ensure!(lost.load(Ordering::Relaxed) >= at_least, "only {lost:?} answers were lost");
         Ok(())
     })
 }
 
 #[test]
 fn a_lost_answer_to_a_completion_loses_nothing() -> Result<()> {
-    survives_lost_answers("PutHostCommandComplete")
+    survives_lost_answers("PutHostCommandComplete", HOOKS.len())
 }
 
 #[test]
 fn a_lost_answer_to_an_acknowledgement_runs_nothing_twice() -> Result<()> {
-    survives_lost_answers("PutHostCommandAcknowledgement")
+    survives_lost_answers("PutHostCommandAcknowledgement", HOOKS.len())
+}
+
+#[test]
+fn a_lost_answer_to_a_specification_is_asked_for_again() -> Result<()> {
+    // The same request for each command of a deployment.
+    survives_lost_answers("GetDeploymentSpecification", 1)
+}
+
+/// Loses the first answers to polls that bring a command: the service believes that the agent has it.
+struct LosesCommands(Arc<AtomicUsize>);
+
+impl LosesCommands {
+    /// Each is offered again only when the service has waited for it.
+    const MOST: usize = 2;
+}
+
+impl Rule for LosesCommands {
+    fn loses(&self, request: &Passing, answer: &Answer) -> bool {
+        request.operation == "PollHostCommand"
+            && has_command(answer)
+            && self.0.fetch_add(1, Ordering::Relaxed) < Self::MOST
+    }
+}
+
+#[test]
+fn a_command_that_is_lost_on_its_way_comes_again() -> Result<()> {
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        let offered = Arc::new(AtomicUsize::new(0));
+        let proxy = Proxy::start(&fleet.control, LosesCommands(Arc::clone(&offered)))?;
+        fleet.agent.configure("20-proxy.yml", &proxy.configuration())?;
+        fleet.agent.start()?;
+        let id = fleet.group.begin(&fleet.group.push("v1", &traced(place), BundleKind::Tar)?)?;
+        succeeded(&finish(&fleet.api, &id, Duration::from_secs(150))?)?;
+        each_hook_ran_once(place)?;
+        ensure!(offered.load(Ordering::Relaxed) > LosesCommands::MOST, "only {offered:?} commands were offered");
+        Ok(())
+    })
 }
 
 /// Holds commands back while it is on.

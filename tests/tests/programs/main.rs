@@ -17,6 +17,7 @@ mod integrity;
 mod kill_moments;
 mod labels;
 mod local;
+mod network;
 mod old_kernels;
 mod outages;
 mod plan;
