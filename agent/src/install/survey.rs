@@ -109,7 +109,9 @@ impl Surveyor<'_> {
         let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
-                self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                if target.role != Role::Leaf {
+                    self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                }
                 let place = self.nothing(&path)?;
                 return Ok(Site { elsewhere: (path != target.path).then_some(path), target, place });
             }
