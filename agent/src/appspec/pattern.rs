@@ -48,37 +48,91 @@ impl Pattern {
 mod tests {
     use super::*;
 
-    /// Reads like the table in `docs/appspec.md`, and is that table.
+    const GUIDE: &str = include_str!("../../../docs/appspec.md");
+
+    /// The rows of the guide's table below a heading: the code of each cell.
+    fn rows(head: &str) -> Vec<Vec<Vec<&'static str>>> {
+        let (_, table) = GUIDE.split_once(&format!("\n{head}\n")).unwrap_or_else(|| panic!("no table {head:?}"));
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let code = |cell: &'static str| cell.split('`').skip(1).step_by(2).collect();
+        rows.map(|row| row.trim_matches('|').split('|').map(code).collect()).collect()
+    }
+
+    /// Every row of the guide, on one path after the other.
     #[test]
-    fn what_a_pattern_means() {
-        let rows: [(&str, &[&str], &[&str]); 9] = [
-            // pattern, means (relative to the object), does not mean
-            ("**", &["a", "a/b", "a/b/c.sh", ".hidden"], &[]),
-            ("*", &["a", "b.sh", ".hidden"], &["a/b"]),
-            ("*.sh", &["run.sh", ".sh"], &["run.sh.bak", "bin/run.sh", "run.SH"]),
-            ("run*", &["run", "run.sh", "runner"], &["bin/run", "a-run"]),
-            ("*-*.jar", &["app-1.2.jar"], &["app.jar", "lib/app-1.2.jar"]),
-            ("run.sh", &["run.sh"], &["bin/run.sh", "run_sh"]),
-            ("log?", &["log1", "logs"], &["log", "log10"]),
-            ("[a-c]*", &["apple", "c"], &["date"]),
-            ("[[]x]", &["[x]"], &["x"]),
-        ];
-        let guide = include_str!("../../../docs/appspec.md");
-        let table = guide.split_once("| pattern | means | does not mean |\n").unwrap().1;
-        let written: Vec<&str> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
-        assert_eq!(written.len(), rows.len());
-        for ((text, matching, others), line) in rows.into_iter().zip(written) {
-            let pattern = Pattern::parse(text).unwrap();
+    fn what_a_pattern_means_is_what_the_guide_says() {
+        let rows = rows("| pattern | means | does not mean |");
+        assert!(rows.len() >= 14, "{rows:?}");
+        let (mut means, mut others) = (0, 0);
+        for row in &rows {
+            let [pattern, matching, different] = &row[..] else { panic!("{row:?}") };
+            let [text] = pattern[..] else { panic!("{row:?}") };
+            assert!(!matching.is_empty() && !different.is_empty(), "{row:?} shows one side only");
+            let pattern = Pattern::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             for path in matching {
                 assert!(pattern.matches(Path::new(path)), "{text} means {path}");
+                means += 1;
             }
-            for path in others {
-                assert!(!pattern.matches(Path::new(path)), "{text} does not mean {path:?}");
+            for path in different {
+                // The object itself is the empty path relative to it.
+                let relative = path.strip_prefix("/srv/app").unwrap_or(path);
+                assert!(!pattern.matches(Path::new(relative)), "{text} does not mean {path}");
+                others += 1;
             }
             assert!(!pattern.matches(Path::new("")), "{text} never means the object itself");
-            let code = |paths: &[&str]| paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-            let others = if others.is_empty() { "`/srv/app` itself".to_owned() } else { code(others) };
-            assert_eq!(line, format!("| `{text}` | {} | {others} |", code(matching)));
+        }
+        assert!(means >= 25 && others >= 25, "{means} {others}");
+    }
+
+    /// Every row of the guide: an entry with `except`, by the same function that an install asks.
+    #[test]
+    fn what_an_entry_means_is_what_the_guide_says() {
+        use crate::appspec::{Destination, PathKind, PermissionEntry, PermissionTarget, Position};
+        let rows = rows("| `object` | `pattern` | `except` | `type` | means | does not mean |");
+        assert!(rows.len() >= 9, "{rows:?}");
+        for row in &rows {
+            let [object, pattern, except, kinds, matching, different] = &row[..] else { panic!("{row:?}") };
+            let entry = PermissionEntry {
+                object: Destination::parse(object[0]).unwrap(),
+                pattern: Pattern::parse(pattern.first().unwrap_or(&"**")).unwrap(),
+                except: except.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
+                target: match kinds[..] {
+                    [] => PermissionTarget::Both,
+                    ["file"] => PermissionTarget::Files,
+                    ["directory"] => PermissionTarget::Directories,
+                    _ => panic!("{row:?}"),
+                },
+                owner: None,
+                group: None,
+                mode: None,
+                acls: None,
+                context: None,
+                at: Position { line: 1, column: 1 },
+            };
+            assert!(!matching.is_empty() && !different.is_empty(), "{row:?} shows one side only");
+            for (paths, expected) in [(matching, true), (different, false)] {
+                for path in paths {
+                    // As `ls -p` shows it, a directory ends in a slash.
+                    let kind = if path.ends_with('/') { PathKind::Directory } else { PathKind::File };
+                    assert_eq!(
+                        entry.applies_to(Path::new(path.trim_end_matches('/')), kind),
+                        expected,
+                        "{row:?}: {path}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Every pattern that the guide says is a mistake.
+    #[test]
+    fn what_is_no_pattern_is_what_the_guide_says() {
+        let (_, sentence) = GUIDE.split_once("Mistakes are ").unwrap();
+        let sentence = sentence.split(": ").next().unwrap();
+        let texts: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+        assert!(texts.len() >= 5, "{texts:?}");
+        for text in texts {
+            assert!(!text.is_empty() && Pattern::parse(text).is_err(), "{text:?}");
         }
     }
 

@@ -125,6 +125,9 @@ fn words(difference: &Difference) -> String {
         Difference::Mode { was, is } => format!("mode {was} → {is}"),
         Difference::Acl { was, is } => format!("acl {} → {}", list(was), list(is)),
         Difference::DefaultAcl { was, is } => format!("default acl {} → {}", list(was), list(is)),
+        Difference::Label { was, is } => {
+            format!("label {was} → {}", is.as_ref().map_or("none".to_owned(), ToString::to_string))
+        }
         Difference::Owner { was, is } => format!("owner {}:{} → {}:{}", was.0, was.1, is.0, is.1),
         Difference::Target { was, is } => format!("link to {} → {}", shown(was), shown(is)),
         Difference::Added { is } => format!("{is} added by somebody"),

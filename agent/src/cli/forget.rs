@@ -39,15 +39,20 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn forget(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let (layout, group) = (&context.layout, &arguments.group);
     let markers = store::read_markers(layout, group)?;
-    let Some(who) = &markers.who else {
-        anyhow::bail!("nothing is known of group {group} on this host; `slipway-agent status` lists the groups");
+    // Of a group that AWS's agent deployed to, the names are not known.
+    let whose = match (&markers.who, &markers.last_successful) {
+        (Some(who), _) => format!("{} ({})", who.application, who.group),
+        (None, Some(mark)) => format!("deployment {}", mark.deployment),
+        (None, None) => {
+            anyhow::bail!("nothing is known of group {group} on this host; `slipway-agent status` lists the groups")
+        }
     };
+    store::prepare(layout).context("the root directory cannot be used")?;
     let _group = Lock::wait(&layout.group_lock(group)).context("the group cannot be locked")?;
     store::forget_scripts(layout, group)?;
     println!(
-        "Forgot whose scripts stop {} ({}): the next deployment to group {group} runs no ApplicationStop, \
-         BeforeBlockTraffic or AfterBlockTraffic of an earlier revision.",
-        who.application, who.group
+        "Forgot whose scripts stop {whose}: the next deployment to group {group} runs no ApplicationStop, \
+         BeforeBlockTraffic or AfterBlockTraffic of an earlier revision."
     );
     if arguments.ownership {
         store::forget_ownership(layout, group)?;

@@ -1,8 +1,11 @@
 //! Where the agent's own log goes: the journal under systemd, standard error elsewhere.
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{self, FmtContext};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How much is logged.
@@ -40,17 +43,41 @@ pub(super) fn start(verbosity: Verbosity, shape: Shape) {
     // Libraries speak of every connection; only their warnings concern an operator.
     let filter = EnvFilter::new(format!("warn,slipway_agent={level}"));
     let registry = tracing_subscriber::registry().with(filter);
-    if under_systemd()
-        && let Ok(journal) = tracing_journald::layer()
-    {
-        registry.with(journal.with_syslog_identifier("slipway-agent".to_owned())).init();
-        return;
-    }
     match shape {
+        Shape::Text if under_systemd() => {
+            registry.with(fmt::layer().event_format(Journal).with_writer(std::io::stderr).with_ansi(false)).init()
+        }
         Shape::Text => {
             registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)).init()
         }
         Shape::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
+    }
+}
+
+/// Lines for the journal: a priority that it takes off (`sd-daemon(3)`), and everything that is known, since
+/// `systemctl status` and `journalctl` show nothing but the text. The time is the journal's own.
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut said = String::new();
+        context.format_fields(Writer::new(&mut said), event)?;
+        let priority = priority(*event.metadata().level());
+        said.lines().try_for_each(|line| writeln!(to, "<{priority}>{line}"))
+    }
+}
+
+/// As in `syslog(3)`.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 

@@ -55,7 +55,7 @@ enum Command {
     Plan(plan::Arguments),
     /// Show what on this host no longer is what was installed
     Drift(drift::Arguments),
-    /// Say what is wrong with a revision or an AppSpec file; needs no configuration
+    /// Say what is wrong with a revision or an AppSpec file; needs no configuration, and can take one
     Validate(validate::Arguments),
     /// Finish or undo installs that were cut off; the daemon does this at every start
     Recover(ConfigFile),

@@ -19,10 +19,13 @@ use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeou
 use crate::identity::{self, Environment};
 use crate::install;
 use crate::layout::Layout;
+use crate::plan::Refusals;
+use crate::plan::grounds::{Labels, Modes};
 use crate::process::Account;
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
 use crate::store;
 use crate::unpack;
+use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
 
 /// How long a connection may take to come about, TLS included.
@@ -66,6 +69,13 @@ impl Context {
     pub(super) fn warn(&self) {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
+        }
+    }
+
+    /// The same for a command that keeps no log.
+    pub(super) fn warn_on_stderr(&self) {
+        for warning in &self.warnings {
+            eprintln!("slipway-agent: {warning}");
         }
     }
 
@@ -173,6 +183,7 @@ impl Context {
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
             unpack: self.unpack_policy(),
+            refusals: self.refusals(),
             hooks: HookSettings {
                 inherit: match (*settings.restrict_hook_env_to_allowlist, *settings.strip_loader_env_in_hooks) {
                     (true, _) => Inherit::AllowList,
@@ -192,7 +203,25 @@ impl Context {
         })
     }
 
-    fn unpack_policy(&self) -> unpack::Policy {
+    /// What is not installed on this host whoever asks for it.
+    pub(super) fn refusals(&self) -> Refusals {
+        let mut refusals = Refusals::default();
+        if *self.settings.reject_unsafe_permissions_in_bundle {
+            refusals.modes = Modes::UnsafeRefused;
+        }
+        if *self.settings.reject_unconfined_selinux_in_bundle {
+            refusals.labels = Labels::UnconfinedRefused;
+        }
+        refusals
+    }
+
+    /// What a revision is held to on this host, before it is deployed.
+    pub(super) fn host_rules(&self) -> HostRules {
+        HostRules { refusals: self.refusals(), symlinks: self.unpack_policy().symlinks }
+    }
+
+    /// What a bundle may hold on this host.
+    pub(super) fn unpack_policy(&self) -> unpack::Policy {
         let settings = &self.settings;
         let mut policy = unpack::Policy::default();
         if let Some(bytes) = *settings.archive_max_extraction_size {

@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{print, print_json};
+use super::settings::Context;
 use super::{FAILED, unreadable};
 use crate::appspec::schema::schema;
 use crate::deployment::{BundleType, RelativePath};
@@ -16,7 +17,7 @@ use crate::disk::{self, Dir, Scratch};
 use crate::process;
 use crate::revision::Revision;
 use crate::unpack::{self, Content, UnpackError};
-use crate::validate::{self, Finding, Severity, Validation};
+use crate::validate::{self, Finding, HostRules, Severity, Validation};
 
 /// The longest AppSpec that is read: one byte more than its reader takes, which then says so.
 const MAX_APPSPEC: u64 = (1 << 20) + 1;
@@ -36,6 +37,9 @@ pub(super) struct Arguments {
     /// Where in the revision the AppSpec is
     #[arg(short = 'A', long, value_name = "FILE", default_value = "appspec.yml", value_parser = parse_filename)]
     appspec_filename: RelativePath,
+    /// Configuration file of the hosts that it is for: what they refuse is an error too
+    #[arg(long, short = 'c', value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print the JSON Schema of AppSpec files, for an editor, and do nothing else
     #[arg(long)]
     print_schema: bool,
@@ -60,7 +64,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn check(path: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let validation = validated(path, &arguments.appspec_filename)?;
+    let hosts = match &arguments.config {
+        Some(config) => {
+            let context = Context::load(Some(config))?;
+            context.warn_on_stderr();
+            Host { rules: context.host_rules(), unpack: context.unpack_policy() }
+        }
+        None => Host { rules: HostRules::default(), unpack: unpack::Policy::default() },
+    };
+    let validation = validated(path, &arguments.appspec_filename, &hosts)?;
     let (errors, warnings) = (validation.count(Severity::Error), validation.count(Severity::Warning));
     if arguments.json {
         let (omitted, findings) = (validation.omitted(), validation.findings());
@@ -72,17 +84,23 @@ fn check(path: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-fn validated(path: &Path, wanted: &RelativePath) -> anyhow::Result<Validation> {
+/// What the hosts are like that a revision is for.
+struct Host {
+    rules: HostRules,
+    unpack: unpack::Policy,
+}
+
+fn validated(path: &Path, wanted: &RelativePath, host: &Host) -> anyhow::Result<Validation> {
     match Dir::open(path) {
         Ok(directory) => {
             let root = unpack::revision_root(&directory, wanted)?;
-            Ok(validate::revision(&Revision::at(path.join(&root)), &path.join(root), wanted)?)
+            Ok(validate::revision(&Revision::at(path.join(&root)), &path.join(root), wanted, &host.rules)?)
         }
         Err(error) if error.is_not_a_directory() => match unpack::recognize(path)? {
-            Some(bundle_type) => bundle(path, bundle_type, wanted),
+            Some(bundle_type) => bundle(path, bundle_type, wanted, host),
             None => {
                 let text = disk::read_bounded(path, MAX_APPSPEC)?;
-                Ok(validate::appspec_alone(&text, &path.display().to_string()))
+                Ok(validate::appspec_alone(&text, &path.display().to_string(), &host.rules))
             }
         },
         Err(error) => Err(error.into()),
@@ -90,15 +108,15 @@ fn validated(path: &Path, wanted: &RelativePath) -> anyhow::Result<Validation> {
 }
 
 /// Unpacks a bundle into a private directory, which is removed in any case.
-fn bundle(path: &Path, bundle_type: BundleType, wanted: &RelativePath) -> anyhow::Result<Validation> {
+fn bundle(path: &Path, bundle_type: BundleType, wanted: &RelativePath, host: &Host) -> anyhow::Result<Validation> {
     let scratch = Scratch::make(&std::env::temp_dir()).context("there is no place to unpack the bundle")?;
     let remover = scratch.remover()?;
     process::on_interrupt(move || drop(remover.remove()))?;
     // Whose the files are does not matter here, and giving them away would only get in the way.
-    let policy = unpack::Policy { ownership: unpack::Ownership::Own, ..unpack::Policy::default() };
+    let policy = unpack::Policy { ownership: unpack::Ownership::Own, ..host.unpack };
     let content = Content::Bundle { path, bundle_type };
     match unpack::into_scratch(content, scratch.dir(), wanted, &policy, |_| Vec::new()) {
-        Ok(staged) => Ok(validate::revision(&staged.revision, path, wanted)?),
+        Ok(staged) => Ok(validate::revision(&staged.revision, path, wanted, &host.rules)?),
         // What the agent refuses is a finding; what cannot be read is not known.
         Err(
             error @ (UnpackError::Path { .. }

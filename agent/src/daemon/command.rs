@@ -1,6 +1,7 @@
 //! One host command, from the poll to its result in the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -69,8 +70,14 @@ impl Daemon {
         in_hand: InHand,
         permit: OwnedSemaphorePermit,
     ) {
-        if let Err(unrecorded) = self.clone().run(&in_hand, &command).await {
-            self.report_unrecorded(&command, unrecorded).await;
+        tokio::select! {
+            done = self.clone().run(&in_hand, &command) => {
+                if let Err(unrecorded) = done {
+                    self.report_unrecorded(&command, unrecorded).await;
+                }
+            }
+            // The next life takes it up, or is offered it again.
+            () = in_hand.ends_before_work() => {}
         }
         drop(in_hand);
         drop(permit);
@@ -159,6 +166,7 @@ impl Daemon {
     }
 
     async fn execute(self: &Arc<Self>, order: Arc<Order>, in_hand: &InHand) -> Execution {
+        in_hand.at_work.store(true, Ordering::Release);
         let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
         let (name, spec) = (order.command.name(), &order.spec);
         tracing::info!(command = name, deployment = %spec.deployment_id, group = %spec.group_id, "begun");

@@ -1,15 +1,11 @@
-use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{self as sys, XattrFlags};
 use rustix::io::Errno;
 
+use super::xattr::{absent_is_nothing, read};
 use super::{Dir, Error, Result, fault};
-
-/// What most lists fit into, and the longest value of an extended attribute that the kernel has.
-const USUAL_BYTES: usize = 512;
-const MAX_BYTES: usize = 64 << 10;
 
 /// Which access control list of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +51,7 @@ impl Dir {
     /// An access control list of an entry, as [`read_acl`]. The entry is not opened: it may be one that
     /// this process cannot read. It must not be a symlink, which has none.
     pub fn acl_at(&self, relative: impl AsRef<Path>, kind: AclKind) -> Result<Option<Vec<u8>>> {
-        let relative = relative.as_ref();
-        let (parent, name) = self.parent_of(relative, "examine")?;
-        // Kernels before 6.13 have no call for an attribute beneath a descriptor. The way over the
-        // descriptor's own link leads to the same place, and the last name is not followed.
-        let mut path = OsString::from(format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()));
-        path.push(name);
-        match absent_is_nothing(read(|buffer| sys::lgetxattr(&path, kind.attribute(), buffer))) {
-            Err(Errno::NOENT) => Ok(None),
-            other => other.map_err(|errno| self.error("read the access control list of", relative, errno)),
-        }
+        self.attribute_at(relative.as_ref(), kind.attribute(), "read the access control list of")
     }
 
     /// Whether the file system of this directory keeps access control lists.
@@ -74,27 +61,5 @@ impl Dir {
             Ok(_) | Err(Errno::NODATA) => Ok(true),
             Err(errno) => Err(Error::new("read the access control list of", self.path(), errno)),
         }
-    }
-}
-
-fn read(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
-    let mut buffer = [0; USUAL_BYTES];
-    match get(&mut buffer) {
-        Ok(length) => Ok(buffer.get(..length).unwrap_or_default().to_vec()),
-        Err(Errno::RANGE) => {
-            let mut buffer = vec![0; MAX_BYTES];
-            let length = get(&mut buffer)?;
-            buffer.truncate(length);
-            Ok(buffer)
-        }
-        Err(errno) => Err(errno),
-    }
-}
-
-fn absent_is_nothing(read: rustix::io::Result<Vec<u8>>) -> rustix::io::Result<Option<Vec<u8>>> {
-    match read {
-        Ok(acl) => Ok(Some(acl)),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(errno) => Err(errno),
     }
 }

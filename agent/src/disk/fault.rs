@@ -8,7 +8,7 @@ use std::path::Path;
 /// Called before every mutation with its name (`create`, `write`, `sync`…) and its path.
 #[cfg(not(any(test, feature = "fault")))]
 #[inline(always)]
-pub(super) fn point(_mutation: &'static str, _path: &Path) -> std::io::Result<()> {
+pub(crate) fn point(_mutation: &'static str, _path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -35,9 +35,11 @@ pub(super) fn lacks(_call: &'static str) -> bool {
 }
 
 #[cfg(any(test, feature = "fault"))]
+pub(crate) use scripted::point;
+#[cfg(any(test, feature = "fault"))]
 pub use scripted::{Mutation, Seen, run, traced, without};
 #[cfg(any(test, feature = "fault"))]
-pub(super) use scripted::{lacks, point, point_between, point_in};
+pub(super) use scripted::{lacks, point_between, point_in};
 
 #[cfg(any(test, feature = "fault"))]
 mod scripted {
@@ -113,7 +115,7 @@ mod scripted {
         (result, TRACE.take().unwrap_or_default())
     }
 
-    pub(in crate::disk) fn point(name: &'static str, path: &Path) -> io::Result<()> {
+    pub(crate) fn point(name: &'static str, path: &Path) -> io::Result<()> {
         pass(name, || Mutation { name, path: path.to_owned(), from: None })
     }
 

@@ -14,6 +14,7 @@ mod error;
 mod facts;
 pub mod fault;
 mod file;
+mod label;
 mod lock;
 mod log;
 mod mounts;
@@ -26,6 +27,7 @@ mod space;
 mod staged;
 mod stat;
 mod sync;
+mod xattr;
 
 pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
@@ -37,6 +39,7 @@ pub use facts::Facts;
 pub use file::{
     read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
+pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
 pub use mounts::{Mount, Mounts};

@@ -49,9 +49,9 @@ impl Mounts {
         self.0.iter().filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| depth(&mount.point))
     }
 
-    /// Whether a file system of this type is mounted anywhere.
-    pub fn has_kind(&self, kind: &str) -> bool {
-        self.0.iter().any(|mount| mount.kind == kind)
+    /// Where a file system of this type is mounted, if it is anywhere.
+    pub fn of_kind(&self, kind: &str) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.kind == kind)
     }
 
     /// Whether something is mounted exactly there.

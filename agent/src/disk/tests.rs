@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use super::*;
 
@@ -7,11 +8,67 @@ fn a_path_is_never_walked_through_a_symlink() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::create_dir(temp.path().join("real")).unwrap();
     std::os::unix::fs::symlink("real", temp.path().join("link")).unwrap();
+    std::fs::write(temp.path().join("real/file"), "x").unwrap();
+    std::os::unix::fs::symlink("file", temp.path().join("real/link")).unwrap();
     let dir = Dir::open(temp.path()).unwrap();
-    assert!(dir.open_dir("real").is_ok());
-    assert!(dir.open_dir("link").is_err());
-    assert!(dir.create_file("link/file", 0o600).is_err());
-    assert!(dir.open_dir("..").is_err());
+    // Where there is no `openat2`, every name is opened by itself.
+    for lacking in [&[][..], &["openat2"]] {
+        fault::without(lacking, || {
+            assert!(dir.open_dir("real").is_ok() && dir.open_file("real/file").is_ok());
+            for path in ["link", ".."] {
+                assert!(dir.open_dir(path).is_err(), "{path}");
+            }
+            for path in ["link/file", "real/link", "../file", "/etc/passwd"] {
+                assert!(dir.open_file(path).is_err(), "{path}");
+                assert!(dir.create_file(path, 0o600).is_err(), "{path}");
+            }
+            assert!(dir.facts("link/file").is_err());
+        });
+    }
+}
+
+#[test]
+fn a_copy_is_whole_by_whatever_the_kernel_has() {
+    let temp = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(temp.path().join("from"), &content).unwrap();
+    let dir = Dir::open(temp.path()).unwrap();
+    let both: &[&'static str] = &["clone", "copy_file_range"];
+    for (number, lacking) in [&[][..], &["clone"], &["copy_file_range"], both].into_iter().enumerate() {
+        let name = format!("to-{number}");
+        let to = dir.create_file(&name, 0o600).unwrap();
+        let from = dir.open_file("from").unwrap();
+        let copied = fault::without(lacking, || copy(&from, &to, Path::new(&name)));
+        assert_eq!(copied.unwrap(), content.len() as u64, "without {lacking:?}");
+        assert_eq!(std::fs::read(temp.path().join(&name)).unwrap(), content, "without {lacking:?}");
+    }
+}
+
+/// Neither way loses anything, nor replaces what somebody else put there.
+#[test]
+fn a_rename_that_replaces_nothing_does_so_without_the_kernels_help() {
+    for lacking in [&[][..], &["noreplace"]] {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        for directory in ["dir", "full/inner", "empty"] {
+            std::fs::create_dir_all(at(directory)).unwrap();
+        }
+        std::fs::write(at("file"), "f").unwrap();
+        std::fs::write(at("theirs"), "t").unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        fault::without(lacking, || {
+            for (from, to) in [("file", "theirs"), ("file", "dir"), ("dir", "full"), ("dir", "empty"), ("dir", "file")]
+            {
+                let error = dir.rename_noreplace(from, to).unwrap_err();
+                assert!(error.is_already_exists(), "{from} to {to}: {error}");
+            }
+            dir.rename_noreplace("file", "renamed").unwrap();
+            dir.rename_noreplace("full", "moved").unwrap();
+        });
+        assert_eq!(std::fs::read_to_string(at("renamed")).unwrap(), "f");
+        assert_eq!(std::fs::read_to_string(at("theirs")).unwrap(), "t");
+        assert!(at("moved/inner").is_dir() && !at("file").exists() && !at("full").exists());
+    }
 }
 
 #[test]

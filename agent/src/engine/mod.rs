@@ -19,6 +19,7 @@ use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::{self, Command};
 use crate::outcome::Outcome;
+use crate::plan::Refusals;
 use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
@@ -74,6 +75,8 @@ pub struct Policy {
     pub requirement: Requirement,
     /// What a bundle may hold.
     pub unpack: unpack::Policy,
+    /// What is not installed whoever asks for it.
+    pub refusals: Refusals,
     /// How scripts run.
     pub hooks: HookSettings,
 }
@@ -185,6 +188,7 @@ impl Engine {
                     .unwrap_or(self.policy.file_exists),
                 ownership: self.policy.ownership,
                 default_owner: self.policy.default_owner,
+                refusals: self.policy.refusals,
             },
         }
     }

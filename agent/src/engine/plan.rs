@@ -9,8 +9,8 @@ use crate::bundle::Acquired;
 use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Dir, Lock};
 use crate::ids::DeploymentId;
-use crate::install;
-use crate::plan::Plan;
+use crate::install::{self, Cause, InstallError};
+use crate::plan::{Blocked, Plan};
 use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
@@ -18,8 +18,8 @@ use crate::unpack;
 /// What a deployment would install.
 #[derive(Debug)]
 pub struct Planned {
-    /// What Install would do now.
-    pub plan: Plan,
+    /// What Install would do now, or what keeps it from doing that.
+    pub plan: Result<Plan, Box<Blocked>>,
     /// The revision, unpacked below the scratch directory.
     pub revision: Revision,
     /// The deployment of the same group whose files are on the host now.
@@ -57,7 +57,11 @@ impl Engine {
                         here: run `slipway-agent recover`, then plan again";
             warnings.push(hint.to_owned());
         }
-        let plan = install::plan(&self.install_request(spec, &staged.revision, &appspec))?;
+        let plan = match install::plan(&self.install_request(spec, &staged.revision, &appspec)) {
+            Ok(plan) => Ok(plan),
+            Err(InstallError { cause: Cause::Conflicts(blocked), .. }) => Err(blocked),
+            Err(error) => return Err(error.into()),
+        };
         let previous = store::read_manifest(&self.layout, &spec.group_id)?.map(|manifest| manifest.deployment);
         Ok(Planned { plan, revision: staged.revision, previous, warnings })
     }

@@ -13,7 +13,7 @@ use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Lock};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
-use crate::plan::{Acl, Attrs, Claims, Manifest, Owned, PathState, Sha256, path_text};
+use crate::plan::{Acl, Attrs, Claims, Label, Manifest, Owned, PathState, Sha256, path_text};
 use crate::store::{self, StoreError};
 
 /// A group's files, held against what was installed.
@@ -81,6 +81,13 @@ pub enum Difference {
         was: Option<String>,
         /// As it is.
         is: Option<String>,
+    },
+    /// It has another SELinux label than the AppSpec gave it.
+    Label {
+        /// As it was installed.
+        was: Label,
+        /// As it is; none where the file system keeps none, or somebody took it away.
+        is: Option<Label>,
     },
     /// It belongs to somebody else: user and group.
     Owner {
@@ -208,11 +215,11 @@ impl Belongings {
     fn differences(&self, owned: &Owned) -> Result<Vec<Difference>, disk::Error> {
         let path = &owned.path;
         let Some(facts) = self.root.facts(path)? else { return Ok(vec![Difference::Missing]) };
-        let found = match self
-            .root
-            .parent(path)
-            .and_then(|parent| attributes::add_acls(shallow_state(&facts.stat), &parent, name(path)))
-        {
+        let looked_at = self.root.parent(path).and_then(|parent| {
+            let state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
+            if owned.state.label().is_some() { attributes::add_label(state, &parent, name(path)) } else { Ok(state) }
+        });
+        let found = match looked_at {
             // It went since it was looked at.
             Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(vec![Difference::Missing]),
             found => found?,
@@ -298,6 +305,11 @@ fn compare(was: &Attrs, is: &Attrs, differences: &mut Vec<Difference>) {
     }
     if was.default_acl() != is.default_acl() {
         differences.push(Difference::DefaultAcl { was: text(was.default_acl()), is: text(is.default_acl()) });
+    }
+    if let Some(label) = &was.label
+        && is.label.as_ref() != Some(label)
+    {
+        differences.push(Difference::Label { was: label.clone(), is: is.label.clone() });
     }
     if (was.uid, was.gid) != (is.uid, is.gid) {
         differences.push(Difference::Owner { was: (was.uid, was.gid), is: (is.uid, is.gid) });

@@ -10,7 +10,7 @@ use super::root::Root;
 use super::{Cause, InstallRequest};
 use crate::disk;
 use crate::ids::DeploymentId;
-use crate::plan::{Claims, Manifest};
+use crate::plan::{Claims, Manifest, PathExpression};
 use crate::store;
 
 /// The longest list of another agent that is read.
@@ -24,8 +24,6 @@ pub(super) struct Before {
     pub(super) previous: Option<DeploymentId>,
     /// The number of the next install.
     pub(super) serial: u64,
-    /// What people should know.
-    pub(super) warnings: Vec<String>,
 }
 
 /// Reads the manifests of all groups; where the group has none yet, what AWS's agent left.
@@ -43,7 +41,7 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
     }
     let serial = others.iter().chain(&ours).map(|manifest| manifest.serial).max().unwrap_or(0) + 1;
     let previous = ours.as_ref().map(|manifest| manifest.deployment.clone());
-    let mut before = Before { claims: Claims::new(ours, others), previous, serial, warnings: Vec::new() };
+    let mut before = Before { claims: Claims::new(ours, others), previous, serial };
     if before.previous.is_none() {
         take_over(request, &root, &mut before)?;
     }
@@ -73,20 +71,19 @@ pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk:
 fn take_over(request: &InstallRequest<'_>, root: &Root, before: &mut Before) -> Result<(), Cause> {
     let file = request.layout.cleanup_file(request.group);
     let Some(text) = disk::read_if_exists(&file, MAX_CLEANUP)? else { return Ok(()) };
-    let mut paths = Vec::new();
+    let (mut paths, mut rules) = (Vec::new(), Vec::new());
     // A last line without its newline is torn.
     for line in text.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")) {
         if let Some(path) = line.strip_prefix(b"semanage\0") {
-            let path = Path::new(OsStr::from_bytes(path)).display();
-            let file = file.display();
-            before
-                .warnings
-                .push(format!("the SELinux rule for {path}, listed in {file}, stays: remove it by `semanage`"));
+            // AWS's agent takes the path itself for an expression, others spell it so that it is one.
+            rules.push(PathExpression::of(Path::new(OsStr::from_bytes(path))));
+            rules.extend(String::from_utf8_lossy(path).into_owned().try_into());
             continue;
         }
         paths.extend(resolved(root, Path::new(OsStr::from_bytes(line)))?);
     }
     before.claims.take_over(paths);
+    before.claims.take_over_rules(rules);
     Ok(())
 }
 

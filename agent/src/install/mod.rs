@@ -10,6 +10,7 @@ mod accounts;
 mod apply;
 mod attributes;
 mod audit;
+mod capability;
 mod claims;
 mod clean;
 mod display;
@@ -21,6 +22,7 @@ mod packages;
 mod publish;
 mod remember;
 mod root;
+mod rules;
 mod settle;
 mod space;
 mod stage;
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use index::contents;
+pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle};
 pub use space::{Amount, Shortage};
 
@@ -41,9 +44,8 @@ use crate::disk::{self, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
-use crate::plan::conflict::Conflicts;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Plan, Step};
+use crate::plan::{self, Blocked, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests, StoreError};
 use transaction::{Phase, Transaction};
@@ -74,6 +76,8 @@ pub struct InstallPolicy {
     pub ownership: Ownership,
     /// The user to whom everything belongs, where the configuration names one (uid and gid).
     pub default_owner: Option<(u32, u32)>,
+    /// What the host does not install whoever asks for it.
+    pub refusals: Refusals,
 }
 
 /// To whom files belong that no permission entry gives to somebody.
@@ -141,7 +145,7 @@ impl std::fmt::Display for Aftermath {
 pub enum Cause {
     /// The plan cannot be made.
     #[error(transparent)]
-    Conflicts(#[from] Conflicts),
+    Conflicts(#[from] Box<Blocked>),
     /// The disks have too little room.
     #[error("the revision cannot be installed, and nothing was changed: {}", listed(.0))]
     NoSpace(Vec<Shortage>),
@@ -180,6 +184,9 @@ pub enum Cause {
     /// The install was committed, but what follows from it could not be done.
     #[error("the revision is installed, but the install could not be finished: {0}")]
     Unfinished(#[source] SettleError),
+    /// The host's rules for SELinux labels could not be read or changed.
+    #[error("the install failed: {0}")]
+    Rules(#[from] RulesError),
     /// The file system said no.
     #[error("the install failed: {0}")]
     Disk(#[from] disk::Error),
@@ -304,15 +311,14 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before, digests: &mut 
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
     let known = survey::Known { claims: &before.claims, digests };
-    let (mut survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, known)?;
-    survey.warnings.extend(before.warnings.iter().cloned());
+    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, known)?;
     let grounds = Grounds {
         group: request.group,
         deployment: request.deployment,
         appspec: request.appspec,
-        index: &index,
         file_exists: request.policy.file_exists,
         owners: owners(request.policy),
+        refusals: request.policy.refusals,
         claims: &before.claims,
         survey: &survey,
     };

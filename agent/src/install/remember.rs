@@ -14,7 +14,11 @@ pub(super) fn remember(request: &InstallRequest<'_>, mut digests: Digests, steps
     let mut last: Option<(&Path, Dir)> = None;
     for step in steps {
         digests.remove(&step.path);
-        let PathState::File { sha256: Some(digest), modified, .. } = &step.want else { continue };
+        let PathState::File { attrs, sha256: Some(digest), modified, .. } = &step.want else { continue };
+        // Of a file without a list, what is put down says that too.
+        if attrs.has_acls() {
+            continue;
+        }
         let Some(directory) = step.path.parent() else { continue };
         let parent = match last.take().filter(|(known, _)| *known == directory) {
             Some((_, parent)) => parent,

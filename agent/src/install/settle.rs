@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::names::Names;
 use super::root::{Root, identity};
+use super::rules::RulesError;
 use super::transaction::{Phase, Transaction};
-use super::{apply, clean, lost, publish, undo};
+use super::{apply, clean, lost, publish, rules, undo};
 use crate::disk::{self, Dir, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::{Filesystem, Journal, JournalError, Record};
@@ -63,6 +64,9 @@ pub enum SettleError {
     /// What follows from a commit could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The host's rules for SELinux labels could not be put back.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
 }
 
 /// Settles every install that was cut off. Waits for one that is under way.
@@ -116,6 +120,7 @@ pub(super) fn settle_one(layout: &Layout, id: TransactionId) -> Result<Settled, 
         }
         Phase::Prepared => {
             undo::undo(&root, &transaction, &mut drift)?;
+            rules::undo(&transaction.rules, &mut drift)?;
             apply::sync_targets(&root, &transaction.steps)?;
             transaction.record(Record::RolledBack, Phase::RolledBack)?;
             clean::after_undo(&root, &transaction, &mut drift)?;

@@ -60,7 +60,13 @@ impl Stager {
                     sync_file(&file, &path)?;
                 }
             }
-            PathState::Directory { .. } => parent.make_dir(at, 0o700)?,
+            PathState::Directory { attrs } => {
+                parent.make_dir(at, 0o700)?;
+                // At once: what is made in it gets its label from it.
+                if attrs.label.is_some() {
+                    attributes::set_label(&parent.open_dir(at)?, attrs.label.as_ref())?;
+                }
+            }
             PathState::Symlink { uid, gid, target } => {
                 parent.symlink(target, at)?;
                 parent.set_owner_at(at, *uid, *gid)?;

@@ -1,25 +1,26 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::Cause;
 use super::accounts;
 use super::attributes;
+use super::capability::Capability;
 use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, name, shallow_state};
+use super::rules::Semanage;
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Facts, Mount, Mounts};
+use crate::disk::{self, Dir, Facts, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
-use crate::plan::{Claims, Index, PathState, Role, Sha256, Target};
+use crate::plan::{Claims, Label, PathState, Role, Sha256, Target};
 use crate::store::{Digests, Stamp};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
-/// Where distributions have the command that manages the rules for labels.
-const SEMANAGE: [&str; 3] = ["/usr/sbin/semanage", "/usr/bin/semanage", "/usr/local/sbin/semanage"];
 
 /// What is known before anything was looked at.
 pub(super) struct Known<'a> {
@@ -30,33 +31,41 @@ pub(super) struct Known<'a> {
 }
 
 /// Looks at every target, and at everything that the group owns.
-pub(super) fn survey(
+pub(super) fn survey<'a>(
     layout: &Layout,
     appspec: &AppSpec,
-    targets: Vec<Target>,
-    index: &Index,
+    targets: Vec<Target<'a>>,
     known: Known<'_>,
-) -> Result<(Survey, Vec<Site>), disk::Error> {
+) -> Result<(Survey, Vec<Site<'a>>), Cause> {
     let claims = known.claims;
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
-    let mut surveyor = Surveyor {
-        root,
-        mounts: Mounts::read()?,
-        claims,
-        digests: known.digests,
-        index,
-        closed: BTreeMap::new(),
-        ways: BTreeMap::new(),
-        last: None,
-        wants_acls: appspec.permissions.iter().any(|entry| entry.acls.is_some()),
-        keeps_acls: BTreeMap::new(),
+    let mounts = Mounts::read()?;
+    let wants_labels = appspec.permissions.iter().any(|entry| entry.context.is_some());
+    let gave_labels = claims.left_rules().next().is_some()
+        || claims.ours().any(|(path, _)| claims.label(path).is_some())
+        || targets.iter().any(|target| claims.label(&target.path).is_some());
+    let wants_acls = appspec.permissions.iter().any(|entry| entry.acls.is_some());
+    let capability = |is_wanted: bool, is_kept| {
+        if is_wanted { Capability::wanted(is_kept) } else { Capability::not_wanted() }
     };
     let accounts = accounts::resolve(&appspec.permissions)?;
     let mut survey = Survey { accounts, own, ..Survey::default() };
-    if appspec.permissions.iter().any(|entry| entry.context.is_some()) {
-        survey.selinux = surveyor.selinux()?;
+    if wants_labels || gave_labels {
+        survey.selinux = selinux(appspec, &mounts, &mut survey.warnings)?;
     }
+    let mut surveyor = Surveyor {
+        root,
+        mounts,
+        claims,
+        digests: known.digests,
+        closed: HashMap::new(),
+        ways: HashMap::new(),
+        last: None,
+        acls: capability(wants_acls, Dir::keeps_acls),
+        labels: capability(wants_labels, Dir::keeps_labels),
+        looks_at_labels: wants_labels || gave_labels,
+    };
     let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
     let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
     for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
@@ -70,17 +79,16 @@ struct Surveyor<'a> {
     mounts: Mounts,
     claims: &'a Claims,
     digests: &'a mut Digests,
-    index: &'a Index,
     /// Why nothing can be changed in a directory.
-    closed: BTreeMap<PathBuf, Option<String>>,
+    closed: HashMap<PathBuf, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
-    ways: BTreeMap<PathBuf, Way>,
+    ways: HashMap<PathBuf, Way>,
     /// The directory that was looked into last: the next path is in it more often than not.
     last: Option<(PathBuf, Rc<Dir>)>,
-    /// Whether a permission entry asks for access control lists.
-    wants_acls: bool,
-    /// Whether file systems keep access control lists, by mount point.
-    keeps_acls: BTreeMap<PathBuf, bool>,
+    acls: Capability,
+    labels: Capability,
+    /// Whether labels count: an entry asks for one, or the group gave one earlier.
+    looks_at_labels: bool,
 }
 
 /// Where a directory of the AppSpec is.
@@ -93,19 +101,19 @@ enum Way {
 }
 
 impl Surveyor<'_> {
-    fn site(&mut self, target: Target) -> Result<Site, disk::Error> {
+    fn site<'t>(&mut self, target: Target<'t>) -> Result<Site<'t>, disk::Error> {
         let name = target.path.file_name().unwrap_or_default();
         let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
                 self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
-                let place = Place { without_acls: self.without_acls(&path)?, ..Place::default() };
+                let place = self.nothing(&path)?;
                 return Ok(Site { target, path, place });
             }
             Some(Way::Exists(parent)) => parent.join(name),
             None => Path::new("/").join(name),
         };
-        let want = if target.role == Role::Leaf { self.index.get(&target.source) } else { None };
+        let want = (target.role == Role::Leaf).then_some(target.state);
         let mut site = Site { place: self.place(&path, want)?, target, path };
         if site.target.role == Role::Leaf {
             if let Some(found) = &mut site.place.found
@@ -127,7 +135,7 @@ impl Surveyor<'_> {
 
     /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
     /// not: it counts as absent.
-    fn followed(&self, site: &Site) -> Result<Option<PathBuf>, disk::Error> {
+    fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
         let Some(found) = &site.place.found else { return Ok(None) };
         let is_link = matches!(found.state, PathState::Symlink { .. });
         if !is_link || self.claims.is_ours(&site.path, &found.state) {
@@ -139,11 +147,17 @@ impl Surveyor<'_> {
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
         let closed = self.closed(path.parent().unwrap_or(path))?;
-        let without_acls = self.without_acls(path)?;
-        let nothing = Place { found: None, closed: closed.clone(), without_acls: without_acls.clone() };
+        let nothing = Place { closed, ..self.nothing(path)? };
         let Some(parent) = self.parent(path)? else { return Ok(nothing) };
         let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
-        let mut state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
+        let mut state = shallow_state(&facts.stat);
+        let untouched = self.untouched(path, &state, &facts);
+        if untouched.is_none() {
+            state = attributes::add_acls(state, &parent, name(path))?;
+        }
+        if self.looks_at_labels {
+            state = attributes::add_label(state, &parent, name(path))?;
+        }
         let mut leads_to_directory = false;
         match &mut state {
             PathState::Symlink { target, .. } => {
@@ -152,10 +166,20 @@ impl Surveyor<'_> {
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = Some(self.digest(&parent, path, &facts)?);
+                    *sha256 = match untouched {
+                        None => Some(digest(&parent.open_file(name(path))?, path)?),
+                        known => known,
+                    };
                 }
             }
             _ => {}
+        }
+        // With the stamp from before it was read: what is changed meanwhile is read again the next time.
+        if let PathState::File { attrs, sha256: Some(digest), .. } = &state
+            && untouched.is_none()
+            && !attrs.has_acls()
+        {
+            self.digests.insert(path.to_owned(), Stamp::of(&facts.stat), *digest);
         }
         let found = Found {
             state,
@@ -165,18 +189,23 @@ impl Surveyor<'_> {
             foreign: Foreign::default(),
             leads_to_directory,
         };
-        Ok(Place { found: Some(Box::new(found)), closed, without_acls })
+        Ok(Place { found: Some(Box::new(found)), ..nothing })
     }
 
-    /// The stamp is from before the file is read: what is changed meanwhile is read again the next time.
-    fn digest(&mut self, parent: &Dir, path: &Path, facts: &Facts) -> Result<Sha256, disk::Error> {
-        let stamp = Stamp::of(&facts.stat);
-        if let Some(known) = self.digests.of(path, &stamp) {
-            return Ok(known);
-        }
-        let digest = digest(&parent.open_file(name(path))?, path)?;
-        self.digests.insert(path.to_owned(), stamp, digest);
-        Ok(digest)
+    /// A place where nothing is, and nothing keeps anybody from making something.
+    fn nothing(&mut self, path: &Path) -> Result<Place, disk::Error> {
+        Ok(Place {
+            found: None,
+            closed: None,
+            without_acls: self.acls.lacking(&self.root, &self.mounts, path)?,
+            without_labels: self.labels.lacking(&self.root, &self.mounts, path)?,
+        })
+    }
+
+    /// The digest of a file that nobody has touched since it was put down. It has no access control lists then:
+    /// only of files without any is a digest put down, and giving them some would have touched it.
+    fn untouched(&self, path: &Path, state: &PathState, facts: &Facts) -> Option<Sha256> {
+        matches!(state, PathState::File { .. }).then(|| self.digests.of(path, &Stamp::of(&facts.stat))).flatten()
     }
 
     /// The directory that holds the path; nothing where there is none.
@@ -231,34 +260,6 @@ impl Surveyor<'_> {
         Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
     }
 
-    /// The mount point of the file system that a path is on, or would be, if access control lists are
-    /// wanted and it keeps none.
-    fn without_acls(&mut self, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
-        let mount = if self.wants_acls { self.mounts.of(path.parent().unwrap_or(path)) } else { None };
-        let Some(Mount { point, .. }) = mount else { return Ok(None) };
-        let keeps = match self.keeps_acls.get(point) {
-            Some(known) => *known,
-            None => {
-                let keeps = self.root.dir(point)?.keeps_acls()?;
-                self.keeps_acls.insert(point.clone(), keeps);
-                keeps
-            }
-        };
-        Ok((!keeps).then(|| point.clone()))
-    }
-
-    fn selinux(&self) -> Result<Selinux, disk::Error> {
-        if !self.mounts.has_kind("selinuxfs") {
-            return Ok(Selinux::Absent);
-        }
-        for place in SEMANAGE {
-            if self.root.facts(Path::new(place))?.is_some() {
-                return Ok(Selinux::Managed);
-            }
-        }
-        Ok(Selinux::WithoutSemanage)
-    }
-
     fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {
         let mut ahead = vec![directory.to_owned()];
         while let Some(directory) = ahead.pop() {
@@ -279,4 +280,28 @@ impl Surveyor<'_> {
         }
         Ok(())
     }
+}
+
+/// What the host knows of labels. Only where an entry asks for one must it know anything.
+fn selinux(appspec: &AppSpec, mounts: &Mounts, warnings: &mut Vec<String>) -> Result<Selinux, Cause> {
+    let contexts: Vec<_> = appspec.permissions.iter().filter_map(|entry| entry.context.as_ref()).collect();
+    let Some(semanage) = Semanage::find() else { return Ok(Selinux::Unmanaged) };
+    let rules = match semanage.rules() {
+        Err(error) if contexts.is_empty() => {
+            warnings.push(format!("SELinux rules of earlier deployments stay: {error}"));
+            return Ok(Selinux::Unmanaged);
+        }
+        rules => rules?,
+    };
+    let labels = contexts.into_iter().map(Label::of);
+    let unknown = match mounts.of_kind("selinuxfs") {
+        Some(selinuxfs) => labels.filter(|label| !disk::has_label(&selinuxfs.point, &label.to_bytes())).collect(),
+        None if labels.len() == 0 => Default::default(),
+        None => {
+            let hint = "SELinux is not enabled on this host: what `context` gives has no effect until it is";
+            warnings.push(hint.to_owned());
+            Default::default()
+        }
+    };
+    Ok(Selinux::Managed { rules, unknown })
 }

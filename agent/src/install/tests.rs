@@ -5,6 +5,7 @@ mod faults;
 mod file_exists;
 mod filesystems;
 mod groups;
+mod labels;
 mod properties;
 mod random;
 mod syncs;

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use super::claims::Before;
 use super::names::Names;
 use super::root::Root;
-use super::{Cause, InstallRequest, apply, publish, space, stage};
+use super::{Cause, InstallRequest, apply, publish, rules, space, stage};
 use crate::disk::{self, Dir, Mounts};
 use crate::ids::TransactionId;
 use crate::journal::{Begin, FORMAT, Journal, JournalError, Record, Replay, Staged};
 use crate::layout::Layout;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Rule, Step};
 
 /// Bytes that the records of one step take once it is prepared, and some for the last records.
 const RESERVED_PER_STEP: u64 = 256;
@@ -26,6 +26,8 @@ pub(super) struct Transaction {
     pub(super) begin: Begin,
     /// The steps that change something.
     pub(super) steps: Vec<Step>,
+    /// Changes of the host's rules for SELinux labels.
+    pub(super) rules: Vec<Rule>,
     /// The inodes of each step that stands for itself; empty before it was prepared.
     pub(super) staged: Vec<Staged>,
     pub(super) phase: Phase,
@@ -60,7 +62,7 @@ impl Transaction {
         let all = Dir::open_or_create(request.layout.transactions(), 0o700)?;
         all.make_dir(id.as_str(), 0o700)?;
         publish::write_ahead(request.layout, &id, &plan.manifest(before.serial, Timestamp::now()))?;
-        let steps = plan.into_changes();
+        let (steps, rules) = plan.into_changes();
         let filesystems = space::filesystems(&steps, &Mounts::read()?)?;
         let mut journal = Journal::create(&request.layout.journal(&id))?;
         all.open_dir(id.as_str())?.sync()?;
@@ -74,12 +76,15 @@ impl Transaction {
         };
         journal.append(&Record::Begin(begin.clone()))?;
         for step in &steps {
-            journal.append(&Record::Step(step.clone()))?;
+            journal.append(&Record::Step(Box::new(step.clone())))?;
+        }
+        for rule in &rules {
+            journal.append(&Record::Rule(rule.clone()))?;
         }
         journal.reserve(RESERVED + RESERVED_PER_STEP * steps.len() as u64)?;
-        journal.append(&Record::Planned { steps: steps.len() })?;
+        journal.append(&Record::Planned { steps: steps.len(), rules: rules.len() })?;
         journal.sync()?;
-        Ok(Self { names: Names(id), begin, steps, staged: Vec::new(), phase: Phase::Planned, journal })
+        Ok(Self { names: Names(id), begin, steps, rules, staged: Vec::new(), phase: Phase::Planned, journal })
     }
 
     /// Stages, prepares, applies and commits.
@@ -92,6 +97,8 @@ impl Transaction {
             self.journal.append(&Record::Staged(*staged))?;
         }
         self.record(Record::Prepared, Phase::Prepared)?;
+        // The rules first: of all that is still to come they are the likeliest to fail.
+        rules::apply(&self.rules)?;
         apply::apply(&root, self)?;
         apply::sync_targets(&root, &self.steps)?;
         self.record(Record::Commit, Phase::Committed)?;
@@ -103,14 +110,22 @@ impl Transaction {
         let nonsense = |problem: String| JournalError::Nonsense { path: path.to_owned(), problem };
         let mut records = replay.records.into_iter();
         let Some(Record::Begin(begin)) = records.next() else { return Ok(None) };
-        let (mut steps, mut staged, mut phase) = (Vec::new(), Vec::new(), Phase::Begun);
+        let (mut steps, mut rules, mut staged, mut phase) = (Vec::new(), Vec::new(), Vec::new(), Phase::Begun);
         for record in records {
             phase = match (record, phase) {
                 (Record::Step(step), Phase::Begun) if is_plain(&step.path) => {
-                    steps.push(step);
+                    steps.push(*step);
                     Phase::Begun
                 }
-                (Record::Planned { steps: count }, Phase::Begun) if count == steps.len() => Phase::Planned,
+                (Record::Rule(rule), Phase::Begun) => {
+                    rules.push(rule);
+                    Phase::Begun
+                }
+                (Record::Planned { steps: planned, rules: changed }, Phase::Begun)
+                    if (planned, changed) == (steps.len(), rules.len()) =>
+                {
+                    Phase::Planned
+                }
                 (Record::Staged(one), Phase::Planned) if one.step < steps.len() => {
                     staged.push(one);
                     Phase::Planned
@@ -122,7 +137,7 @@ impl Transaction {
                 (record, phase) => return Err(nonsense(format!("{record:?} follows {phase:?}"))),
             };
         }
-        Ok(Some(Self { names: Names(id), begin, steps, staged, phase, journal: replay.journal }))
+        Ok(Some(Self { names: Names(id), begin, steps, rules, staged, phase, journal: replay.journal }))
     }
 
     /// Writes down how far the install came, durably.

@@ -116,12 +116,17 @@ impl Undo<'_> {
             return Ok(Some("somebody else put something there".to_owned()));
         }
         let dir = self.root.dir(&self.step.path)?;
-        let now = attributes::of_directory(&dir)?;
-        if !is_between(&now, was, want) {
-            return Ok(Some("somebody else changed its owner, mode or access control list".to_owned()));
+        let labels = was.label != want.label && want.label.is_some();
+        let label = if labels { attributes::label_of(&dir)? } else { None };
+        let now = attributes::of_directory(&dir)?.with_label(label);
+        if !is_between(&now, was, want) || (labels && now.label != was.label && now.label != want.label) {
+            return Ok(Some("somebody else changed its owner, mode, access control list or label".to_owned()));
         }
-        if now != *was {
-            attributes::set_on_directory(&dir, was)?;
+        if now.clone().with_label(None) != was.clone().with_label(None) {
+            attributes::set_on_directory(&dir, &was.clone().with_label(None))?;
+        }
+        if labels {
+            attributes::set_label(&dir, was.label.as_ref())?;
         }
         Ok(None)
     }

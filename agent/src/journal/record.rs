@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeploymentId, GroupId};
-use crate::plan::{Identity, Step, path_text};
+use crate::plan::{Identity, Rule, Step, path_text};
 
 /// The format that this version writes and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -17,11 +17,16 @@ pub enum Record {
     /// Which install it is. The first record.
     Begin(Begin),
     /// One path that is to change, with the state that it has and the state that it is to have.
-    Step(Step),
-    /// All steps were written. Before it nothing was staged.
+    Step(Box<Step>),
+    /// One rule for SELinux labels that is to change, with what it gives and what it is to give.
+    Rule(Rule),
+    /// All steps and rules were written. Before it nothing was staged.
     Planned {
         /// How many steps there are.
         steps: usize,
+        /// How many rules there are.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        rules: usize,
     },
     /// What is about to be moved by a step.
     Staged(Staged),
@@ -72,4 +77,9 @@ pub struct Staged {
     pub old: Option<Identity>,
     /// What is at the stage name.
     pub new: Option<Identity>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -12,7 +12,7 @@ fn begin() -> Record {
 }
 
 fn small(path: &Path) -> Vec<Record> {
-    let records = vec![begin(), Record::Planned { steps: 0 }, Record::Prepared, Record::Commit];
+    let records = vec![begin(), Record::Planned { steps: 0, rules: 0 }, Record::Prepared, Record::Commit];
     let mut journal = Journal::create(path).unwrap();
     journal.reserve(4096).unwrap();
     for record in &records {
@@ -124,7 +124,7 @@ fn a_torn_tail_of_unsynced_records_in_any_order_is_cut() {
     journal.append(&begin()).unwrap();
     journal.sync().unwrap();
     let synced = std::fs::read(&path).unwrap().len();
-    journal.append(&Record::Planned { steps: 0 }).unwrap();
+    journal.append(&Record::Planned { steps: 0, rules: 0 }).unwrap();
     journal.append(&Record::Prepared).unwrap();
     journal.flush().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();

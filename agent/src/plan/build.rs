@@ -1,40 +1,49 @@
 //! From grounds to a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::acl::Acl;
 use super::conflict::{Conflict, Conflicts, PathOwner};
 use super::grounds::{FileOwner, Found, Grounds, Site};
+use super::label::Label;
+use super::label_rules::label_rules;
 use super::permission::{Bare, Permissions};
 use super::state::{Attrs, PathState};
 use super::target::Role;
-use super::{Change, Plan, Step};
+use super::{Blocked, Change, Plan, Step};
 use crate::appspec::PathKind;
 use crate::deployment::FileExistsBehavior;
 
 /// Directories that a deployment makes have this mode, whatever the bundle says, as in AWS's agent.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Makes the plan, or says everything that keeps it from being made. `sites` are the targets with what
+/// Makes the plan, or says everything that keeps it from being made, and what it would do otherwise. `sites` are the targets with what
 /// is in their places; `conflicts` are those that were found before.
-pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Conflict>) -> Result<Plan, Conflicts> {
+pub fn build(
+    grounds: &Grounds<'_>,
+    mut sites: Vec<Site<'_>>,
+    mut conflicts: Vec<Conflict>,
+) -> Result<Plan, Box<Blocked>> {
     sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
     sites.dedup_by(|later, earlier| later.path == earlier.path);
-    let permissions = Permissions::new(&grounds.appspec.permissions, grounds.survey, &mut conflicts);
+    let permissions = Permissions::new(grounds, &mut conflicts);
     let mut builder = Builder {
         grounds,
         behavior: grounds.appspec.file_exists_behavior.unwrap_or(grounds.file_exists),
         permissions,
-        steps: Vec::new(),
+        steps: Vec::with_capacity(sites.len()),
         conflicts,
         warnings: grounds.survey.warnings.clone(),
         replaced: BTreeSet::new(),
         retained: Vec::new(),
-        wanted: BTreeSet::new(),
+        wanted: HashSet::new(),
         defaults: BTreeMap::new(),
+        labels: BTreeMap::new(),
         without_acls: BTreeSet::new(),
+        without_labels: BTreeSet::new(),
     };
     for site in sites {
         builder.target(site);
@@ -44,12 +53,12 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
 }
 
 /// Directories that several sources go to are merged; nothing else is.
-fn duplicate(pair: &[Site]) -> Option<Conflict> {
+fn duplicate(pair: &[Site<'_>]) -> Option<Conflict> {
     let [one, other] = pair else { return None };
     (one.path == other.path && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
         path: other.target.path.clone(),
-        first: (one.target.source.clone(), one.target.entry),
-        second: (other.target.source.clone(), other.target.entry),
+        first: (one.target.source.to_owned(), one.target.entry),
+        second: (other.target.source.to_owned(), other.target.entry),
     })
 }
 
@@ -65,11 +74,14 @@ struct Builder<'a> {
     /// What RETAIN left where a directory should be, and how many paths are not installed below it.
     retained: Vec<(PathBuf, usize)>,
     /// What the group owns and the revision has too.
-    wanted: BTreeSet<&'a Path>,
+    wanted: HashSet<&'a Path>,
     /// The default access control lists of directories that have one, as they will be.
     defaults: BTreeMap<PathBuf, Acl>,
-    /// Mount points of file systems of which it was said that they keep no access control lists.
+    /// The labels of directories that have one, as they will be.
+    labels: BTreeMap<PathBuf, Label>,
+    /// Mount points of file systems of which it was said that they keep no access control lists, or labels.
     without_acls: BTreeSet<PathBuf>,
+    without_labels: BTreeSet<PathBuf>,
 }
 
 /// What happens at a target.
@@ -79,6 +91,14 @@ struct Decision {
     given: Option<Attrs>,
 }
 
+/// Whether something keeps a step from being done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Free,
+    /// A conflict says what.
+    InTheWay,
+}
+
 impl Decision {
     fn new(change: Change, want: PathState) -> Option<Self> {
         Some(Self { change, want, given: None })
@@ -86,7 +106,7 @@ impl Decision {
 }
 
 impl<'a> Builder<'a> {
-    fn target(&mut self, site: Site) {
+    fn target(&mut self, site: Site<'_>) {
         self.wanted.extend(self.grounds.claims.own(&site.path));
         if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path.starts_with(path)) {
             *count += 1;
@@ -99,13 +119,16 @@ impl<'a> Builder<'a> {
         {
             self.defaults.insert(site.path.clone(), default.clone());
         }
+        self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
         let Some(decision) = decision else { return };
-        self.check(&site, &decision);
-        let Site { target, path, place } = site;
-        let (was, identity) = match place.found {
-            Some(found) => (found.state, Some(found.identity)),
+        if self.check(&site, &decision) == Verdict::InTheWay {
+            return;
+        }
+        let (was, identity) = match &site.place.found {
+            Some(found) => (self.as_it_counts(&site, &found.state, &decision.want).into_owned(), Some(found.identity)),
             None => (PathState::Absent, None),
         };
+        let Site { target, path, .. } = site;
         self.steps.push(Step {
             path,
             change: decision.change,
@@ -113,13 +136,13 @@ impl<'a> Builder<'a> {
             want: decision.want,
             identity,
             given: decision.given,
-            source: (target.role == Role::Leaf).then_some(target.source),
+            source: (target.role == Role::Leaf).then(|| target.source.to_owned()),
         });
     }
 
     /// What happens at a target; nothing where a conflict was found, or where there is nothing to do
     /// and nothing to own.
-    fn decide(&mut self, site: &Site) -> Option<Decision> {
+    fn decide(&mut self, site: &Site<'_>) -> Option<Decision> {
         let Some(found) = &site.place.found else {
             return Decision::new(Change::Create, self.want(site));
         };
@@ -138,7 +161,7 @@ impl<'a> Builder<'a> {
 
     /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
     /// of these only what nobody changed since: scripts give directories to other users.
-    fn directory(&mut self, site: &Site, found: &Found, now: &Attrs) -> Option<Decision> {
+    fn directory(&mut self, site: &Site<'_>, found: &Found, now: &Attrs) -> Option<Decision> {
         if !self.is_ours(site, found) {
             return None;
         }
@@ -149,16 +172,24 @@ impl<'a> Builder<'a> {
         let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
         let path = &site.target.path;
         let want = self.permissions.apply(path, PathKind::Directory, bare, &mut self.conflicts);
-        let recorded = Attrs::where_same([&want, now], given, &want);
+        let recorded = Attrs::where_same([&want, now], given, &want).with_label(want.label.clone());
+        let is_given = given.label.is_some() && given.label == now.label;
+        let want = match want.label {
+            // What the group gave goes when no entry gives it any more.
+            None if is_given => want.with_label(self.label_above(&site.path).cloned()),
+            _ => want,
+        };
+        let counts = want.label.is_some();
+        let is_met = want == now.clone().with_label(now.label.clone().filter(|_| counts));
         Some(Decision {
-            change: if want == *now { Change::Keep } else { Change::Attributes },
+            change: if is_met { Change::Keep } else { Change::Attributes },
             given: (recorded != want).then_some(recorded),
             want: PathState::Directory { attrs: want },
         })
     }
 
     /// Something is there that cannot stay if the target is to be installed as it is.
-    fn occupied(&mut self, site: &Site, found: &Found) -> Option<Decision> {
+    fn occupied(&mut self, site: &Site<'_>, found: &Found) -> Option<Decision> {
         let ours = self.is_ours(site, found);
         if !ours {
             match self.behavior {
@@ -193,7 +224,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let shared = matches!(found.state, PathState::File { .. }) && found.links > 1;
-        if want.is_met_by(&found.state) && !shared {
+        if want.is_met_by(&self.as_it_counts(site, &found.state, &want)) && !shared {
             let change = if modified(&want) == modified(&found.state) { Change::Keep } else { Change::Touch };
             return Decision::new(change, want);
         }
@@ -221,8 +252,9 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let change = if found.state.is_directory() { Change::RemoveDirectory } else { Change::Remove };
-            if change == Change::Remove {
-                self.check_changeable(path, [&found.fixed, &place.closed]);
+            let reasons = [&found.fixed, &place.closed];
+            if change == Change::Remove && self.check_changeable(path, reasons) == Verdict::InTheWay {
+                continue;
             }
             self.steps.push(Step {
                 path: path.to_owned(),
@@ -236,26 +268,25 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<Plan, Conflicts> {
-        if !self.conflicts.is_empty() {
-            return Err(Conflicts(self.conflicts));
-        }
+    fn finish(mut self) -> Result<Plan, Box<Blocked>> {
         for (path, count) in self.retained.iter().filter(|(_, count)| *count > 0) {
             let path = path.display();
             self.warnings
                 .push(format!("{path} is no directory and stays, so {count} paths below it are not installed"));
         }
         self.warnings.extend(self.permissions.warnings());
+        let rules = label_rules(self.grounds, &self.steps, &mut self.warnings);
         self.steps.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Plan {
-            group: self.grounds.group.clone(),
-            deployment: self.grounds.deployment.clone(),
-            steps: self.steps,
-            warnings: self.warnings,
-        })
+        let Self { grounds: Grounds { group, deployment, .. }, steps, warnings, conflicts, .. } = self;
+        if !conflicts.is_empty() {
+            return Err(Box::new(Blocked { conflicts: Conflicts(conflicts), steps, rules, warnings }));
+        }
+        let (group, deployment) = ((*group).clone(), (*deployment).clone());
+        Ok(Plan { group, deployment, steps, rules, warnings })
     }
 
-    fn check(&mut self, site: &Site, decision: &Decision) {
+    /// Whether what is decided can be done at the site.
+    fn check(&mut self, site: &Site<'_>, decision: &Decision) -> Verdict {
         let (path, own, change) = (&site.target.path, &self.grounds.survey.own, decision.change);
         if let Some(mount_point) = &site.place.without_acls
             && let PathState::File { attrs, .. } | PathState::Directory { attrs } = &decision.want
@@ -264,26 +295,33 @@ impl<'a> Builder<'a> {
         {
             self.conflicts.push(Conflict::NoAcls { path: path.clone(), mount_point: mount_point.clone() });
         }
+        if let Some(mount_point) = &site.place.without_labels
+            && decision.want.label().is_some()
+            && self.without_labels.insert(mount_point.clone())
+        {
+            self.conflicts.push(Conflict::NoLabels { path: path.clone(), mount_point: mount_point.clone() });
+        }
         if site.path.starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
+            return Verdict::InTheWay;
         }
         let fixed = site.place.found.as_ref().map_or(&None, |found| &found.fixed);
         match change {
             Change::Create | Change::Replace => self.check_changeable(path, [fixed, &site.place.closed]),
             Change::Attributes | Change::Touch => self.check_changeable(path, [fixed, &None]),
-            Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => {}
+            Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => Verdict::Free,
         }
     }
 
-    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) {
-        if let Some(reason) = reasons.into_iter().flatten().next() {
-            self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
-        }
+    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) -> Verdict {
+        let Some(reason) = reasons.into_iter().flatten().next() else { return Verdict::Free };
+        self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
+        Verdict::InTheWay
     }
 
     /// What the revision and the permission entries want at a site where something new is put.
-    fn want(&mut self, site: &Site) -> PathState {
-        let Some(state) = self.grounds.index.get(&site.target.source).filter(|_| site.target.role == Role::Leaf) else {
+    fn want(&mut self, site: &Site<'_>) -> PathState {
+        let Some(state) = (site.target.role == Role::Leaf).then_some(site.target.state) else {
             let bare = Bare { attrs: self.new_directory(site), mode: DIRECTORY_MODE };
             let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, bare, &mut self.conflicts);
             return PathState::Directory { attrs };
@@ -310,7 +348,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn new_directory(&self, site: &Site) -> Attrs {
+    fn new_directory(&self, site: &Site<'_>) -> Attrs {
         let owner = self.grounds.owners.directories;
         let default = self.inherited(site);
         Attrs::new(owner.uid, owner.gid, DIRECTORY_MODE)
@@ -319,11 +357,38 @@ impl<'a> Builder<'a> {
     }
 
     /// The list that a site gets from the directory that it is in, as everything that is made there does.
-    fn inherited(&self, site: &Site) -> Option<&Acl> {
+    fn inherited(&self, site: &Site<'_>) -> Option<&Acl> {
         self.defaults.get(site.path.parent()?)
     }
 
-    fn is_ours(&self, site: &Site, found: &Found) -> bool {
+    /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
+    /// that the group gave and does not want any more.
+    fn as_it_counts<'s>(&self, site: &Site<'_>, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
+        let Some(label) = found.label() else { return Cow::Borrowed(found) };
+        if want.label().is_some() || self.grounds.claims.label(&site.path) == Some(label) {
+            return Cow::Borrowed(found);
+        }
+        Cow::Owned(found.clone().with_label(None))
+    }
+
+    /// Remembers the label that a directory will have: what is made in it gets the same.
+    fn note_label(&mut self, site: &Site<'_>, want: Option<&PathState>) {
+        let found = site.place.found.as_ref().map(|found| &found.state);
+        if !want.or(found).is_some_and(PathState::is_directory) {
+            return;
+        }
+        let known = [want, found].into_iter().flatten().find_map(PathState::label);
+        if let Some(label) = known.or_else(|| self.label_above(&site.path)).cloned() {
+            self.labels.insert(site.path.clone(), label);
+        }
+    }
+
+    /// The label of the directory that a path is in.
+    fn label_above(&self, path: &Path) -> Option<&Label> {
+        self.labels.get(path.parent()?)
+    }
+
+    fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
         self.grounds.claims.is_ours(&site.path, &found.state)
     }
 }

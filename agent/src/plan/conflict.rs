@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::label::Label;
 use super::manifest::Installer;
 use crate::appspec::Position;
 use crate::appspec::permissions::FileObjectError;
@@ -111,21 +112,62 @@ pub enum Conflict {
         /// Where the file system is mounted.
         mount_point: PathBuf,
     },
-    /// A permission entry asks for a label, and the host cannot give any.
+    /// A path is to have a label where there are none.
     #[error(
-        "line {}: `context` needs {lacking}, which this host does not have; install it, or remove `context`", at.line
+        "{} is to have an SELinux label, and the file system mounted on {} keeps none; choose another destination, \
+         or remove `context`",
+        path.display(), mount_point.display()
     )]
-    NoSelinux {
-        /// What is missing.
-        lacking: &'static str,
+    NoLabels {
+        /// The first such path on the file system.
+        path: PathBuf,
+        /// Where the file system is mounted.
+        mount_point: PathBuf,
+    },
+    /// A permission entry asks for a label, and the host cannot keep a rule for it.
+    #[error(
+        "line {}: `context` needs the command `semanage`, which this host does not have; install it (package \
+         policycoreutils-python-utils), or remove `context`",
+        at.line
+    )]
+    NoSemanage {
         /// The entry.
         at: Position,
     },
-    /// A permission entry asks for what this version cannot do.
-    #[error("line {}: `{key}` is not supported by this version of the agent yet; remove it, or set it in an AfterInstall script", at.line)]
-    Unsupported {
-        /// The key.
-        key: &'static str,
+    /// A permission entry asks for a label that the host's policy does not have.
+    #[error(
+        "line {}: the SELinux policy of this host does not know the label {label}; correct `context`, or install \
+         the policy module that has it",
+        at.line
+    )]
+    UnknownLabel {
+        /// The label.
+        label: Label,
+        /// The entry.
+        at: Position,
+    },
+    /// A path would get a mode that the host refuses.
+    #[error(
+        "{} would have the mode {mode:04o}, which {}, and reject_unsafe_permissions_in_bundle is set; give it another \
+         mode in the bundle or by `permissions`",
+        path.display(),
+        if mode & 0o6000 == 0 { "lets everybody write" } else { "runs it with the rights of its owner or group" }
+    )]
+    UnsafeMode {
+        /// The path.
+        path: PathBuf,
+        /// The mode.
+        mode: u32,
+    },
+    /// An entry asks for a label that the host refuses.
+    #[error(
+        "line {}: `context` gives {label}, a label of what nothing confines, and reject_unconfined_selinux_in_bundle \
+         is set; choose another type or user",
+        at.line
+    )]
+    UnconfinedLabel {
+        /// The label.
+        label: Label,
         /// The entry.
         at: Position,
     },

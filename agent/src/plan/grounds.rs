@@ -1,11 +1,12 @@
 //! What a plan is made from, gathered before and without touching anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::label::{Label, PathExpression};
 use super::manifest::Claims;
 use super::state::{Identity, PathState};
-use super::target::{Index, Target};
+use super::target::Target;
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
 use crate::ids::{DeploymentId, GroupId};
@@ -19,16 +20,45 @@ pub struct Grounds<'a> {
     pub deployment: &'a DeploymentId,
     /// What the author wants.
     pub appspec: &'a AppSpec,
-    /// What the revision holds.
-    pub index: &'a Index,
     /// What to do about paths that exist; the AppSpec's own value goes before it.
     pub file_exists: FileExistsBehavior,
     /// To whom things belong that no permission entry gives to somebody.
     pub owners: Owners,
+    /// What the host does not install whoever asks for it.
+    pub refusals: Refusals,
     /// Who owns what now.
     pub claims: &'a Claims,
     /// What is there.
     pub survey: &'a Survey,
+}
+
+/// What a host does not install whoever asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// What happens to set-id bits and modes that let everyone write.
+    pub modes: Modes,
+    /// What happens to labels of what nothing confines.
+    pub labels: Labels,
+}
+
+/// What happens to set-id bits and modes that let everyone write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modes {
+    /// They are given.
+    #[default]
+    Given,
+    /// A revision with one is refused: `reject_unsafe_permissions_in_bundle`.
+    UnsafeRefused,
+}
+
+/// What happens to labels of what nothing confines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// They are given.
+    #[default]
+    Given,
+    /// An AppSpec with one is refused: `reject_unconfined_selinux_in_bundle`.
+    UnconfinedRefused,
 }
 
 /// What was found on the host.
@@ -38,7 +68,7 @@ pub struct Survey {
     pub owned: BTreeMap<PathBuf, Place>,
     /// The accounts that the permission entries name; those that the host lacks are missing.
     pub accounts: Accounts,
-    /// What the host has of SELinux; looked for only where an entry asks for it.
+    /// What the host has of SELinux; looked for only where an entry asks for it, or the group gave labels.
     pub selinux: Selinux,
     /// The agent's own directory, in which nothing may be installed.
     pub own: PathBuf,
@@ -47,22 +77,25 @@ pub struct Survey {
 }
 
 /// What a host has of SELinux.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selinux {
-    /// The kernel does not enforce labels.
+    /// There is no `semanage`, so no rule for a label can be made.
     #[default]
-    Absent,
-    /// There are labels, and nothing to manage their rules.
-    WithoutSemanage,
-    /// There are labels, and rules for them can be managed.
-    Managed,
+    Unmanaged,
+    /// Rules for labels can be managed.
+    Managed {
+        /// The host's own rules for labels of everything at a path.
+        rules: BTreeMap<PathExpression, Label>,
+        /// Labels that entries ask for, and the policy does not have.
+        unknown: BTreeSet<Label>,
+    },
 }
 
 /// A target and its place.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct Site<'a> {
     /// The target.
-    pub target: Target,
+    pub target: Target<'a>,
     /// Where it really is: without symlinks on the way.
     pub path: PathBuf,
     /// What is there.
@@ -79,6 +112,9 @@ pub struct Place {
     /// Where its file system is mounted, if that keeps no access control lists; looked for only where a
     /// permission entry asks for one.
     pub without_acls: Option<PathBuf>,
+    /// Where its file system is mounted, if that keeps no labels; looked for only where a permission entry
+    /// asks for one.
+    pub without_labels: Option<PathBuf>,
 }
 
 /// What was found at a path.

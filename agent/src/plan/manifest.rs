@@ -1,11 +1,13 @@
 //! What a deployment owns on the host, and who owns a path when several groups name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::label::{Label, PathExpression};
 use super::path_text;
 use super::state::{Attrs, PathState};
 use crate::ids::{DeploymentId, GroupId};
@@ -47,10 +49,15 @@ pub struct Installer {
 /// Who owns what before an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    ours: BTreeMap<PathBuf, Claim>,
+    /// In the order of paths.
+    ours: IndexMap<PathBuf, Claim>,
     /// What other groups own, each with the number of its installer.
-    others: BTreeMap<PathBuf, usize>,
+    others: HashMap<PathBuf, usize>,
     installers: Vec<Installer>,
+    /// The labels that deployments gave, of paths of this group and of others.
+    labels: BTreeMap<PathBuf, Label>,
+    /// Rules for labels that another agent made for the group.
+    left_rules: BTreeSet<PathExpression>,
 }
 
 /// What is known of a path that the group owns.
@@ -70,16 +77,18 @@ impl Claims {
         let mut claims = Self::default();
         let serial = ours.as_ref().map_or(0, |manifest| manifest.serial);
         for owned in ours.into_iter().flat_map(|manifest| manifest.entries) {
-            let claim = Claim::from(&owned.state);
-            claims.ours.insert(owned.path, claim);
+            claims.note_label(&owned);
+            claims.ours.insert(owned.path, Claim::from(&owned.state));
         }
+        claims.ours.sort_keys();
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
             for owned in manifest.entries {
                 if manifest.serial > serial {
-                    claims.ours.remove(&owned.path);
+                    claims.ours.shift_remove(&owned.path);
                 }
                 if !claims.ours.contains_key(&owned.path) {
+                    claims.note_label(&owned);
                     claims.others.insert(owned.path, claims.installers.len());
                 }
             }
@@ -96,6 +105,34 @@ impl Claims {
                 self.ours.entry(path).or_insert(Claim::Unknown);
             }
         }
+        self.ours.sort_keys();
+    }
+
+    /// Takes over rules for labels from an agent that left a list of them.
+    pub fn take_over_rules(&mut self, rules: impl IntoIterator<Item = PathExpression>) {
+        self.left_rules.extend(rules);
+    }
+
+    /// The rules for labels that another agent made for the group.
+    pub fn left_rules(&self) -> impl Iterator<Item = &PathExpression> {
+        self.left_rules.iter()
+    }
+
+    /// The labels that deployments of any group gave, by path.
+    pub fn labels(&self) -> impl Iterator<Item = (&Path, &Label)> {
+        self.labels.iter().map(|(path, label)| (path.as_path(), label))
+    }
+
+    /// The label that a deployment gave a path.
+    pub fn label(&self, path: &Path) -> Option<&Label> {
+        self.labels.get(path)
+    }
+
+    fn note_label(&mut self, owned: &Owned) {
+        match owned.state.label() {
+            Some(label) => self.labels.insert(owned.path.clone(), label.clone()),
+            None => self.labels.remove(&owned.path),
+        };
     }
 
     /// The group's own paths, in order.

@@ -6,6 +6,8 @@
 pub mod acl;
 pub mod conflict;
 pub mod grounds;
+pub mod label;
+mod label_rules;
 pub mod manifest;
 pub mod path_text;
 mod permission;
@@ -23,9 +25,10 @@ use serde::{Deserialize, Serialize};
 pub use acl::Acl;
 pub use build::build;
 pub use conflict::{Conflict, Conflicts, PathOwner};
-pub use grounds::Grounds;
+pub use grounds::{Grounds, Refusals};
+pub use label::{Label, PathExpression, Rule};
 pub use manifest::{Claims, Installer, Manifest, Owned};
-pub use state::{Attrs, Identity, PathState, Sha256, Time};
+pub use state::{Attrs, Identity, PathState, Sha256, Time, is_unsafe_mode};
 pub use target::{Index, Role, Target, expand};
 
 use crate::ids::{DeploymentId, GroupId};
@@ -39,6 +42,24 @@ pub struct Plan {
     pub deployment: DeploymentId,
     /// What happens at each path, in the order of paths: a directory comes before what is in it.
     pub steps: Vec<Step>,
+    /// What happens to the host's rules for SELinux labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// What keeps a plan from being made, and what it would do but for that. It is no [`Plan`]: nobody can install
+/// by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{conflicts}")]
+pub struct Blocked {
+    /// What is in the way.
+    pub conflicts: Conflicts,
+    /// What would happen at the other paths, in their order.
+    pub steps: Vec<Step>,
+    /// What would happen to the host's rules for SELinux labels.
+    pub rules: Vec<Rule>,
     /// What people should know.
     pub warnings: Vec<String>,
 }
@@ -78,7 +99,7 @@ pub enum Change {
     Remove,
     /// A directory that the group made goes, if nothing is left in it.
     RemoveDirectory,
-    /// A directory of the group gets another owner, mode or access control list.
+    /// A directory of the group gets another owner, mode, access control list or label.
     Attributes,
     /// The content is as it should be; only the modification time is set.
     Touch,
@@ -94,33 +115,37 @@ impl Plan {
         self.steps.iter().filter(|step| !matches!(step.change, Change::Keep | Change::Retain))
     }
 
-    /// The steps that change something, and nothing else.
-    pub fn into_changes(mut self) -> Vec<Step> {
+    /// The steps that change something and the rules, and nothing else.
+    pub fn into_changes(mut self) -> (Vec<Step>, Vec<Rule>) {
         self.steps.retain(|step| !matches!(step.change, Change::Keep | Change::Retain));
-        self.steps
+        (self.steps, self.rules)
     }
 
     /// What the deployment owns once it is installed.
     pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
-        let owned = |step: &Step| match step.change {
-            Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
-                let state =
-                    step.given.clone().map_or_else(|| step.want.clone(), |attrs| PathState::Directory { attrs });
-                Some(Owned { path: step.path.clone(), state })
-            }
-            Change::Remove | Change::RemoveDirectory | Change::Retain => None,
-        };
         Manifest {
             group: self.group.clone(),
             deployment: self.deployment.clone(),
             serial,
             at,
-            entries: self.steps.iter().filter_map(owned).collect(),
+            entries: self.steps.iter().filter_map(Step::owned).collect(),
         }
     }
 }
 
 impl Step {
+    /// What the deployment owns by this step, as it gave it.
+    pub fn owned(&self) -> Option<Owned> {
+        match self.change {
+            Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
+                let state =
+                    self.given.clone().map_or_else(|| self.want.clone(), |attrs| PathState::Directory { attrs });
+                Some(Owned { path: self.path.clone(), state })
+            }
+            Change::Remove | Change::RemoveDirectory | Change::Retain => None,
+        }
+    }
+
     /// Whether something new is made beside the path, to be put in its place.
     pub fn is_staged(&self) -> bool {
         matches!(self.change, Change::Create | Change::Replace)

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use super::acl::{Acl, Who};
 use super::conflict::Conflict;
-use super::grounds::{Accounts, Selinux, Survey};
-use super::state::Attrs;
+use super::grounds::{Accounts, Grounds, Labels, Modes, Selinux};
+use super::label::Label;
+use super::state::{Attrs, is_unsafe_mode};
 use crate::appspec::acl::AclWho;
-use crate::appspec::{AclEntry, PathKind, PermissionEntry};
+use crate::appspec::{AclEntry, PathKind, PermissionEntry, SelinuxContext};
 
 /// The entries, and what became of them so far.
 pub(super) struct Permissions<'a> {
     rules: Vec<Rule<'a>>,
     accounts: &'a Accounts,
+    modes: Modes,
 }
 
 /// What a path has without the entries.
@@ -51,12 +53,11 @@ struct Listed<'a> {
 
 impl<'a> Permissions<'a> {
     /// Takes the entries; what is wrong with them wherever they apply is a conflict each.
-    pub(super) fn new(entries: &'a [PermissionEntry], survey: &'a Survey, conflicts: &mut Vec<Conflict>) -> Self {
+    pub(super) fn new(grounds: &Grounds<'a>, conflicts: &mut Vec<Conflict>) -> Self {
+        let (entries, survey) = (&grounds.appspec.permissions, grounds.survey);
         let accounts = &survey.accounts;
         let rules = entries.iter().map(|entry| {
-            if entry.context.is_some() {
-                conflicts.push(context_conflict(entry, survey.selinux));
-            }
+            conflicts.extend(entry.context.as_ref().and_then(|context| context_conflict(entry, context, grounds)));
             let unknown = |kind, name: &String| Conflict::UnknownAccount { kind, name: name.clone(), at: entry.at };
             let owner = entry.owner.as_ref().filter(|name| !accounts.users.contains_key(*name));
             conflicts.extend(owner.map(|name| unknown("user", name)));
@@ -74,7 +75,7 @@ impl<'a> Permissions<'a> {
             });
             Rule { entry, listed, meaning: Meaning::Nothing, cut: None }
         });
-        Self { rules: rules.collect(), accounts }
+        Self { rules: rules.collect(), accounts, modes: grounds.refusals.modes }
     }
 
     /// What the entries make of the attributes that a path has without them. `path` is as the AppSpec
@@ -82,6 +83,8 @@ impl<'a> Permissions<'a> {
     pub(super) fn apply(&mut self, path: &Path, kind: PathKind, bare: Bare, conflicts: &mut Vec<Conflict>) -> Attrs {
         let Bare { mut attrs, mut mode } = bare;
         let mut first: Option<&PermissionEntry> = None;
+        // A directory's mode is the deployment's doing only where an entry gives it.
+        let mut is_given = kind == PathKind::File;
         for rule in &mut self.rules {
             let entry = rule.entry;
             if !entry.applies_to(path, kind) {
@@ -110,12 +113,19 @@ impl<'a> Permissions<'a> {
             attrs.uid = named(&entry.owner, &self.accounts.users).unwrap_or(attrs.uid);
             attrs.gid = named(&entry.group, &self.accounts.groups).unwrap_or(attrs.gid);
             if let Some(wanted) = entry.mode {
+                is_given = true;
                 mode = wanted.bits();
                 attrs = attrs.with_mode(mode);
+            }
+            if let Some(context) = &entry.context {
+                attrs = attrs.with_label(Some(Label::of(context)));
             }
             if let Some((access, default)) = rule.lists((path, kind), mode, conflicts) {
                 attrs = attrs.with_mode(mode).with_access_acl(access).with_default_acl(default);
             }
+        }
+        if self.modes == Modes::UnsafeRefused && is_given && is_unsafe_mode(mode) {
+            conflicts.push(Conflict::UnsafeMode { path: path.to_owned(), mode });
         }
         attrs
     }
@@ -198,11 +208,16 @@ fn who<'a>(named: &'a AclWho, accounts: &Accounts) -> Result<Who, (&'static str,
     }
 }
 
-fn context_conflict(entry: &PermissionEntry, selinux: Selinux) -> Conflict {
-    let lacking = match selinux {
-        Selinux::Absent => "SELinux",
-        Selinux::WithoutSemanage => "the command `semanage`",
-        Selinux::Managed => return Conflict::Unsupported { key: "context", at: entry.at },
-    };
-    Conflict::NoSelinux { lacking, at: entry.at }
+/// What keeps the host from giving the label of an entry.
+fn context_conflict(entry: &PermissionEntry, context: &SelinuxContext, grounds: &Grounds<'_>) -> Option<Conflict> {
+    let label = Label::of(context);
+    if grounds.refusals.labels == Labels::UnconfinedRefused && label.is_unconfined() {
+        return Some(Conflict::UnconfinedLabel { label, at: entry.at });
+    }
+    match &grounds.survey.selinux {
+        Selinux::Unmanaged => Some(Conflict::NoSemanage { at: entry.at }),
+        Selinux::Managed { unknown, .. } => {
+            unknown.contains(&label).then_some(Conflict::UnknownLabel { label, at: entry.at })
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::acl::Acl;
+use super::label::Label;
 use super::path_text;
 
 /// Everything about a path that an install sets and compares.
@@ -16,7 +17,7 @@ pub enum PathState {
     Absent,
     /// A regular file.
     File {
-        /// Owner, mode and access control lists.
+        /// Owner, mode, access control lists and label.
         attrs: Attrs,
         /// Modification time.
         modified: Time,
@@ -45,7 +46,7 @@ pub enum PathState {
     Other,
 }
 
-/// Owner, permission bits and access control lists.
+/// Owner, permission bits, access control lists and label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attrs {
     /// Owning user.
@@ -57,6 +58,10 @@ pub struct Attrs {
     /// What the permission bits do not say; for most paths that is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acls: Option<Box<Acls>>,
+    /// The SELinux label. What is wanted has one only where the AppSpec gives one, what is found only where
+    /// labels were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
 }
 
 /// The access control lists of a path that has at least one.
@@ -68,6 +73,12 @@ struct Acls {
     /// What is made in a directory begins with this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default: Option<Acl>,
+}
+
+/// Whether permission bits give more than ordinary rights: set-id bits, or everybody may write. A directory that
+/// everybody may write to is safe if it is sticky, as `/tmp` is.
+pub fn is_unsafe_mode(mode: u32) -> bool {
+    mode & 0o6000 != 0 || (mode & 0o002 != 0 && mode & 0o1000 == 0)
 }
 
 /// A moment as file systems keep it: seconds and nanoseconds since the epoch.
@@ -90,9 +101,9 @@ pub struct Identity {
 }
 
 impl Attrs {
-    /// Attributes without access control lists.
+    /// Attributes without access control lists and without a label.
     pub fn new(uid: u32, gid: u32, mode: u32) -> Self {
-        Self { uid, gid, mode, acls: None }
+        Self { uid, gid, mode, acls: None, label: None }
     }
 
     /// Whether there is anything that the permission bits do not say.
@@ -133,6 +144,13 @@ impl Attrs {
         self.with_lists(access, default)
     }
 
+    /// The same with another label, or without one.
+    #[must_use]
+    pub fn with_label(mut self, label: Option<Label>) -> Self {
+        self.label = label;
+        self
+    }
+
     /// The same with another mode, which changes the access list too.
     #[must_use]
     pub fn with_mode(mut self, mode: u32) -> Self {
@@ -144,7 +162,8 @@ impl Attrs {
     }
 
     /// Takes each attribute from `then` where that of `one` and `other` is the same, else from `otherwise`.
-    /// Permission bits and access list are one attribute: who changes the one changes the other.
+    /// Permission bits and access list are one attribute: who changes the one changes the other. The label is
+    /// left out: nobody but an entry of the AppSpec gives one.
     pub(super) fn where_same([one, other]: [&Self; 2], then: &Self, otherwise: &Self) -> Self {
         let pick = |is_same: bool| if is_same { then } else { otherwise };
         let permissions = pick((one.mode, one.access_acl()) == (other.mode, other.access_acl()));
@@ -169,6 +188,31 @@ impl PathState {
     /// Whether nothing is there.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
+    }
+
+    /// The attributes of a file or directory.
+    pub fn attrs(&self) -> Option<&Attrs> {
+        match self {
+            Self::File { attrs, .. } | Self::Directory { attrs } => Some(attrs),
+            Self::Absent | Self::Symlink { .. } | Self::Other => None,
+        }
+    }
+
+    /// The label of a file or directory, if it has one that counts.
+    pub fn label(&self) -> Option<&Label> {
+        self.attrs()?.label.as_ref()
+    }
+
+    /// The same with another label, or without one, where it is a file or directory.
+    #[must_use]
+    pub fn with_label(self, label: Option<Label>) -> Self {
+        match self {
+            Self::File { attrs, modified, size, sha256 } => {
+                Self::File { attrs: attrs.with_label(label), modified, size, sha256 }
+            }
+            Self::Directory { attrs } => Self::Directory { attrs: attrs.with_label(label) },
+            other => other,
+        }
     }
 
     /// The kind in one word, for messages.
@@ -212,8 +256,11 @@ impl fmt::Display for Attrs {
         if let Some(access) = self.access_acl() {
             write!(out, " acl {access}")?;
         }
-        match self.default_acl() {
-            Some(default) => write!(out, " default acl {default}"),
+        if let Some(default) = self.default_acl() {
+            write!(out, " default acl {default}")?;
+        }
+        match &self.label {
+            Some(label) => write!(out, " label {label}"),
             None => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ mod bell;
 mod cgroup;
 mod identity;
 mod interrupt;
+mod run;
 mod signals;
 mod spawn;
 mod table;
@@ -22,6 +23,9 @@ pub use bell::Bell;
 pub use cgroup::Cgroup;
 pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use interrupt::on_interrupt;
+#[cfg(test)]
+pub use run::stand_ins;
+pub use run::{Answer, ask, find_program};
 pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
 pub use spawn::{Environment, Gate, Program, ScriptIo, start_detached, start_gated};
 pub use table::{Holder, ProcessTable, Row};

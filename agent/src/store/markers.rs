@@ -1,15 +1,19 @@
 //! Which of a group's deployments is the last successful, the last good and the most recent one.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Stored, read, update};
+use super::{StoreError, Stored, read, update_from};
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 
 /// How many good deployments are remembered; retention removes their revisions much earlier.
 const REMEMBERED: usize = 64;
+/// The longest path that is read from a file of AWS's agent, in bytes.
+const MAX_PATH: u64 = 8192;
 
 /// What is remembered of a group's deployments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +71,23 @@ impl Markers {
     }
 }
 
-/// A group's markers; all empty if it has none yet.
+/// A group's markers. A group that has none yet has those that AWS's agent left, or all empty.
 pub fn read_markers(layout: &Layout, group: &GroupId) -> Result<Markers, StoreError> {
-    Ok(read(&layout.markers(group))?.unwrap_or_default())
+    match read(&layout.markers(group))? {
+        Some(markers) => Ok(markers),
+        None => take_over(layout, group),
+    }
+}
+
+fn change(layout: &Layout, group: &GroupId, change: impl FnOnce(&mut Markers)) -> Result<Markers, StoreError> {
+    update_from(&layout.markers(group), || take_over(layout, group), change)
+}
+
+/// What AWS's agent knew of the group. Whether its last deployment was a good one is not in its files.
+fn take_over(layout: &Layout, group: &GroupId) -> Result<Markers, StoreError> {
+    let marks = [layout.last_successful_file(group), layout.most_recent_file(group)];
+    let [last_successful, most_recent] = marks.map(|file| read_deployment_path(group, &file));
+    Ok(Markers { last_successful: last_successful?, most_recent: most_recent?, ..Markers::default() })
 }
 
 /// Remembers that a deployment's revision was unpacked, for AWS's agent too.
@@ -79,7 +97,7 @@ pub fn mark_most_recent(
     deployment: &DeploymentId,
     who: &Who,
 ) -> Result<Markers, StoreError> {
-    let markers = update(&layout.markers(group), |markers: &mut Markers| {
+    let markers = change(layout, group, |markers| {
         markers.most_recent = Some(mark(deployment));
         markers.who = Some(who.clone());
     })?;
@@ -94,7 +112,7 @@ pub fn mark_last_successful(
     group: &GroupId,
     deployment: &DeploymentId,
 ) -> Result<Markers, StoreError> {
-    let markers = update(&layout.markers(group), |markers: &mut Markers| {
+    let markers = change(layout, group, |markers| {
         let already = markers.last_successful.as_ref().is_some_and(|mark| mark.deployment == *deployment);
         if !already {
             markers.last_successful = Some(mark(deployment));
@@ -106,7 +124,7 @@ pub fn mark_last_successful(
 
 /// Remembers that a deployment ended well: Install committed, and no event after it failed.
 pub fn mark_last_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Result<Markers, StoreError> {
-    update(&layout.markers(group), |markers: &mut Markers| {
+    change(layout, group, |markers| {
         markers.good.retain(|mark| mark.deployment != *deployment);
         markers.good.insert(0, mark(deployment));
         markers.good.truncate(REMEMBERED);
@@ -116,7 +134,7 @@ pub fn mark_last_good(layout: &Layout, group: &GroupId, deployment: &DeploymentI
 /// Takes a deployment out of those that a rollback can go back to: an event after its Install failed.
 pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Result<(), StoreError> {
     if read_markers(layout, group)?.good.iter().any(|mark| mark.deployment == *deployment) {
-        update(&layout.markers(group), |markers: &mut Markers| {
+        change(layout, group, |markers| {
             markers.good.retain(|mark| mark.deployment != *deployment);
         })?;
     }
@@ -126,7 +144,7 @@ pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId
 /// Forgets whose scripts stop what runs now, here and for AWS's agent: the next deployment starts as on
 /// a host that has none. The ownership of files stays.
 pub fn forget_scripts(layout: &Layout, group: &GroupId) -> Result<(), StoreError> {
-    update(&layout.markers(group), |markers: &mut Markers| markers.last_successful = None)?;
+    change(layout, group, |markers| markers.last_successful = None)?;
     Ok(disk::remove_if_exists(&layout.last_successful_file(group))?)
 }
 
@@ -140,12 +158,31 @@ fn mark(deployment: &DeploymentId) -> Mark {
     Mark { deployment: deployment.clone(), at: Timestamp::now() }
 }
 
+/// The deployment whose directory is in a file of AWS's agent: `<root>/<group>/<deployment>`.
+fn read_deployment_path(group: &GroupId, file: &Path) -> Result<Option<Mark>, disk::Error> {
+    let Some(text) = disk::read_if_exists(file, MAX_PATH)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
+    let directory = Path::new(text.trim_end());
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str().map(str::to_owned));
+    let deployment = name(directory).and_then(|name| DeploymentId::parse(&name).ok());
+    let is_the_groups = directory.parent().and_then(name).is_some_and(|parent| parent == group.as_str());
+    let Some(deployment) = deployment.filter(|_| is_the_groups) else {
+        let file = file.display();
+        tracing::warn!(%file, "the file names no deployment of the group, so nothing is taken over from it");
+        return Ok(None);
+    };
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return Ok(None) };
+    let (seconds, _) = Dir::open(parent)?.stat(name)?.modified;
+    let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Some(Mark { deployment, at }))
+}
+
 /// AWS's agent keeps the deployment's directory in a file of its own, without a newline.
 fn write_deployment_path(
     layout: &Layout,
     group: &GroupId,
     deployment: &DeploymentId,
-    file: &std::path::Path,
+    file: &Path,
 ) -> Result<(), disk::Error> {
     use std::os::unix::ffi::OsStrExt;
     Dir::open_or_create(layout.instructions(), 0o755)?;

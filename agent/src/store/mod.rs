@@ -1,7 +1,12 @@
 //! Small state on disk: JSON with a `format` number, written atomically, read with a bound.
 //!
 //! A file is replaced as a whole and is durable when a write returns. A file whose `format` is newer
-//! than this version knows is refused, never guessed at.
+//! than this version knows is refused, never guessed at, and so is one that is not what was written: it
+//! begins with a checksum of what follows.
+//!
+//! ```text
+//! {"format":1,"crc32c":"5a1e08f3","group":"shop",...}
+//! ```
 
 pub mod checks;
 pub mod digests;
@@ -26,8 +31,8 @@ pub use markers::{
 };
 pub use retention::{Retention, retain};
 
-/// A type that is kept in a state file of its own. It serialises as a JSON object without a member
-/// `format`.
+/// A type that is kept in a state file of its own. It serialises as a JSON object without the members
+/// `format` and `crc32c`.
 pub trait Stored: Serialize + DeserializeOwned {
     /// What the file holds, for messages: `the markers of a deployment group`.
     const WHAT: &'static str;
@@ -69,6 +74,18 @@ pub enum StoreError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// It is not what was written.
+    #[error(
+        "{what} in {} is damaged: it does not have the checksum that it was written with, so nothing was done by it; \
+         check the disk, then restore the file, or move it away to start without it",
+        path.display()
+    )]
+    Damaged {
+        /// What the file holds.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A value could not be written as JSON.
     #[error("{what} for {} cannot be written as JSON: {source}", path.display())]
     Unwritable {
@@ -85,9 +102,15 @@ pub enum StoreError {
 pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(text) = disk::read_if_exists(path, T::MAX_BYTES)? else { return Ok(None) };
     let malformed = |source| StoreError::Malformed { what: T::WHAT, path: path.to_owned(), source };
-    let Format { format } = serde_json::from_slice(&text).map_err(malformed)?;
+    let Head { format, crc32c } = serde_json::from_slice(&text).map_err(malformed)?;
     if format > T::FORMAT {
         return Err(StoreError::Newer { what: T::WHAT, path: path.to_owned(), found: format, known: T::FORMAT });
+    }
+    // Versions before the first release wrote none.
+    if let Some(checksum) = crc32c
+        && text.strip_prefix(head(format, &checksum).as_bytes()).is_none_or(|rest| self::checksum(rest) != checksum)
+    {
+        return Err(StoreError::Damaged { what: T::WHAT, path: path.to_owned() });
     }
     serde_json::from_slice(&text).map(Some).map_err(malformed)
 }
@@ -103,19 +126,53 @@ pub fn write<T: Stored>(path: &Path, state: &T) -> Result<(), StoreError> {
 
 /// The text of a state file: what [`write`] would write to `path`, which is named in errors only.
 pub fn to_json<T: Stored>(path: &Path, state: &T) -> Result<Vec<u8>, StoreError> {
-    let mut text = serde_json::to_vec(&Written { format: T::FORMAT, state })
-        .map_err(|source| StoreError::Unwritable { what: T::WHAT, path: path.to_owned(), source })?;
-    text.push(b'\n');
+    let state = serde_json::to_vec(state).map_err(|source| StoreError::Unwritable {
+        what: T::WHAT,
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut rest = Vec::with_capacity(state.len() + 1);
+    match state.strip_prefix(b"{") {
+        Some(b"}") | None => rest.push(b'}'),
+        Some(members) => {
+            rest.push(b',');
+            rest.extend_from_slice(members);
+        }
+    }
+    rest.push(b'\n');
+    let mut text = head(T::FORMAT, &checksum(&rest)).into_bytes();
+    text.append(&mut rest);
     Ok(text)
+}
+
+/// How a file begins; everything after it is what the checksum is of.
+fn head(format: u32, checksum: &str) -> String {
+    format!("{{\"format\":{format},\"crc32c\":\"{checksum}\"")
+}
+
+fn checksum(rest: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(rest))
 }
 
 /// Reads a state file, or the default where there is none, lets `change` work on it, and writes it
 /// back. Two processes that do so at once do it one after the other.
 pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> Result<T, StoreError> {
+    update_from(path, || Ok(T::default()), change)
+}
+
+/// As [`update`], with what there is to begin with where there is no file.
+fn update_from<T: Stored>(
+    path: &Path,
+    first: impl FnOnce() -> Result<T, StoreError>,
+    change: impl FnOnce(&mut T),
+) -> Result<T, StoreError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     Dir::open_or_create(parent, 0o700)?;
     let _lock = Lock::wait(&parent.join(".lock"))?;
-    let mut state = read(path)?.unwrap_or_default();
+    let mut state = match read(path)? {
+        Some(state) => state,
+        None => first()?,
+    };
     change(&mut state);
     write(path, &state)?;
     Ok(state)
@@ -142,15 +199,9 @@ pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
 }
 
 #[derive(Deserialize)]
-struct Format {
+struct Head {
     format: u32,
-}
-
-#[derive(Serialize)]
-struct Written<'a, T> {
-    format: u32,
-    #[serde(flatten)]
-    state: &'a T,
+    crc32c: Option<String>,
 }
 
 #[cfg(test)]

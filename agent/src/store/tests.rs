@@ -32,7 +32,53 @@ fn what_was_written_is_read_back_with_its_format() {
     assert!(read::<Count>(&path).unwrap().is_none());
     write(&path, &Count { count: 7 }).unwrap();
     assert_eq!(read::<Count>(&path).unwrap(), Some(Count { count: 7 }));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"format\":2,\"count\":7}\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"format\":2,\"crc32c\":\"6ee08aba\",\"count\":7}\n");
+}
+
+#[test]
+fn each_bit_flipped_it_is_refused_or_the_same() {
+    let (_temp, layout, group) = host();
+    let path = layout.manifest(&group);
+    let file = crate::plan::PathState::File {
+        attrs: crate::plan::Attrs::new(0, 0, 0o644),
+        modified: crate::plan::Time(1, 2),
+        size: 3,
+        sha256: Some(crate::plan::Sha256([7; 32])),
+    };
+    let manifest = crate::plan::Manifest {
+        group: group.clone(),
+        deployment: id("d-1"),
+        serial: 7,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        entries: vec![crate::plan::Owned { path: "/srv/app/file".into(), state: file }],
+    };
+    write(&path, &manifest).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let (mut refused, mut same) = (0, 0);
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            std::fs::write(&path, &bytes).unwrap();
+            match read_manifest(&layout, &group) {
+                Err(error) => {
+                    assert!(error.to_string().contains("group.json"), "{error}");
+                    refused += 1;
+                }
+                // The words before the checksum are none of the content.
+                Ok(found) => {
+                    assert_eq!(found.as_ref(), Some(&manifest), "bit {bit} of byte {at}");
+                    same += 1;
+                }
+            }
+        }
+    }
+    println!("{refused} refused, {same} the same");
+    assert!(refused > 8 * 200 && same < 8 * 12, "{refused} {same}");
+    for length in 0..whole.len() - 1 {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(read_manifest(&layout, &group).is_err(), "{length}");
+    }
 }
 
 #[test]

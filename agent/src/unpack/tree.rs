@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256 as Hasher};
 use super::entry::{EntryPath, Header, shown};
 use super::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
-use crate::plan::Sha256;
+use crate::plan::{Sha256, is_unsafe_mode};
 
 /// Bytes that are moved at once.
 const BUFFER: usize = 128 * 1024;
@@ -164,9 +164,7 @@ impl<'a> Tree<'a> {
 
     fn check_mode(&self, header: &Header) -> Result<(), UnpackError> {
         let mode = header.attributes.mode;
-        // A directory that everyone can write to is safe if it is sticky, as /tmp is.
-        let unsafe_mode = mode & 0o6000 != 0 || (mode & 0o002 != 0 && mode & 0o1000 == 0);
-        if self.policy.modes == Modes::UnsafeRefused && unsafe_mode {
+        if self.policy.modes == Modes::UnsafeRefused && is_unsafe_mode(mode) {
             return Err(UnpackError::UnsafeMode { entry: header.name.clone(), mode });
         }
         Ok(())

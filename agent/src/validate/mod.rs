@@ -6,6 +6,7 @@
 mod content;
 mod excerpt;
 mod finding;
+mod host;
 mod places;
 mod scripts;
 
@@ -13,6 +14,7 @@ use std::path::Path;
 
 pub use excerpt::Excerpt;
 pub use finding::{Finding, Severity, Validation};
+pub use host::HostRules;
 
 use crate::appspec::{self, AppSpec};
 use crate::deployment::RelativePath;
@@ -45,15 +47,22 @@ impl From<Cause> for ValidateError {
 
 /// Looks at an AppSpec by itself; `file` is its name in findings. Whether the scripts and sources that it
 /// names are there cannot be told.
-pub fn appspec_alone(text: &[u8], file: &str) -> Validation {
+pub fn appspec_alone(text: &[u8], file: &str, rules: &HostRules) -> Validation {
     let mut examination = Examination::new(text, file);
-    examination.examine(text);
+    if let Some(spec) = examination.examine(text) {
+        examination.refused_entries(&spec, rules);
+    }
     examination.validation
 }
 
 /// Looks at a revision: its AppSpec, found as a deployment finds it, and everything that it names. `shown`
 /// is how findings name the revision's root.
-pub fn revision(revision: &Revision, shown: &Path, wanted: &RelativePath) -> Result<Validation, ValidateError> {
+pub fn revision(
+    revision: &Revision,
+    shown: &Path,
+    wanted: &RelativePath,
+    rules: &HostRules,
+) -> Result<Validation, ValidateError> {
     let (name, text) = match read_appspec(&Dir::open(revision.root())?, wanted) {
         Ok(found) => found,
         Err(NoAppSpec::NotFound(error)) => return Ok(Validation::refused(shown, &error)),
@@ -63,7 +72,9 @@ pub fn revision(revision: &Revision, shown: &Path, wanted: &RelativePath) -> Res
     let spec = examination.examine(&text);
     let index = install::contents(revision)?;
     examination.special_files(&index, shown);
+    examination.refused_files(&index, shown, rules);
     if let Some(spec) = spec {
+        examination.refused_entries(&spec, rules);
         examination.content(&spec, &index);
         examination.scripts(&spec, revision, shown)?;
     }

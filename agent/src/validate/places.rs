@@ -9,6 +9,8 @@ use crate::yaml::{Node, Position, Value, nearest};
 pub(super) enum Field {
     Source,
     Object,
+    Mode,
+    Context,
     Location,
 }
 
@@ -17,6 +19,8 @@ pub(super) fn value(node: &Node, entry: Position, field: Field) -> Option<Positi
     let name = match field {
         Field::Source => "source",
         Field::Object => "object",
+        Field::Mode => "mode",
+        Field::Context => "context",
         Field::Location => "location",
     };
     match &node.value {

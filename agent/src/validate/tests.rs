@@ -2,6 +2,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::plan::Refusals;
+use crate::plan::grounds::{Labels, Modes};
+use crate::unpack::Symlinks;
 
 /// A revision in a temporary directory.
 struct Tree(tempfile::TempDir);
@@ -26,13 +29,21 @@ impl Tree {
     }
 
     fn validated(&self) -> Validation {
+        self.validated_for(&HostRules::default())
+    }
+
+    fn validated_for(&self, rules: &HostRules) -> Validation {
         let wanted = RelativePath::parse("appspec.yml").unwrap();
-        revision(&Revision::at(self.0.path()), Path::new("rev"), &wanted).unwrap()
+        revision(&Revision::at(self.0.path()), Path::new("rev"), &wanted, rules).unwrap()
     }
 
     /// Place and message of each finding.
     fn findings(&self) -> Vec<String> {
-        let validation = self.validated();
+        self.findings_for(&HostRules::default())
+    }
+
+    fn findings_for(&self, rules: &HostRules) -> Vec<String> {
+        let validation = self.validated_for(rules);
         validation.findings().iter().map(|finding| finding.to_string().lines().next().unwrap().to_owned()).collect()
     }
 }
@@ -239,11 +250,14 @@ fn a_revision_without_an_appspec_and_one_with_a_device_are_refused() {
 
 #[test]
 fn an_appspec_by_itself_is_held_to_its_grammar_alone() {
-    let found =
-        appspec_alone(b"version: 0.0\nos: linux\nhooks:\n  AfterInstall: [{location: gone.sh, tiemout: 3}]\n", "a.yml");
+    let found = appspec_alone(
+        b"version: 0.0\nos: linux\nhooks:\n  AfterInstall: [{location: gone.sh, tiemout: 3}]\n",
+        "a.yml",
+        &HostRules::default(),
+    );
     assert_eq!((found.count(Severity::Error), found.count(Severity::Warning)), (0, 1));
     assert!(found.findings()[0].message.contains("did you mean `timeout`?"));
-    let found = appspec_alone(b"a: [", "a.yml");
+    let found = appspec_alone(b"a: [", "a.yml", &HostRules::default());
     assert_eq!(found.count(Severity::Error), 1);
 }
 
@@ -252,4 +266,35 @@ fn findings_beyond_what_is_kept_are_counted() {
     let hooks: String = (0..700).map(|n| format!("    - location: s{n}\n")).collect();
     let validation = Tree::new(&format!("hooks:\n  AfterInstall:\n{hooks}")).validated();
     assert_eq!((validation.count(Severity::Error), validation.findings().len(), validation.omitted()), (700, 500, 200));
+}
+
+#[test]
+fn what_the_hosts_configuration_refuses_is_an_error_for_these_hosts_alone() {
+    let tree = Tree::new(
+        "files:\n  - {source: app, destination: /srv/app}\npermissions:\n\
+         \x20 - {object: /srv/app/a, mode: '4755'}\n\
+         \x20 - {object: /srv/app/b, mode: '0755', context: {type: unconfined_t}}\n",
+    )
+    .file("app/a", "x")
+    .file("app/b", "x");
+    let opened = tree.0.path().join("app/b");
+    std::fs::set_permissions(&opened, PermissionsExt::from_mode(0o666)).unwrap();
+    std::os::unix::fs::symlink("a", tree.0.path().join("app/link")).unwrap();
+    assert_eq!(tree.findings(), [""; 0]);
+    let strict = HostRules {
+        refusals: Refusals { modes: Modes::UnsafeRefused, labels: Labels::UnconfinedRefused },
+        symlinks: Symlinks::Refused,
+    };
+    assert_found(
+        &tree.findings_for(&strict),
+        &[
+            ("rev/app/b: error: ", "the mode 0666 lets everybody write"),
+            ("rev/app/link: error: ", "a symlink to a"),
+            ("rev/appspec.yml:6:32: error: ", "the mode 4755 has set-id bits"),
+            ("rev/appspec.yml:7:49: error: ", "reject_unconfined_selinux_in_bundle"),
+        ],
+    );
+    let text = std::fs::read(tree.0.path().join("appspec.yml")).unwrap();
+    assert_eq!(appspec_alone(&text, "appspec.yml", &strict).count(Severity::Error), 2);
+    assert_eq!(appspec_alone(&text, "appspec.yml", &HostRules::default()).count(Severity::Error), 0);
 }

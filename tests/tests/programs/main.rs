@@ -3,6 +3,7 @@
 
 mod expect;
 
+mod bad_input;
 mod bundles;
 mod commands;
 mod configuration;
@@ -12,9 +13,12 @@ mod failures;
 mod groups;
 mod integrity;
 mod kill_moments;
+mod labels;
 mod local;
+mod old_kernels;
 mod outages;
 mod plan;
 mod refusals;
 mod space;
+mod takeover;
 mod validate;

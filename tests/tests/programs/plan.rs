@@ -64,9 +64,17 @@ fn one_random_pair(place: &Place, seed: u64) -> Result<BTreeSet<String>> {
     if planned.status.code() == Some(3) {
         ensure!(!deployed.status.success(), "the plan clashes, and the deployment does not");
         ensure!(after == before, "a deployment that clashes changed something");
+        let mut clashing = BTreeSet::new();
         for clash in plan["clashes"].as_array().context("clashes")? {
             let path = Path::new(clash["path"].as_str().context("a path")?);
             ensure!(before.contains_key(path), "{clash} is not there");
+            clashing.insert(path.to_owned());
+        }
+        for changed in plan["changes"].as_array().context("changes")? {
+            let path = Path::new(changed["path"].as_str().context("a path")?);
+            ensure!(!clashing.contains(path), "{changed} clashes, and would be done");
+            let was = before.get(path).map_or_else(|| json!({"is": "nothing"}), |(seen, _)| seen.clone());
+            ensure!(without_digest(&changed["was"]) == was, "{changed}, but there is {was}");
         }
         return Ok(BTreeSet::from(["clash".to_owned()]));
     }
@@ -278,17 +286,64 @@ fn every_clash_is_told_at_once_with_its_owner_and_the_remedies() -> Result<()> {
         let (code, said) = plan(&host, &version, &[])?;
         ensure!(code == Some(3), "{code:?}: {said}");
         contains(&said, &["app/ours", "app/theirs", "neighbour", "remove it", "OVERWRITE", "RETAIN", "2 clashes"])?;
+        contains(&said, &["+ new ", "! ours ", "! theirs ", "1 to add, 0 to change", "nothing would be installed"])?;
+        ensure!(!destination.join("new").exists(), "planning installed something");
         let json = host.output(&["plan", "--json", "-l", &version.display().to_string()])?;
         let json: Value = serde_json::from_slice(&json.stdout)?;
         let clashes = &json["clashes"];
         ensure!(clashes[0]["path"] == json!(destination.join("ours")) && clashes[0]["owner"].is_null(), "{json}");
-        ensure!(clashes[1]["owner"]["group"] == "neighbour" && json["changes"] == json!([]), "{json}");
+        ensure!(clashes[1]["owner"]["group"] == "neighbour", "{json}");
+        ensure!(json["changes"][0]["path"] == json!(destination.join("new")), "{json}");
+        ensure!(json["changes"][0]["change"] == "create" && json["summary"]["add"] == 1, "{json}");
         let (code, said) = plan(&host, &version, &["-b", "OVERWRITE"])?;
         ensure!(code == Some(0), "{code:?}: {said}");
         contains(&said, &["+ new", "~ ours", "~ theirs"])?;
         let (code, said) = plan(&host, &version, &["-b", "RETAIN"])?;
         ensure!(code == Some(0), "{code:?}: {said}");
         contains(&said, &["+ new", "= ours", "= theirs", "RETAIN leaves it"])?;
+        Ok(())
+    })
+}
+
+/// Whatever stands in the way, all that the deployment would do otherwise is shown, and nothing is done.
+#[test]
+fn a_plan_that_clashes_shows_every_kind_of_change_too() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let destination = place.path().join("app");
+        let first = place.directory("first")?;
+        let appspec = |permissions: &str| {
+            let destination = destination.display();
+            format!(
+                "version: 0.0\nos: linux\nfiles:\n  - {{source: content, destination: {destination}}}\n\
+                 permissions:\n  - {{object: {destination}/mode, mode: 0640{permissions}}}\n"
+            )
+        };
+        let revision = Revision::with_appspec(&appspec(""));
+        revision.file("content/mode", "m").file("content/gone", "g").file("content/text", "one\n").write(&first)?;
+        let deployed = host.output(&["deploy-local", "-l", &first.display().to_string(), "-g", "g"])?;
+        ensure!(deployed.status.success(), "{deployed:?}");
+        fs::set_permissions(destination.join("mode"), PermissionsExt::from_mode(0o600))?;
+        fs::write(destination.join("theirs"), "t")?;
+        let second = place.directory("second")?;
+        let revision = Revision::with_appspec(&appspec(", owner: no-such-user-anywhere"));
+        let revision = revision.file("content/mode", "m").file("content/text", "two\n").file("content/new", "n");
+        revision.file("content/theirs", "x").write(&second)?;
+        let before = walk(&destination)?;
+        let (code, said) = plan(&host, &second, &["-g", "g", "--diff"])?;
+        ensure!(code == Some(3), "{code:?}: {said}");
+        contains(&said, &["~ mode ", "mode 0600 → 0640", "- gone", "~ text ", "-one\n+two", "+ new ", "! theirs "])?;
+        contains(&said, &["1 to add, 2 to change, 1 to remove", "2 clashes", "no user \"no-such-user-anywhere\""])?;
+        let json = host.output(&["plan", "--json", "-l", &second.display().to_string(), "-g", "g"])?;
+        ensure!(json.status.code() == Some(3), "{json:?}");
+        let json: Value = serde_json::from_slice(&json.stdout)?;
+        let changes: Vec<&str> =
+            json["changes"].as_array().context("changes")?.iter().filter_map(|c| c["change"].as_str()).collect();
+        ensure!(changes == ["remove", "replace", "create", "replace"], "{json}");
+        ensure!(json["clashes"].as_array().is_some_and(|clashes| clashes.len() == 2), "{json}");
+        let deployed = host.output(&["deploy-local", "-l", &second.display().to_string(), "-g", "g"])?;
+        ensure!(deployed.status.code() == Some(1), "{deployed:?}");
+        ensure!(walk(&destination)? == before, "a deployment that clashes changed something");
         Ok(())
     })
 }

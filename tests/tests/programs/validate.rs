@@ -6,6 +6,7 @@ use std::process::Output;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use slipway_tests::agent::Agent;
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::revision::{BundleKind, Revision};
 use slipway_tests::{binaries, program};
@@ -160,6 +161,45 @@ fn a_reader_that_has_seen_enough_is_no_error() -> Result<()> {
         let mut command = binaries::agent()?;
         let status = command.arg("validate").arg(&directory).stdout(writer).status()?;
         ensure!(status.code() == Some(1), "it ended with {status}");
+        Ok(())
+    })
+}
+
+/// With the configuration of the hosts, what they refuse is found where bundles are built.
+#[test]
+fn what_the_hosts_refuse_is_found_with_their_configuration() -> Result<()> {
+    scenario(|place| {
+        let destination = place.path().join("app");
+        let revision = Revision::with_appspec(&format!(
+            "version: 0.0\nos: linux\nfiles:\n  - {{source: content, destination: {0}}}\n\
+             permissions:\n  - object: {0}/tool\n    mode: 4755\n",
+            destination.display()
+        ))
+        .file("content/tool", "x");
+        let (directory, bundle) = (place.directory("revision")?, place.path().join("bundle.tgz"));
+        revision.write(&directory)?;
+        fs::write(&bundle, revision.pack(BundleKind::Tgz)?)?;
+        let host = Agent::alone(place, "web-1")?;
+        let config = host.config_file().display().to_string();
+        let refused = "the mode 4755 has set-id bits, which the configuration refuses";
+        for path in [&directory, &bundle, &directory.join("appspec.yml")] {
+            exit(&validate(place, path, &["--config", &config])?, 0)?;
+        }
+        host.configure("10-strict.yml", "profile: strict\n")?;
+        for path in [&directory, &bundle, &directory.join("appspec.yml")] {
+            exit(&validate(place, path, &[])?, 0)?;
+            let text = exit(&validate(place, path, &["--config", &config])?, 1)?;
+            contains(&text, &[refused, "appspec.yml:7:11: error"])?;
+        }
+        // The host itself says so before it changes anything.
+        let location = directory.display().to_string();
+        let planned = host.output(&["plan", "-l", &location])?;
+        contains(&exit(&planned, 3)?, &["app/tool would have the mode 4755", "reject_unsafe_permissions_in_bundle"])?;
+        let deployed = host.output(&["deploy-local", "-l", &location])?;
+        contains(&exit(&deployed, 1)?, &["app/tool would have the mode 4755", "nothing was changed"])?;
+        ensure!(!destination.exists(), "something was installed");
+        let missing = validate(place, &directory, &["--config", "/no/such/file.yml"])?;
+        contains(&exit(&missing, 2)?, &["/no/such/file.yml"])?;
         Ok(())
     })
 }

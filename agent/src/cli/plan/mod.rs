@@ -1,5 +1,6 @@
 //! `plan`: what a deployment would change on this host, before it changes anything.
 
+mod clash;
 mod diff;
 mod report;
 mod tree;
@@ -14,11 +15,9 @@ use super::settings::Context;
 use super::{CLASHES, deploy_local, fail, logging, unreadable};
 use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Scratch};
-use crate::engine::StageError;
-use crate::install::{Cause, InstallError};
 use crate::layout::Layout;
 use crate::process;
-use report::{Clashing, Report};
+use report::Report;
 
 /// The flags of `deploy-local`, and how to show what it would do.
 #[derive(Debug, Args)]
@@ -54,20 +53,8 @@ fn plan(context: &Context, spec: &DeploymentSpec, arguments: &Arguments) -> anyh
     process::on_interrupt(move || drop(remover.remove()))?;
     let runtime = context.runtime()?;
     let engine = context.engine_to_look(runtime.handle().clone())?;
-    let planned = match engine.plan(spec, scratch.dir()) {
-        Ok(planned) => planned,
-        Err(StageError::Install(InstallError { cause: Cause::Conflicts(conflicts), .. })) => {
-            let clashing = Clashing::new(&spec.group_id, &conflicts);
-            if arguments.json {
-                print_json(&clashing)?
-            } else {
-                print(&clashing.text())?
-            }
-            return Ok(ExitCode::from(CLASHES));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut report = Report::of(&planned)?;
+    let planned = engine.plan(spec, scratch.dir())?;
+    let mut report = Report::of(&spec.group_id, &planned)?;
     if arguments.diff {
         report.add_diffs(&planned)?;
     }
@@ -76,7 +63,7 @@ fn plan(context: &Context, spec: &DeploymentSpec, arguments: &Arguments) -> anyh
     } else {
         print(&report.text())?
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if planned.plan.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(CLASHES) })
 }
 
 /// A place beside the revisions, where there is one: it has room for them. The root directory is not made

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::clash::Clash;
 use super::diff;
 use super::tree;
 use crate::cli::output::shown;
 use crate::disk::{self, Dir, Kind, Stat};
 use crate::engine::Planned;
 use crate::ids::{DeploymentId, GroupId};
-use crate::plan::conflict::PathOwner;
-use crate::plan::manifest::Installer;
-use crate::plan::{Acl, Attrs, Change, Conflict, Conflicts, PathState, Plan, Step, path_text};
+use crate::plan::{Acl, Attrs, Change, Label, PathExpression, PathState, Plan, Rule, Step, path_text};
 
 /// What a deployment would do.
 #[derive(Debug, Serialize)]
@@ -27,10 +26,12 @@ pub(super) struct Report {
     pub(super) changes: Vec<Changed>,
     /// Paths where something is that is left as it is, though the deployment would have it otherwise.
     pub(super) stays: Vec<Stays>,
+    /// Rules for SELinux labels that change.
+    rules: Vec<ChangedRule>,
     summary: Summary,
     warnings: Vec<String>,
-    /// None; the member is there so that programs need not ask.
-    clashes: [(); 0],
+    /// What is in the way. If there is anything, nothing of the rest would happen.
+    clashes: Vec<Clash>,
 }
 
 /// One path that changes.
@@ -45,6 +46,14 @@ pub(super) struct Changed {
     pub(super) source: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) diff: Option<String>,
+}
+
+/// A rule that gives a label to a path.
+#[derive(Debug, Serialize)]
+struct ChangedRule {
+    paths: PathExpression,
+    was: Option<Label>,
+    becomes: Option<Label>,
 }
 
 /// One path that stays.
@@ -76,7 +85,7 @@ pub(super) enum State {
         uid: u32,
         gid: u32,
         #[serde(flatten)]
-        acls: Acls,
+        extended: Extended,
         size: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
@@ -86,7 +95,7 @@ pub(super) enum State {
         uid: u32,
         gid: u32,
         #[serde(flatten)]
-        acls: Acls,
+        extended: Extended,
     },
     Symlink {
         uid: u32,
@@ -97,27 +106,36 @@ pub(super) enum State {
     Other,
 }
 
-/// Access control lists, as `getfacl --numeric` shows them.
+/// Access control lists, as `getfacl --numeric` shows them, and the SELinux label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Acls {
+pub(super) struct Extended {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) acl: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) default_acl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<Label>,
 }
 
 impl Report {
-    pub(super) fn of(planned: &Planned) -> Result<Self, disk::Error> {
-        let Plan { group, steps, warnings, .. } = &planned.plan;
+    pub(super) fn of(group: &GroupId, planned: &Planned) -> Result<Self, disk::Error> {
+        let (steps, rules, warnings, clashes) = match &planned.plan {
+            Ok(Plan { steps, rules, warnings, .. }) => (steps, rules, warnings, Vec::new()),
+            Err(blocked) => {
+                let clashes = blocked.conflicts.0.iter().map(Clash::from).collect();
+                (&blocked.steps, &blocked.rules, &blocked.warnings, clashes)
+            }
+        };
         let occupied = occupied(steps)?;
         let mut report = Self {
             group: group.clone(),
             replaces: planned.previous.clone(),
             changes: Vec::new(),
             stays: Vec::new(),
+            rules: rules.iter().map(ChangedRule::of).collect(),
             summary: Summary::default(),
             warnings: planned.warnings.iter().chain(warnings).cloned().collect(),
-            clashes: [],
+            clashes,
         };
         for step in steps {
             let count = match step.change {
@@ -175,15 +193,22 @@ impl Report {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let mut out = match &self.replaces {
-            Some(deployment) => {
-                format!("Plan for group {}, which has deployment {deployment} installed:\n", self.group)
-            }
-            None => format!("Plan for group {}, which has nothing installed here:\n", self.group),
+        let installed = match &self.replaces {
+            Some(deployment) => format!("deployment {deployment}"),
+            None => "nothing".to_owned(),
         };
-        out.push_str(&tree::drawn(&self.changes, &self.stays));
+        let here = if self.replaces.is_some() { "" } else { " here" };
+        let mut out = format!("Plan for group {}, which has {installed} installed{here}:\n", self.group);
+        out.push_str(&tree::drawn(&self.changes, &self.stays, &self.clashes));
+        for ChangedRule { paths, was, becomes } in &self.rules {
+            let [was, becomes] = [was, becomes].map(|label| label.as_ref().map_or("none".to_owned(), Label::to_string));
+            out.push_str(&format!("SELinux rule for {paths}: {was} → {becomes}\n"));
+        }
         for warning in &self.warnings {
             out.push_str(&format!("warning: {warning}\n"));
+        }
+        for clash in &self.clashes {
+            out.push_str(&format!("! {}\n", shown(Path::new(&clash.message))));
         }
         for diff in self.changes.iter().filter_map(|changed| changed.diff.as_deref()) {
             out.push('\n');
@@ -191,7 +216,18 @@ impl Report {
         }
         let Summary { add, change, remove, unchanged } = self.summary;
         out.push_str(&format!("\n{add} to add, {change} to change, {remove} to remove, {unchanged} unchanged\n"));
+        match self.clashes.len() {
+            0 => {}
+            1 => out.push_str("1 clash: nothing would be installed\n"),
+            count => out.push_str(&format!("{count} clashes: nothing would be installed\n")),
+        }
         out
+    }
+}
+
+impl ChangedRule {
+    fn of(rule: &Rule) -> Self {
+        Self { paths: rule.paths.clone(), was: rule.was.clone(), becomes: rule.want.clone() }
     }
 }
 
@@ -214,8 +250,8 @@ impl State {
         let Stat { kind, mode, uid, gid, size, .. } = dir.stat(name)?;
         let mode = format!("{mode:04o}");
         Ok(match kind {
-            Kind::File => Self::File { mode, uid, gid, acls: Acls::default(), size, sha256: None },
-            Kind::Directory => Self::Directory { mode, uid, gid, acls: Acls::default() },
+            Kind::File => Self::File { mode, uid, gid, extended: Extended::default(), size, sha256: None },
+            Kind::Directory => Self::Directory { mode, uid, gid, extended: Extended::default() },
             Kind::Symlink => Self::Symlink { uid, gid, target: dir.read_link(name)? },
             Kind::Other => Self::Other,
         })
@@ -242,12 +278,12 @@ impl From<&PathState> for State {
                 mode: octal(attrs),
                 uid: attrs.uid,
                 gid: attrs.gid,
-                acls: Acls::from(attrs),
+                extended: Extended::from(attrs),
                 size: *size,
                 sha256: sha256.map(String::from),
             },
             PathState::Directory { attrs } => {
-                Self::Directory { mode: octal(attrs), uid: attrs.uid, gid: attrs.gid, acls: Acls::from(attrs) }
+                Self::Directory { mode: octal(attrs), uid: attrs.uid, gid: attrs.gid, extended: Extended::from(attrs) }
             }
             PathState::Symlink { uid, gid, target } => Self::Symlink { uid: *uid, gid: *gid, target: target.clone() },
             PathState::Other => Self::Other,
@@ -255,10 +291,10 @@ impl From<&PathState> for State {
     }
 }
 
-impl From<&Attrs> for Acls {
+impl From<&Attrs> for Extended {
     fn from(attrs: &Attrs) -> Self {
         let text = |acl: Option<&Acl>| acl.map(Acl::to_string);
-        Self { acl: text(attrs.access_acl()), default_acl: text(attrs.default_acl()) }
+        Self { acl: text(attrs.access_acl()), default_acl: text(attrs.default_acl()), label: attrs.label.clone() }
     }
 }
 
@@ -277,86 +313,4 @@ fn occupied(steps: &[Step]) -> Result<BTreeSet<&Path>, disk::Error> {
         }
     }
     Ok(occupied)
-}
-
-/// Why a deployment would fail before it changed anything.
-#[derive(Debug, Serialize)]
-pub(super) struct Clashing {
-    group: GroupId,
-    /// None; the member is there so that programs need not ask.
-    changes: [(); 0],
-    clashes: Vec<Clash>,
-}
-
-#[derive(Debug, Serialize)]
-struct Clash {
-    #[serde(with = "path_text::option", skip_serializing_if = "Option::is_none")]
-    path: Option<PathBuf>,
-    /// To whom something that exists already belongs, if anybody is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<Owner>,
-    message: String,
-}
-
-/// To whom a path belongs.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Owner {
-    Group { group: GroupId, deployment: DeploymentId },
-    Packages { packages: Vec<String> },
-}
-
-impl Clashing {
-    pub(super) fn new(group: &GroupId, conflicts: &Conflicts) -> Self {
-        let clash = |conflict: &Conflict| Clash {
-            path: path_of(conflict),
-            owner: owner_of(conflict),
-            message: conflict.to_string(),
-        };
-        Self { group: group.clone(), changes: [], clashes: conflicts.0.iter().map(clash).collect() }
-    }
-
-    /// For people: all of them, however many.
-    pub(super) fn text(&self) -> String {
-        let mut out = format!("Plan for group {}: nothing can be installed.\n", self.group);
-        for clash in &self.clashes {
-            out.push_str(&format!("! {}\n", shown(Path::new(&clash.message))));
-        }
-        let count = self.clashes.len();
-        out.push_str(&format!("\n{count} {}\n", if count == 1 { "clash" } else { "clashes" }));
-        out
-    }
-}
-
-/// The path on the host that a clash is about, if it is about one.
-fn path_of(conflict: &Conflict) -> Option<PathBuf> {
-    match conflict {
-        Conflict::Exists { path, .. }
-        | Conflict::DuplicateTarget { path, .. }
-        | Conflict::TwoPermissions { path, .. }
-        | Conflict::FileObject { path, .. }
-        | Conflict::DefaultAclOnFile { path, .. }
-        | Conflict::NoAcls { path, .. }
-        | Conflict::ForeignEntries { path, .. }
-        | Conflict::SymlinkInTheWay { path, .. }
-        | Conflict::Unchangeable { path, .. }
-        | Conflict::OwnState { path, .. } => Some(path.clone()),
-        Conflict::MissingSource { .. }
-        | Conflict::UnsupportedSource { .. }
-        | Conflict::SameAccount { .. }
-        | Conflict::NoSelinux { .. }
-        | Conflict::Unsupported { .. }
-        | Conflict::UnknownAccount { .. } => None,
-    }
-}
-
-fn owner_of(conflict: &Conflict) -> Option<Owner> {
-    let Conflict::Exists { owner, .. } = conflict else { return None };
-    match owner {
-        PathOwner::Group(Installer { group, deployment }) => {
-            Some(Owner::Group { group: group.clone(), deployment: deployment.clone() })
-        }
-        PathOwner::Packages(packages) => Some(Owner::Packages { packages: packages.clone() }),
-        PathOwner::Unknown => None,
-    }
 }

@@ -1,8 +1,10 @@
 //! A plan as a tree.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::report::{Acls, Changed, State, Stays};
+use super::clash::Clash;
+use super::report::{Changed, Extended, State, Stays};
 use crate::cli::output::shown;
 use crate::plan::Change;
 
@@ -14,11 +16,15 @@ struct Leaf<'p> {
     words: String,
 }
 
-/// Draws what changes, and what stays though it should not: directories once, and those with nothing
-/// but another directory beneath them on one line with that.
-pub(super) fn drawn(changes: &[Changed], stays: &[Stays]) -> String {
+/// Draws what changes, what stays though it should not, and what is in the way: directories once, and those
+/// with nothing but another directory beneath them on one line with that.
+pub(super) fn drawn(changes: &[Changed], stays: &[Stays], clashes: &[Clash]) -> String {
+    let mut blocked: BTreeSet<&Path> = clashes.iter().filter_map(|clash| clash.path.as_deref()).collect();
     let changing = changes.iter().map(|changed| {
-        let (sign, words) = words(changed);
+        let (mut sign, words) = words(changed);
+        if blocked.remove(changed.path.as_path()) {
+            sign = '!';
+        }
         let last = if changed.becomes == State::Nothing { &changed.was } else { &changed.becomes };
         Leaf { path: &changed.path, sign, is_directory: matches!(last, State::Directory { .. }), words }
     });
@@ -29,6 +35,12 @@ pub(super) fn drawn(changes: &[Changed], stays: &[Stays]) -> String {
         words: format!("stays: {}", stays.why),
     });
     let mut leaves: Vec<Leaf<'_>> = changing.chain(staying).collect();
+    leaves.extend(blocked.into_iter().map(|path| Leaf {
+        path,
+        sign: '!',
+        is_directory: false,
+        words: "clash".to_owned(),
+    }));
     leaves.sort_by(|one, other| one.path.cmp(other.path));
     let mut out = String::new();
     draw(&leaves, Path::new("/"), 0, &mut out);
@@ -101,10 +113,10 @@ fn words(changed: &Changed) -> (char, String) {
 
 fn new(state: &State) -> String {
     match state {
-        State::File { mode, uid, gid, size, acls, .. } => {
-            format!("{mode} {uid}:{gid}{}, {}", with_acls(acls), bytes(*size))
+        State::File { mode, uid, gid, size, extended, .. } => {
+            format!("{mode} {uid}:{gid}{}, {}", with_extended(extended), bytes(*size))
         }
-        State::Directory { mode, uid, gid, acls } => format!("{mode} {uid}:{gid}{}", with_acls(acls)),
+        State::Directory { mode, uid, gid, extended } => format!("{mode} {uid}:{gid}{}", with_extended(extended)),
         State::Symlink { target, .. } => format!("link to {}", shown(target)),
         State::Nothing | State::Other => state.kind().to_owned(),
     }
@@ -131,12 +143,17 @@ fn replaced(was: &State, becomes: &State) -> String {
     }
 }
 
-/// What is said of access control lists beside a mode.
-fn with_acls(acls: &Acls) -> &'static str {
-    if *acls == Acls::default() { "" } else { " with an access control list" }
+/// What is said of access control lists and labels beside a mode.
+fn with_extended(extended: &Extended) -> &'static str {
+    match extended {
+        Extended { acl: None, default_acl: None, label: None } => "",
+        Extended { acl: None, default_acl: None, label: Some(_) } => " with an SELinux label",
+        Extended { label: None, .. } => " with an access control list",
+        Extended { label: Some(_), .. } => " with an access control list and an SELinux label",
+    }
 }
 
-/// What differs in owner, mode and access control lists.
+/// What differs in owner, mode, access control lists and label.
 fn attributes(was: &State, becomes: &State) -> Vec<String> {
     let (Some((old_owner, old_mode)), Some((new_owner, new_mode))) = (owned(was), owned(becomes)) else {
         return Vec::new();
@@ -149,19 +166,27 @@ fn attributes(was: &State, becomes: &State) -> Vec<String> {
         let ((old_uid, old_gid), (new_uid, new_gid)) = (old_owner, new_owner);
         words.push(format!("owner {old_uid}:{old_gid} → {new_uid}:{new_gid}"));
     }
-    if let (Some(old), Some(new)) = (acls(was), acls(becomes)) {
+    if let (Some(old), Some(new)) = (extended(was), extended(becomes)) {
         let lists = [("acl", &old.acl, &new.acl), ("default acl", &old.default_acl, &new.default_acl)];
         for (name, old, new) in lists.into_iter().filter(|(_, old, new)| old != new) {
             let [old, new] = [old, new].map(|acl| acl.as_deref().unwrap_or("none"));
             words.push(format!("{name} {old} → {new}"));
         }
+        match (&old.label, &new.label) {
+            (Some(label), None) => words.push(format!("label {label} → that of its directory")),
+            (old, Some(new)) if old.as_ref() != Some(new) => {
+                let old = old.as_ref().map_or("none".to_owned(), ToString::to_string);
+                words.push(format!("label {old} → {new}"));
+            }
+            _ => {}
+        }
     }
     words
 }
 
-fn acls(state: &State) -> Option<&Acls> {
+fn extended(state: &State) -> Option<&Extended> {
     match state {
-        State::File { acls, .. } | State::Directory { acls, .. } => Some(acls),
+        State::File { extended, .. } | State::Directory { extended, .. } => Some(extended),
         State::Symlink { .. } | State::Nothing | State::Other => None,
     }
 }
@@ -243,7 +268,7 @@ mod tests {
             mode: format!("{mode:04o}"),
             uid,
             gid: 0,
-            acls: Acls::default(),
+            extended: Extended::default(),
             size,
             sha256: digest.map(|byte| byte.to_string()),
         };
@@ -251,7 +276,7 @@ mod tests {
             mode: "0755".to_owned(),
             uid: 0,
             gid: 0,
-            acls: Acls { acl: acl.map(str::to_owned), default_acl: default.map(str::to_owned) },
+            extended: Extended { acl: acl.map(str::to_owned), default_acl: default.map(str::to_owned), label: None },
         };
         let link = |target: &str| State::Symlink { uid: 0, gid: 0, target: target.into() };
         for (was, want, expected) in [

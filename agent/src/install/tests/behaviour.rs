@@ -5,7 +5,8 @@ use super::world::{World, conflicts, id, is_root, make, mapping, permission};
 use crate::appspec::{PermissionTarget, SelinuxContext};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
 use crate::install::{self, Ownership};
-use crate::plan::{Change, Conflict, PathOwner};
+use crate::plan::grounds::{Labels, Modes};
+use crate::plan::{Change, Conflict, PathOwner, Refusals};
 use crate::store::{read_manifest, read_markers};
 
 #[test]
@@ -222,21 +223,6 @@ fn mistakes_in_permissions_are_all_found_in_planning() {
 }
 
 #[test]
-fn a_label_on_a_host_without_selinux_is_refused_clearly() {
-    let mut world = World::new();
-    let mut labelled = permission(&world.path("app/a"), "**", "0600");
-    labelled.context = Some(SelinuxContext { user: None, kind: "httpd_t".into(), range: None });
-    world.permissions = vec![labelled];
-    let error = world.plan("d-1", &["a=1", "b=1"]).unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("line 8: `context` "), "{text}");
-    if !std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - selinuxfs ") {
-        assert!(text.contains("needs SELinux, which this host does not have; install it, or remove"), "{text}");
-        assert!(matches!(&conflicts(error)[..], [Conflict::NoSelinux { .. }]));
-    }
-}
-
-#[test]
 fn two_sources_for_one_path_are_named_with_their_entries() {
     let world = World::new();
     let revision = world.revision("d-1", &["one/file=1", "two/file=2"]);
@@ -420,4 +406,70 @@ fn settling_leaves_an_install_alone_that_is_under_way() {
     });
     assert!(settled.is_empty(), "{settled:?}");
     assert_eq!(world.read("app/file"), "29");
+}
+
+/// Wherever the mode comes from: the bundle, an entry, or an entry that mends what the bundle has.
+#[test]
+fn unsafe_modes_are_refused_in_planning_where_the_host_refuses_them() {
+    let mut world = World::new();
+    let lines = ["setuid=1", "setgid=1", "open=1", "mended=1", "given=1", "dir/file=1", "shared/", "plain=1"];
+    let revision = world.revision("d-1", &lines);
+    for (file, mode) in [("setuid", 0o4755), ("setgid", 0o2755), ("open", 0o666), ("mended", 0o4777)] {
+        std::fs::set_permissions(revision.root().join(file), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let entry = |object: &str, mode: &str| permission(&world.path("app").join(object), "**", mode);
+    let directory = |pattern: &str, mode: &str| crate::appspec::PermissionEntry {
+        target: PermissionTarget::Directories,
+        ..permission(&world.path("app"), pattern, mode)
+    };
+    world.permissions =
+        vec![entry("mended", "0755"), entry("given", "6755"), directory("dir", "0777"), directory("shared", "1777")];
+    let appspec = world.appspec();
+    world.refusals.modes = Modes::UnsafeRefused;
+    let error = world.run_spec("d-1", &revision, &appspec).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("setuid would have the mode 4755, which runs it with the rights of its owner"), "{text}");
+    assert!(text.contains("open would have the mode 0666, which lets everybody write"), "{text}");
+    assert!(text.contains("reject_unsafe_permissions_in_bundle is set"), "{text}");
+    let refused: Vec<_> = conflicts(error)
+        .into_iter()
+        .map(|conflict| match conflict {
+            Conflict::UnsafeMode { path, mode } => (path.file_name().unwrap().to_string_lossy().into_owned(), mode),
+            other => panic!("{other}"),
+        })
+        .collect();
+    let expected = [("dir", 0o777), ("given", 0o6755), ("open", 0o666), ("setgid", 0o2755), ("setuid", 0o4755)];
+    assert_eq!(refused, expected.map(|(name, mode)| (name.to_owned(), mode)));
+    assert!(!world.path("app").exists());
+    world.assert_no_transactions();
+    world.refusals = Refusals::default();
+    world.run_spec("d-1", &revision, &appspec).unwrap();
+    assert_eq!((world.mode("app/setuid"), world.mode("app/dir"), world.mode("app/shared")), (0o4755, 0o777, 0o1777));
+    // What somebody opens by hand is not the deployment's doing; what an entry still asks for is.
+    world.refusals.modes = Modes::UnsafeRefused;
+    world.permissions.clear();
+    world.run("d-2", &["dir/file=1"]).unwrap();
+    std::fs::set_permissions(world.path("app/dir"), PermissionsExt::from_mode(0o777)).unwrap();
+    world.run("d-3", &["dir/file=2"]).unwrap();
+    assert_eq!(world.mode("app/dir"), 0o777);
+    world.permissions = vec![crate::appspec::PermissionEntry {
+        target: PermissionTarget::Directories,
+        ..permission(&world.path("app"), "dir", "0777")
+    }];
+    assert_eq!(conflicts(world.run("d-4", &["dir/file=3"]).unwrap_err()).len(), 1);
+}
+
+#[test]
+fn labels_of_what_nothing_confines_are_refused_where_the_host_refuses_them() {
+    let mut world = World::new();
+    world.refusals.labels = Labels::UnconfinedRefused;
+    let mut of_type = permission(&world.path("app/a"), "**", "0644");
+    of_type.context = Some(SelinuxContext { user: None, kind: "unconfined_t".into(), range: None });
+    let mut of_user = permission(&world.path("app/b"), "**", "0644");
+    of_user.context = Some(SelinuxContext { user: Some("unconfined_u".into()), kind: "httpd_t".into(), range: None });
+    world.permissions = vec![of_type, of_user];
+    let error = world.run("d-1", &["a=1", "b=1"]).unwrap_err();
+    assert!(error.to_string().contains("reject_unconfined_selinux_in_bundle is set"), "{error}");
+    let found = conflicts(error);
+    assert!(found.len() == 2 && found.iter().all(|one| matches!(one, Conflict::UnconfinedLabel { .. })), "{found:?}");
 }

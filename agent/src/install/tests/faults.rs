@@ -14,7 +14,8 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 /// What stands in for calls that old kernels and some file systems lack.
-const FALLBACKS: [&[&str]; 2] = [&[], &["openat2", "exchange", "noreplace", "syncfs", "clone", "copy_file_range"]];
+const FALLBACKS: [&[&str]; 3] =
+    [&[], &["exchange"], &["openat2", "exchange", "noreplace", "syncfs", "clone", "copy_file_range"]];
 
 const OLD: [&str; 11] = [
     "same=s",
@@ -135,6 +136,35 @@ fn is_committed(world: &World) -> bool {
         Ok(journal) => journal.contains("{\"what\":\"commit\"}"),
         // The journal goes first when a transaction is forgotten.
         Err(_) => read_manifest(&world.layout, &world.group).unwrap().unwrap().deployment == id("d-2"),
+    }
+}
+
+/// Each alone, so that none is hidden by another, and with what shows that it was taken.
+#[test]
+fn each_fallback_alone_installs_the_same() {
+    let reference = reference();
+    let count = |seen: &[&str], call: &str| seen.iter().filter(|one| **one == call).count();
+    let mut ordinary = Vec::new();
+    for lacking in [&[][..], &["openat2"], &["exchange"], &["noreplace"], &["syncfs"], &["clone"], &["copy_file_range"]]
+    {
+        fault::without(lacking, || {
+            let mut world = old_host();
+            let (result, seen) = fault::run(None, false, || install_new(&mut world));
+            result.unwrap();
+            assert_eq!(whole(&world, &reference, &format!("without {lacking:?}")), "new");
+            let [exchanges, links, syncs] = ["exchange", "link", "sync"].map(|call| count(&seen, call));
+            match lacking {
+                [] => {
+                    assert!(exchanges > 3 && links == 0, "{seen:?}");
+                    ordinary = seen;
+                }
+                ["exchange"] => assert!(exchanges == 0 && links > 1, "{seen:?}"),
+                ["noreplace"] => assert!(links > 1, "{seen:?}"),
+                ["syncfs"] => assert!(syncs > count(&ordinary, "sync") + 5, "{seen:?}"),
+                // What stands in for these changes nothing that can be counted here.
+                _ => assert_eq!(seen, ordinary),
+            }
+        });
     }
 }
 

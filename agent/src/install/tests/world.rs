@@ -14,7 +14,7 @@ use crate::install::{
 };
 use crate::journal::Journal;
 use crate::layout::Layout;
-use crate::plan::{Acl, Conflict, Plan};
+use crate::plan::{Acl, Conflict, Plan, Refusals};
 use crate::revision::Revision;
 
 /// A root directory for the agent, and a `target` directory to install into.
@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) behavior: FileExistsBehavior,
     pub(super) permissions: Vec<PermissionEntry>,
     pub(super) ownership: Ownership,
+    pub(super) refusals: Refusals,
     pub(super) destination: PathBuf,
 }
 
@@ -53,6 +54,7 @@ impl World {
             behavior: FileExistsBehavior::Disallow,
             permissions: Vec::new(),
             ownership: Ownership::Root,
+            refusals: Refusals::default(),
             destination,
             temp,
         }
@@ -128,7 +130,12 @@ impl World {
         work: impl FnOnce(InstallRequest<'_>) -> T,
     ) -> T {
         let deployment = id(deployment);
-        let policy = InstallPolicy { file_exists: self.behavior, ownership: self.ownership, default_owner: None };
+        let policy = InstallPolicy {
+            file_exists: self.behavior,
+            ownership: self.ownership,
+            default_owner: None,
+            refusals: self.refusals,
+        };
         work(InstallRequest {
             layout: &self.layout,
             group: &self.group,
@@ -202,7 +209,7 @@ fn parents(path: &Path) {
 /// The conflicts of a plan that could not be made.
 pub(super) fn conflicts(error: InstallError) -> Vec<Conflict> {
     match error.cause {
-        Cause::Conflicts(conflicts) => conflicts.0,
+        Cause::Conflicts(blocked) => blocked.conflicts.0,
         other => panic!("{other}"),
     }
 }

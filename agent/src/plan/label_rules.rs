@@ -1,0 +1,60 @@
+//! Which of the host's rules for labels a plan changes.
+
+use std::collections::BTreeMap;
+
+use super::grounds::{Grounds, Selinux};
+use super::label::{Label, PathExpression, Rule};
+use super::{Owned, Step};
+
+/// A rule for each label that is given, and none for those that are not given any more. What somebody else
+/// made of a rule that is not needed any more stays.
+pub(super) fn label_rules(grounds: &Grounds<'_>, steps: &[Step], warnings: &mut Vec<String>) -> Vec<Rule> {
+    let claims = grounds.claims;
+    let owned: BTreeMap<_, Owned> =
+        steps.iter().filter_map(Step::owned).map(|owned| (owned.path.clone(), owned)).collect();
+    let wanted: BTreeMap<PathExpression, &Label> =
+        owned.iter().filter_map(|(path, owned)| Some((PathExpression::of(path), owned.state.label()?))).collect();
+    let is_concerned = |path: &_| claims.own(path).is_some() || owned.contains_key(path);
+    let given: BTreeMap<PathExpression, &Label> = claims
+        .labels()
+        .filter(|(path, _)| is_concerned(path))
+        .map(|(path, label)| (PathExpression::of(path), label))
+        .collect();
+    let Selinux::Managed { rules: now, .. } = &grounds.survey.selinux else {
+        let count = given.len() + claims.left_rules().count();
+        if count > 0 {
+            warnings.push(format!(
+                "SELinux rules of earlier deployments stay ({count}): this host has no `semanage` that could remove them"
+            ));
+        }
+        return Vec::new();
+    };
+    let mut rules: BTreeMap<PathExpression, Rule> = BTreeMap::new();
+    for (paths, label) in &wanted {
+        let was = now.get(paths);
+        if was == Some(*label) {
+            continue;
+        }
+        if let Some(theirs) = was.filter(|was| given.get(paths) != Some(was)) {
+            warnings.push(format!("the SELinux rule of somebody else for {paths}, {theirs}, is changed to {label}"));
+        }
+        let rule = Rule { paths: paths.clone(), was: was.cloned(), want: Some((*label).clone()) };
+        rules.insert(paths.clone(), rule);
+    }
+    let left = claims.left_rules().map(|paths| (paths, None));
+    let ours = given.iter().map(|(paths, label)| (paths, Some(*label)));
+    for (paths, label) in ours.chain(left) {
+        match now.get(paths) {
+            _ if wanted.contains_key(paths) => {}
+            None => {}
+            Some(was) if label.is_none_or(|label| label == was) => {
+                let rule = Rule { paths: paths.clone(), was: Some(was.clone()), want: None };
+                rules.insert(paths.clone(), rule);
+            }
+            Some(theirs) => {
+                warnings.push(format!("the SELinux rule for {paths} stays: somebody else changed it to {theirs}"));
+            }
+        }
+    }
+    rules.into_values().collect()
+}
