@@ -66,7 +66,11 @@ pub(super) fn survey<'a>(
         labels: capability(wants_labels, Dir::keeps_labels),
         looks_at_labels: wants_labels || gave_labels,
     };
-    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
+    // One piece of the right size: what grows leaves holes in the memory that are as large as itself.
+    let mut sites = Vec::with_capacity(targets.len());
+    for target in targets {
+        sites.push(surveyor.site(target)?);
+    }
     let known: HashSet<&Path> = match claims.ours().next() {
         Some(_) => sites.iter().map(Site::path).collect(),
         None => HashSet::new(),

@@ -136,7 +136,7 @@ impl<'a> Builder<'a> {
             was,
             want: decision.want,
             identity,
-            given: decision.given,
+            given: decision.given.map(Box::new),
             source: (target.role == Role::Leaf).then(|| target.source.to_owned()),
         });
     }

@@ -82,7 +82,7 @@ pub struct Step {
     pub identity: Option<Identity>,
     /// What the group gave a directory, where somebody else changed that since and the change stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<Attrs>,
+    pub given: Option<Box<Attrs>>,
     /// Where in the revision it comes from, relative to its root.
     #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
@@ -135,7 +135,7 @@ impl Step {
             Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
                 let state = match &self.given {
                     None => Cow::Borrowed(&self.want),
-                    Some(attrs) => Cow::Owned(PathState::Directory { attrs: attrs.clone() }),
+                    Some(attrs) => Cow::Owned(PathState::Directory { attrs: Attrs::clone(attrs) }),
                 };
                 Some(OwnedToBe { path: &self.path, state })
             }
