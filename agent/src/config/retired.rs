@@ -9,7 +9,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "retain_bytes",
     "progress_updates",
     "update_agent",
-    "on_failure",
     "hook_profile",
     "restrict_agent_dir_permissions",
     "restrict_log_dir_permissions",

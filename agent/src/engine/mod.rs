@@ -4,6 +4,7 @@ mod download;
 mod event;
 mod failure;
 mod plan;
+mod restore;
 mod revisions;
 
 use std::num::NonZeroUsize;
@@ -26,6 +27,7 @@ use crate::unpack;
 
 pub use failure::StageError;
 pub use plan::Planned;
+pub use restore::OnFailure;
 
 /// One thing to do for one deployment.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct Policy {
     pub unpack: unpack::Policy,
     /// What is not installed whoever asks for it.
     pub refusals: Refusals,
+    /// What to do when an event after Install fails.
+    pub on_failure: OnFailure,
     /// How scripts run.
     pub hooks: HookSettings,
 }

@@ -236,7 +236,7 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     let id = TransactionId::random();
     let Failed { cause, phase } = match attempt(request, plan, &before, &id) {
         Ok(Attempt { drift, steps }) => {
-            if let Err(error) = remember::remember(request, digests, &steps) {
+            if let Err(error) = remember::remember(request, &digests, &steps) {
                 tracing::debug!(%error, "digests were not put down: the next install reads every file again");
             }
             return Ok(installed(drift));

@@ -66,8 +66,15 @@ pub(super) fn survey<'a>(
         labels: capability(wants_labels, Dir::keeps_labels),
         looks_at_labels: wants_labels || gave_labels,
     };
-    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
-    let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
+    // One piece of the right size: what grows leaves holes in the memory that are as large as itself.
+    let mut sites = Vec::with_capacity(targets.len());
+    for target in targets {
+        sites.push(surveyor.site(target)?);
+    }
+    let known: HashSet<&Path> = match claims.ours().next() {
+        Some(_) => sites.iter().map(Site::path).collect(),
+        None => HashSet::new(),
+    };
     for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
@@ -106,29 +113,33 @@ impl Surveyor<'_> {
         let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
-                self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                if target.role != Role::Leaf {
+                    self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                }
                 let place = self.nothing(&path)?;
-                return Ok(Site { target, path, place });
+                return Ok(Site { elsewhere: (path != target.path).then_some(path), target, place });
             }
             Some(Way::Exists(parent)) => parent.join(name),
             None => Path::new("/").join(name),
         };
         let want = (target.role == Role::Leaf).then_some(target.state);
-        let mut site = Site { place: self.place(&path, want)?, target, path };
+        let place = self.place(&path, want)?;
+        let mut site = Site { elsewhere: (path != target.path).then_some(path), target, place };
         if site.target.role == Role::Leaf {
-            if let Some(found) = &mut site.place.found
+            let Site { target, elsewhere, place } = &mut site;
+            if let Some(found) = &mut place.found
                 && found.state.is_directory()
             {
-                self.foreign(&site.path, &mut found.foreign)?;
+                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
             }
             return Ok(site);
         }
         if let Some(directory) = self.followed(&site)? {
             site.place = self.place(&directory, None)?;
-            site.path = directory;
+            site.elsewhere = (directory != site.target.path).then_some(directory);
         }
         let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
-        let way = if exists { Way::Exists(site.path.clone()) } else { Way::Missing(site.path.clone()) };
+        let way = if exists { Way::Exists(site.path().to_owned()) } else { Way::Missing(site.path().to_owned()) };
         self.ways.insert(site.target.path.clone(), way);
         Ok(site)
     }
@@ -138,11 +149,11 @@ impl Surveyor<'_> {
     fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
         let Some(found) = &site.place.found else { return Ok(None) };
         let is_link = matches!(found.state, PathState::Symlink { .. });
-        if !is_link || self.claims.is_ours(&site.path, &found.state) {
+        if !is_link || self.claims.is_ours(site.path(), &found.state) {
             return Ok(None);
         }
         let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
-        follow::directory(&self.root, &site.path, trust)
+        follow::directory(&self.root, site.path(), trust)
     }
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {

@@ -26,9 +26,9 @@ pub fn build(
     mut sites: Vec<Site<'_>>,
     mut conflicts: Vec<Conflict>,
 ) -> Result<Plan, Box<Blocked>> {
-    sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
+    sites.sort_by(|one, other| (one.path(), one.target.role).cmp(&(other.path(), other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
-    sites.dedup_by(|later, earlier| later.path == earlier.path);
+    sites.dedup_by(|later, earlier| later.path() == earlier.path());
     let permissions = Permissions::new(grounds, &mut conflicts);
     let mut builder = Builder {
         grounds,
@@ -55,7 +55,7 @@ pub fn build(
 /// Directories that several sources go to are merged; nothing else is.
 fn duplicate(pair: &[Site<'_>]) -> Option<Conflict> {
     let [one, other] = pair else { return None };
-    (one.path == other.path && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
+    (one.path() == other.path() && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
         path: other.target.path.clone(),
         first: (one.target.source.to_owned(), one.target.entry),
         second: (other.target.source.to_owned(), other.target.entry),
@@ -107,8 +107,8 @@ impl Decision {
 
 impl<'a> Builder<'a> {
     fn target(&mut self, site: Site<'_>) {
-        self.wanted.extend(self.grounds.claims.own(&site.path));
-        if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path.starts_with(path)) {
+        self.wanted.extend(self.grounds.claims.own(site.path()));
+        if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path().starts_with(path)) {
             *count += 1;
             return;
         }
@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
         if let Some(PathState::Directory { attrs }) = decision.as_ref().map(|decision| &decision.want).or(found)
             && let Some(default) = attrs.default_acl()
         {
-            self.defaults.insert(site.path.clone(), default.clone());
+            self.defaults.insert(site.path().to_owned(), default.clone());
         }
         self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
         let Some(decision) = decision else { return };
@@ -128,14 +128,15 @@ impl<'a> Builder<'a> {
             Some(found) => (self.as_it_counts(&site, &found.state, &decision.want).into_owned(), Some(found.identity)),
             None => (PathState::Absent, None),
         };
-        let Site { target, path, .. } = site;
+        let Site { target, elsewhere, .. } = site;
+        let path = elsewhere.unwrap_or(target.path);
         self.steps.push(Step {
             path,
             change: decision.change,
             was,
             want: decision.want,
             identity,
-            given: decision.given,
+            given: decision.given.map(Box::new),
             source: (target.role == Role::Leaf).then(|| target.source.to_owned()),
         });
     }
@@ -166,7 +167,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let fresh = self.new_directory(site);
-        let given = self.grounds.claims.directory(&site.path).unwrap_or(&fresh);
+        let given = self.grounds.claims.directory(site.path()).unwrap_or(&fresh);
         let attrs = Attrs::where_same([given, now], &fresh, now);
         let is_fresh = (attrs.mode, attrs.access_acl()) == (fresh.mode, fresh.access_acl());
         let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
@@ -176,7 +177,7 @@ impl<'a> Builder<'a> {
         let is_given = given.label.is_some() && given.label == now.label;
         let want = match want.label {
             // What the group gave goes when no entry gives it any more.
-            None if is_given => want.with_label(self.label_above(&site.path).cloned()),
+            None if is_given => want.with_label(self.label_above(site.path()).cloned()),
             _ => want,
         };
         let counts = want.label.is_some();
@@ -196,7 +197,7 @@ impl<'a> Builder<'a> {
                 FileExistsBehavior::Overwrite => {}
                 FileExistsBehavior::Retain => {
                     if site.target.role != Role::Leaf {
-                        self.retained.push((site.path.clone(), 0));
+                        self.retained.push((site.path().to_owned(), 0));
                     }
                     return Decision::new(Change::Retain, found.state.clone());
                 }
@@ -204,7 +205,7 @@ impl<'a> Builder<'a> {
                     self.conflicts.push(Conflict::Exists {
                         path: site.target.path.clone(),
                         kind: found.state.kind(),
-                        owner: match self.grounds.claims.owner(&site.path) {
+                        owner: match self.grounds.claims.owner(site.path()) {
                             Some(installer) => PathOwner::Group(installer.clone()),
                             None => PathOwner::Unknown,
                         },
@@ -229,7 +230,7 @@ impl<'a> Builder<'a> {
             return Decision::new(change, want);
         }
         if found.state.is_directory() {
-            self.replaced.insert(site.path.clone());
+            self.replaced.insert(site.path().to_owned());
         }
         Decision::new(Change::Replace, want)
     }
@@ -301,7 +302,7 @@ impl<'a> Builder<'a> {
         {
             self.conflicts.push(Conflict::NoLabels { path: path.clone(), mount_point: mount_point.clone() });
         }
-        if site.path.starts_with(own) {
+        if site.path().starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
             return Verdict::InTheWay;
         }
@@ -358,14 +359,14 @@ impl<'a> Builder<'a> {
 
     /// The list that a site gets from the directory that it is in, as everything that is made there does.
     fn inherited(&self, site: &Site<'_>) -> Option<&Acl> {
-        self.defaults.get(site.path.parent()?)
+        self.defaults.get(site.path().parent()?)
     }
 
     /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
     /// that the group gave and does not want any more.
     fn as_it_counts<'s>(&self, site: &Site<'_>, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
         let Some(label) = found.label() else { return Cow::Borrowed(found) };
-        if want.label().is_some() || self.grounds.claims.label(&site.path) == Some(label) {
+        if want.label().is_some() || self.grounds.claims.label(site.path()) == Some(label) {
             return Cow::Borrowed(found);
         }
         Cow::Owned(found.clone().with_label(None))
@@ -378,8 +379,8 @@ impl<'a> Builder<'a> {
             return;
         }
         let known = [want, found].into_iter().flatten().find_map(PathState::label);
-        if let Some(label) = known.or_else(|| self.label_above(&site.path)).cloned() {
-            self.labels.insert(site.path.clone(), label);
+        if let Some(label) = known.or_else(|| self.label_above(site.path())).cloned() {
+            self.labels.insert(site.path().to_owned(), label);
         }
     }
 
@@ -389,7 +390,7 @@ impl<'a> Builder<'a> {
     }
 
     fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
-        self.grounds.claims.is_ours(&site.path, &found.state)
+        self.grounds.claims.is_ours(site.path(), &found.state)
     }
 }
 

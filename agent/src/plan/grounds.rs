@@ -1,7 +1,7 @@
 //! What a plan is made from, gathered before and without touching anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::label::{Label, PathExpression};
 use super::manifest::Claims;
@@ -96,10 +96,17 @@ pub enum Selinux {
 pub struct Site<'a> {
     /// The target.
     pub target: Target<'a>,
-    /// Where it really is: without symlinks on the way.
-    pub path: PathBuf,
+    /// Where it really is, if not where the AppSpec names it: without symlinks on the way.
+    pub elsewhere: Option<PathBuf>,
     /// What is there.
     pub place: Place,
+}
+
+impl Site<'_> {
+    /// Where it really is.
+    pub fn path(&self) -> &Path {
+        self.elsewhere.as_deref().unwrap_or(&self.target.path)
+    }
 }
 
 /// A path on the host.

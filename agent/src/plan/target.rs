@@ -40,7 +40,7 @@ pub enum Role {
 /// All targets in the order of paths, directories once; what the entries name and the revision lacks
 /// is a conflict.
 pub fn expand<'a>(appspec: &'a AppSpec, index: &'a Index, conflicts: &mut Vec<Conflict>) -> Vec<Target<'a>> {
-    let mut targets = Vec::new();
+    let mut targets = Vec::with_capacity(index.len());
     for mapping in &appspec.files {
         match index.get(mapping.source.as_path()) {
             None => conflicts

@@ -22,6 +22,7 @@ mod old_kernels;
 mod outages;
 mod plan;
 mod refusals;
+mod restore;
 mod small_groups;
 mod space;
 mod takeover;
