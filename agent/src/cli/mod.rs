@@ -1,11 +1,13 @@
 //! The command line: one file per command.
 
+mod cancel;
 mod deploy_local;
 mod drift;
 mod forget;
 mod local;
 mod logging;
 mod output;
+mod pause;
 mod plan;
 mod recover;
 mod rollback;
@@ -49,6 +51,12 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Show what is deployed, what runs, and the last error
     Status(status::Arguments),
+    /// End a deployment on this host: the hook that runs now, and whatever would come after it
+    Cancel(cancel::Arguments),
+    /// Take no new work from the control service, until `resume`; what runs goes on
+    Pause(pause::Arguments),
+    /// Take work again
+    Resume(ConfigFile),
     /// Forget whose scripts stop what a group runs now, where a broken stop script blocks every deployment
     Forget(forget::Arguments),
     /// Show what `deploy-local` with the same arguments would change on this host, and change nothing
@@ -91,6 +99,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::DeployLocal(arguments) => deploy_local::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Cancel(arguments) => cancel::run(&arguments),
+        Command::Pause(arguments) => pause::run(&arguments),
+        Command::Resume(config) => pause::resume(&config),
         Command::Forget(arguments) => forget::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Drift(arguments) => drift::run(&arguments),

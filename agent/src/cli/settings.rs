@@ -21,9 +21,9 @@ use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{Labels, Modes};
-use crate::process::Account;
+use crate::process::{self, Account};
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
-use crate::store;
+use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
@@ -280,6 +280,16 @@ fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
             bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting")
         }
     }
+}
+
+/// Who calls this command. Whoever came by `sudo` is named, since root is everybody.
+pub(super) fn asker() -> anyhow::Result<Asker> {
+    let (uid, own) = (rustix::process::geteuid().as_raw(), Account::own()?.map(|account| account.name));
+    let name = match variable("SUDO_USER").filter(|_| process::is_root()) {
+        Some(person) => Some(format!("{person} as {}", own.as_deref().unwrap_or("root"))),
+        None => own,
+    };
+    Ok(Asker { uid, name })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here, at the edge")]

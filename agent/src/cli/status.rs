@@ -13,7 +13,7 @@ use crate::daemon::status::{self, Connection, Status};
 use crate::disk::{Dir, Kind, Lock, LockError};
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::Ledger;
-use crate::store::{self, DriftCheck, Markers};
+use crate::store::{self, DriftCheck, Markers, Request};
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
 struct Report {
     root: std::path::PathBuf,
     daemon: Option<Daemon>,
+    /// Since when, by whom and why no new work is taken.
+    paused: Option<Request>,
+    cancelled: Vec<Cancelled>,
     groups: Vec<Group>,
     unreported: Vec<Unreported>,
 }
@@ -42,6 +45,13 @@ struct Daemon {
     alive: bool,
     #[serde(flatten)]
     status: Status,
+}
+
+#[derive(Debug, Serialize)]
+struct Cancelled {
+    deployment: DeploymentId,
+    #[serde(flatten)]
+    request: Request,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +109,7 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let unreported = match Dir::open(layout.ledger()) {
         Err(error) if error.is_not_found() => Vec::new(),
         _ => {
-            let ledger = Ledger::open(layout)?;
+            let ledger = Ledger::look(layout);
             let pending =
                 ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
             let unfinished = ledger.unfinished()?.entries.into_iter().map(|entry| (entry, "begun"));
@@ -113,7 +123,20 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
                 .collect()
         }
     };
-    Ok(Report { root: layout.root().to_owned(), daemon, groups, unreported })
+    // The files and not the daemon's word: they count whether or not one runs.
+    let found = store::cancels(layout)?;
+    for error in &found.unreadable {
+        eprintln!("slipway-agent: {error}");
+    }
+    let cancelled = found.found.into_iter().map(|(deployment, request)| Cancelled { deployment, request }).collect();
+    Ok(Report {
+        root: layout.root().to_owned(),
+        daemon,
+        paused: store::read_pause(layout)?,
+        cancelled,
+        groups,
+        unreported,
+    })
 }
 
 fn group_ids(context: &Context) -> anyhow::Result<Vec<GroupId>> {
@@ -142,6 +165,7 @@ fn text(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = write_daemon(&mut out, report);
+    let _ = write_requests(&mut out, report);
     let _ = write_groups(&mut out, report);
     out
 }
@@ -180,6 +204,16 @@ fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if let Some(error) = &status.last_error {
         writeln!(out, "  last error, {}: {}", time(error.at), error.message)?;
+    }
+    Ok(())
+}
+
+fn write_requests(out: &mut String, report: &Report) -> std::fmt::Result {
+    if let Some(request) = &report.paused {
+        writeln!(out, "  PAUSED    {request}; no new work is taken until `slipway-agent resume`")?;
+    }
+    for Cancelled { deployment, request } in &report.cancelled {
+        writeln!(out, "  cancelled {deployment}, {request}")?;
     }
     Ok(())
 }

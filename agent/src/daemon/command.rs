@@ -102,6 +102,9 @@ impl Daemon {
         let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
         shown.is_about(&deployment, &group);
         in_hand.is_about(&deployment);
+        if let Some(reason) = self.cancelled(&deployment) {
+            in_hand.cancel(reason);
+        }
         // Before the acknowledgement: once the service has that, it waits for a result.
         let work = Work { deployment, group, spec_sha256 };
         self.on_ledger(move |ledger| ledger.begin(received, work)).await.map_err(Unrecorded::not_run)?;
@@ -195,12 +198,17 @@ impl Daemon {
     /// Acknowledges a command and runs it where the service wants it run.
     async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>, in_hand: &InHand) -> Answer {
         let (asking, question) = (self.clone(), order.clone());
-        let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false);
+        let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false)
+            // Nothing of a cancelled deployment succeeds, not even where there is nothing to do.
+            && in_hand.cancelled().is_none();
         let acknowledgement = Acknowledgement { is_command_noop: noop };
         let answer = self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await;
         let settled = |outcome, answer: &str| Answer::Settled { outcome, answer: answer.to_owned() };
         match answer {
             Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => {
+                if let Some(reason) = in_hand.cancelled() {
+                    return Answer::Ended(Failure::unknown(format!("nothing was begun: {reason}")).into());
+                }
                 if order.life == Life::Again
                     && let Err(failure) = self.one_life_more(in_hand, &command.command_name).await
                 {

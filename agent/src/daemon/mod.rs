@@ -14,6 +14,7 @@
 mod command;
 mod outbox;
 mod poll;
+mod requests;
 mod resume;
 mod shutdown;
 pub mod status;
@@ -35,6 +36,7 @@ use crate::ids::{DeploymentId, HostCommandId};
 use crate::install;
 use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
+use crate::store::Request;
 
 use shutdown::Shutdown;
 use status::Board;
@@ -76,6 +78,7 @@ struct Daemon {
     capacity: Arc<Semaphore>,
     in_hand: Mutex<HashMap<HostCommandId, Held>>,
     ending: watch::Sender<bool>,
+    paused: watch::Sender<Option<Request>>,
 }
 
 /// What is known of a command in hand.
@@ -113,6 +116,7 @@ pub async fn run(
         results: Notify::new(),
         in_hand: Mutex::default(),
         ending: watch::Sender::new(false),
+        paused: watch::Sender::new(None),
     });
     let writer = tokio::spawn(board.clone().keep_written());
     notify_systemd(&[sd_notify::NotifyState::Ready]);
@@ -120,6 +124,7 @@ pub async fn run(
     let recovering = daemon.clone();
     tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
     let outbox = tokio::spawn(daemon.clone().report_for_ever());
+    let requests = tokio::spawn(daemon.clone().heed_requests());
     daemon.clone().resume()?;
     tokio::select! {
         () = daemon.clone().poll_for_ever() => {}
@@ -129,6 +134,7 @@ pub async fn run(
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     daemon.finish_running().await;
     outbox.abort();
+    requests.abort();
     writer.abort();
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
@@ -163,6 +169,11 @@ impl Daemon {
     fn recover(&self) -> anyhow::Result<()> {
         for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
             tracing::warn!("{settled}");
+        }
+        // Before anything is taken up or polled for.
+        self.look_at_requests();
+        if let Err(error) = self.sweep_requests() {
+            tracing::warn!(%error, "requests for deployments that are gone could not be removed");
         }
         match hooks::sweep(self.engine.layout()) {
             Ok(0) => {}
@@ -258,6 +269,21 @@ impl InHand {
         let mut in_hand = self.daemon.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = in_hand.get_mut(&self.id) {
             held.deployment = Some(deployment.clone());
+        }
+    }
+
+    /// Has it end, for this reason.
+    fn cancel(&self, reason: String) {
+        if let Err(error) = self.wishes.make(Wish::Cancel(reason)) {
+            tracing::error!(%error, "a command could not be told that it is cancelled");
+        }
+    }
+
+    /// Why it is to end, if somebody wants it to.
+    fn cancelled(&self) -> Option<String> {
+        match self.wishes.made() {
+            Some(Wish::Cancel(reason)) => Some(reason),
+            Some(Wish::HandOver) | None => None,
         }
     }
 }

@@ -19,10 +19,16 @@ impl Daemon {
     pub(super) async fn poll_for_ever(self: Arc<Self>) {
         let mut backoff = self.backoff();
         loop {
+            self.unpaused().await;
             let Ok(permit) = self.capacity.clone().acquire_owned().await else { return };
             self.gate.pass().await;
             let asked = Instant::now();
-            match self.service.poll().await {
+            let answer = tokio::select! {
+                answer = self.service.poll() => answer,
+                // What the service offers to nobody is offered again.
+                () = self.paused() => continue,
+            };
+            match answer {
                 Ok(found) => {
                     self.gate.succeeded();
                     self.board.connected();

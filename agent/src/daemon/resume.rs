@@ -93,6 +93,9 @@ impl Daemon {
         let shown = self.board.show(&command.command_name);
         shown.is_about(&work.deployment, &work.group);
         in_hand.is_about(&work.deployment);
+        if let Some(reason) = self.cancelled(&work.deployment) {
+            in_hand.cancel(reason);
+        }
         let (daemon, its, name, wishes) = (self.clone(), work.clone(), event.clone(), in_hand.wishes.clone());
         let mut waiting = tokio::task::spawn_blocking(move || daemon.engine.recover_event(&its, &name, &wishes));
         let (mut settled, mut asking) = (None, true);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::ids::{DeploymentId, GroupId};
-use crate::store::{self, StoreError, Stored};
+use crate::store::{self, Request, StoreError, Stored};
 
 /// Shortest time between two writes of the file.
 const PACE: Duration = Duration::from_millis(200);
@@ -29,6 +29,12 @@ pub struct Status {
     pub endpoint: Option<String>,
     /// How it stands with the service.
     pub connection: Connection,
+    /// Since when, by whom and why no new work is taken, where that is so.
+    #[serde(default)]
+    pub paused: Option<Request>,
+    /// Deployments of which nothing more is run here, since somebody cancelled them.
+    #[serde(default)]
+    pub cancelled: Vec<String>,
     /// What runs now, oldest first.
     pub running: Vec<Running>,
     /// What went wrong last, if anything did.
@@ -114,6 +120,8 @@ impl Board {
             host: None,
             endpoint: None,
             connection: Connection::Connecting,
+            paused: None,
+            cancelled: Vec::new(),
             running: Vec::new(),
             last_error: None,
         };

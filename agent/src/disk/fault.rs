@@ -35,9 +35,9 @@ pub(super) fn lacks(_call: &'static str) -> bool {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Mutation, Seen, run, traced, without};
-#[cfg(any(test, feature = "fault"))]
 pub(crate) use scripted::point;
+#[cfg(any(test, feature = "fault"))]
+pub use scripted::{Mutation, Seen, run, traced, without};
 #[cfg(any(test, feature = "fault"))]
 pub(super) use scripted::{lacks, point_between, point_in};
 

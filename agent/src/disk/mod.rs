@@ -27,6 +27,7 @@ mod space;
 mod staged;
 mod stat;
 mod sync;
+mod watch;
 mod xattr;
 
 pub use acl::{AclKind, read_acl, set_acl};
@@ -51,6 +52,7 @@ pub use space::Space;
 pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
 pub use stat::{Kind, Stat};
 pub use sync::{Syncfs, sync_file};
+pub use watch::Watch;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]

@@ -97,6 +97,7 @@ impl Engine {
         for removed in &retention.removed {
             tracing::info!(group = %spec.group_id, deployment = %removed, "an old revision was removed");
             hooks::forget(&self.layout, removed)?;
+            store::withdraw_cancel(&self.layout, removed)?;
         }
         for error in &retention.failed {
             tracing::warn!(group = %spec.group_id, %error, "an old revision could not be removed and keeps its space");

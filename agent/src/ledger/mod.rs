@@ -15,7 +15,7 @@ use jiff::Timestamp;
 pub use entry::{Delivery, Entry, Progress, Work};
 
 use crate::disk::{self, Dir};
-use crate::ids::HostCommandId;
+use crate::ids::{DeploymentId, HostCommandId};
 use crate::layout::Layout;
 use crate::outcome::Outcome;
 use crate::store::{self, StoreError};
@@ -98,6 +98,11 @@ impl Ledger {
         let ledger = Self { layout: layout.clone(), begun: Mutex::new(0) };
         ledger.prune(KEEP_ENTRIES)?;
         Ok(ledger)
+    }
+
+    /// The ledger as it is, for a command that only looks: nothing is made, and nothing goes.
+    pub fn look(layout: &Layout) -> Self {
+        Self { layout: layout.clone(), begun: Mutex::new(0) }
     }
 
     /// What is known of a command that has just arrived.
@@ -237,6 +242,15 @@ impl Ledger {
         Ok(listing)
     }
 
+    /// Whether a deployment has had a command on this host that is still remembered.
+    pub fn knows(&self, deployment: &DeploymentId) -> Result<bool, LedgerError> {
+        Ok(self
+            .all()?
+            .entries
+            .iter()
+            .any(|entry| entry.work.as_ref().is_some_and(|work| work.deployment == *deployment)))
+    }
+
     /// The newest commands, the newest first.
     pub fn recent(&self, at_most: usize) -> Result<Listing, LedgerError> {
         let mut listing = self.all()?;
@@ -306,7 +320,10 @@ fn out_of_turn(command: &HostCommandId, step: &'static str, state: &'static str)
 fn files_in(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let named =
         |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".json") && !name.starts_with('.'));
-    let entries = Dir::open(dir)?.entries()?;
+    let entries = match Dir::open(dir) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        other => other?.entries()?,
+    };
     Ok(entries.into_iter().filter(|entry| named(&entry.name)).map(|entry| dir.join(entry.name)).collect())
 }
 

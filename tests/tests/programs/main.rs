@@ -19,6 +19,7 @@ mod old_kernels;
 mod outages;
 mod plan;
 mod refusals;
+mod requests;
 mod space;
 mod takeover;
 mod validate;
