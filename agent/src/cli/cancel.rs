@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::output::print;
 use super::settings::{Context, asker};
-use super::{ConfigFile, FAILED, fail, unreadable};
+use super::{ConfigFile, FAILED, fail, parse_deployment, unreadable};
 use crate::disk::{Lock, LockError};
 use crate::ids::DeploymentId;
 use crate::ledger::Ledger;
@@ -17,7 +17,7 @@ use crate::store::{self, Request};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The deployment's id, as `status` and `history` show it
-    #[arg(value_name = "DEPLOYMENT", value_parser = parse)]
+    #[arg(value_name = "DEPLOYMENT", value_parser = parse_deployment)]
     deployment: DeploymentId,
     /// Why; the control service and `status` show it
     #[arg(long, value_name = "TEXT", conflicts_with = "undo")]
@@ -49,7 +49,9 @@ fn cancel(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> 
     }
     let request = Request { by: asker()?, at: jiff::Timestamp::now(), reason: arguments.reason.clone() };
     store::ask_to_cancel(layout, deployment, &request).context("the daemon could not be told")?;
-    print(&if daemon_runs(context)? {
+    print(&if deployment.as_str().ends_with("-local") {
+        format!("Told whoever deploys {deployment} from this host: its hook that runs is ended.\n")
+    } else if daemon_runs(context)? {
         format!(
             "Told the daemon: the hook of {deployment} that runs is ended, and nothing more of it is begun here. A \
              download or an install that runs is finished first.\n"
@@ -87,8 +89,4 @@ pub(super) fn daemon_runs(context: &Context) -> anyhow::Result<bool> {
         Err(LockError::Disk(error)) if error.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-fn parse(text: &str) -> Result<DeploymentId, String> {
-    DeploymentId::parse(text).map_err(|error| error.to_string())
 }

@@ -4,6 +4,8 @@ mod cancel;
 mod deploy_local;
 mod drift;
 mod forget;
+mod history;
+mod logs;
 mod local;
 mod logging;
 mod output;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::ids::GroupId;
+use crate::ids::{DeploymentId, GroupId};
 
 /// Exit status: something failed, or was found.
 const FAILED: u8 = 1;
@@ -51,6 +53,10 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Show what is deployed, what runs, and the last error
     Status(status::Arguments),
+    /// Show the deployments of this host, the newest first: events, durations, outcomes
+    History(history::Arguments),
+    /// Show the output of a deployment's scripts
+    Logs(logs::Arguments),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
     Cancel(cancel::Arguments),
     /// Take no new work from the control service, until `resume`; what runs goes on
@@ -99,6 +105,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::DeployLocal(arguments) => deploy_local::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),
         Command::Resume(config) => pause::resume(&config),
@@ -133,6 +141,10 @@ fn unreadable(error: &anyhow::Error) -> ExitCode {
 
 fn parse_group(text: &str) -> Result<GroupId, String> {
     GroupId::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_deployment(text: &str) -> Result<DeploymentId, String> {
+    DeploymentId::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

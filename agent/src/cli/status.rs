@@ -196,7 +196,13 @@ fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     for running in &status.running {
         let deployment = running.deployment.as_deref().unwrap_or("a deployment whose specification is being fetched");
-        writeln!(out, "  running   {} of {deployment} since {}", running.command, time(running.since))?;
+        let since = time(running.since);
+        match &running.behind {
+            Some(holder) => {
+                writeln!(out, "  queued    {} of {deployment} since {since}, behind {holder}", running.command)?
+            }
+            None => writeln!(out, "  running   {} of {deployment} since {since}", running.command)?,
+        }
     }
     for waiting in &report.unreported {
         let deployment = waiting.deployment.as_ref().map_or("?", |id| id.as_str());

@@ -79,6 +79,7 @@ impl Daemon {
     async fn run(self: Arc<Self>, in_hand: &InHand, command: &HostCommand) -> Result<(), Unrecorded> {
         let id = &in_hand.id;
         let shown = self.board.show(&command.command_name);
+        in_hand.wishes.listen(shown.listener());
         let asked = id.clone();
         let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await.map_err(Unrecorded::not_run)? {
             Known::New => Life::First,

@@ -91,6 +91,7 @@ impl Daemon {
         in_hand: &InHand,
     ) -> Result<bool, Unrecorded> {
         let shown = self.board.show(&command.command_name);
+        in_hand.wishes.listen(shown.listener());
         shown.is_about(&work.deployment, &work.group);
         in_hand.is_about(&work.deployment);
         if let Some(reason) = self.cancelled(&work.deployment) {

@@ -86,6 +86,9 @@ pub struct Running {
     pub group: Option<String>,
     /// Since when.
     pub since: Timestamp,
+    /// The deployment that it waits for: it works on the same group, or installs.
+    #[serde(default)]
+    pub behind: Option<String>,
 }
 
 /// Something that happened.
@@ -148,7 +151,7 @@ impl Board {
         let since = Timestamp::now();
         self.update(|status| {
             let command = command.to_owned();
-            status.running.push(Running { command, deployment: None, group: None, since });
+            status.running.push(Running { command, deployment: None, group: None, since, behind: None });
         });
         Shown { board: self.clone(), since }
     }
@@ -224,6 +227,20 @@ impl Shown {
                 running.group = Some(group.to_string());
             }
         });
+    }
+}
+
+impl Shown {
+    /// Shows behind whom the command waits, as it is told.
+    pub fn listener(&self) -> impl Fn(Option<&str>) + Send + Sync + 'static {
+        let (board, since) = (self.board.clone(), self.since);
+        move |holder| {
+            board.update(|status| {
+                if let Some(running) = status.running.iter_mut().find(|running| running.since == since) {
+                    running.behind = holder.map(str::to_owned);
+                }
+            });
+        }
     }
 }
 

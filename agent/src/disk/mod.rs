@@ -14,6 +14,7 @@ mod error;
 mod facts;
 pub mod fault;
 mod file;
+mod follow;
 mod label;
 mod lock;
 mod log;
@@ -40,6 +41,7 @@ pub use facts::Facts;
 pub use file::{
     read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
+pub use follow::Follower;
 pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;

@@ -1,10 +1,11 @@
 //! Lifecycle events: which scripts run, and what their failure means for the revision.
 
 use super::failure::StageError;
+use super::turn::{self, Turn};
 use super::{Engine, Execution, Life, Order};
 use crate::appspec::Script;
 use crate::deployment::DeploymentSpec;
-use crate::disk::{Dir, Lock};
+use crate::disk::Dir;
 use crate::hooks::{self, EventRequest, Ran, Recovered, ScriptsOf, Wishes};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::ledger::Work;
@@ -65,9 +66,10 @@ impl Engine {
     /// that runs. Nothing where the event is not over then.
     pub fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
         let Work { deployment, group, .. } = work;
-        let recovered = Lock::wait(&self.layout.group_lock(group))
-            .map_err(StageError::from)
-            .and_then(|_group| Ok(hooks::recover(&self.layout, deployment, name, wishes)?));
+        let recovered = turn::wait(&self.layout.group_lock(group), deployment, wishes).and_then(|turn| match turn {
+            Turn::Come(_group) => Ok(hooks::recover(&self.layout, deployment, name, wishes)?),
+            Turn::HandedOver => Ok(Recovered::HandedOver),
+        });
         let outcome = match recovered {
             Ok(Recovered::Over(outcome)) => outcome,
             Ok(Recovered::NotStarted | Recovered::Partly) => return None,

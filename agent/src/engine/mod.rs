@@ -5,13 +5,13 @@ mod event;
 mod failure;
 mod plan;
 mod revisions;
+mod turn;
 
 use std::num::NonZeroUsize;
 
 use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
-use crate::disk::Lock;
 use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::identity::IdentityError;
 use crate::ids::{EventName, GroupId, HostCommandId};
@@ -23,6 +23,7 @@ use crate::plan::Refusals;
 use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
+use turn::Turn;
 
 pub use failure::StageError;
 pub use plan::Planned;
@@ -127,14 +128,17 @@ impl Engine {
 
     fn attempt(&self, order: &Order, wishes: &Wishes) -> Result<Execution, StageError> {
         let spec = &order.spec;
-        let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
+        let Turn::Come(_group) = turn::wait(&self.layout.group_lock(&spec.group_id), &spec.deployment_id, wishes)?
+        else {
+            return Ok(Execution::HandedOver);
+        };
         self.settle(&spec.group_id)?;
         if let Some(Wish::Cancel(reason)) = wishes.made() {
             return Err(StageError::Cancelled(reason));
         }
         match &order.command {
             Command::DownloadBundle => self.download(spec).map(Execution::Over),
-            Command::Install => self.install(spec).map(Execution::Over),
+            Command::Install => self.install(spec, wishes),
             Command::Hook(name) => Ok(self.event(order, name, wishes)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }
@@ -154,11 +158,14 @@ impl Engine {
         waiting.map_or(Ok(()), Err)
     }
 
-    fn install(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
+    fn install(&self, spec: &DeploymentSpec, wishes: &Wishes) -> Result<Execution, StageError> {
         let revision = self.current_revision(spec)?;
         let appspec = self.appspec(&revision, spec)?;
         check_events(&appspec, spec)?;
-        let installed = install::run(&self.install_request(spec, &revision, &appspec))?;
+        let Turn::Come(paths) = turn::wait(&self.layout.paths_lock(), &spec.deployment_id, wishes)? else {
+            return Ok(Execution::HandedOver);
+        };
+        let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
         for warning in &installed.warnings {
             tracing::warn!(deployment = %spec.deployment_id, "{warning}");
         }
@@ -166,7 +173,7 @@ impl Engine {
             tracing::warn!(deployment = %spec.deployment_id, "{drift}");
         }
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
-        Ok(Outcome::succeeded())
+        Ok(Execution::Over(Outcome::succeeded()))
     }
 
     fn install_request<'a>(

@@ -225,6 +225,17 @@ impl Ledger {
         self.write(&Entry { progress: Progress::Reported { finished: at, at, outcome, delivery }, ..entry })
     }
 
+    /// Records the result of a command that nobody is to be told of.
+    pub fn finish_locally(&self, command: &HostCommandId, outcome: Outcome) -> Result<(), LedgerError> {
+        let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(command)?.ok_or_else(|| out_of_turn(command, "finished", "was never begun"))?;
+        let at = Timestamp::now();
+        self.write(&Entry {
+            progress: Progress::Reported { finished: at, at, outcome, delivery: Delivery::Local },
+            ..entry
+        })
+    }
+
     /// Counts that a life of the agent takes a begun command up from its beginning; answers how many did.
     pub fn count_life(&self, command: &HostCommandId) -> Result<u32, LedgerError> {
         let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,10 +245,10 @@ impl Ledger {
         Ok(lives)
     }
 
-    /// Commands that have begun and have no result: at the start, those that an earlier life left.
+    /// Commands of the service that have begun and have no result: at the start, those that an earlier life left.
     pub fn unfinished(&self) -> Result<Listing, LedgerError> {
         let mut listing = self.all()?;
-        listing.entries.retain(|entry| entry.progress == Progress::Begun);
+        listing.entries.retain(|entry| entry.progress == Progress::Begun && !entry.is_local());
         listing.entries.sort_by_key(|entry| entry.begun);
         Ok(listing)
     }
@@ -277,10 +288,12 @@ impl Ledger {
         Ok(listing)
     }
 
-    /// Lets reported entries go that are beyond the newest `keep`. What is not reported stays for ever.
+    /// Lets reported entries go that are beyond the newest `keep`. What is not reported stays for ever; nobody
+    /// waits for the report of a local deploy that was cut off.
     fn prune(&self, keep: usize) -> Result<(), LedgerError> {
         let reported = |entry: Entry| match entry.progress {
             Progress::Reported { at, .. } => Some((at, entry.command)),
+            Progress::Begun if entry.execution.is_empty() => Some((entry.begun, entry.command)),
             Progress::Begun | Progress::Finished { .. } => None,
         };
         let mut entries: Vec<_> = self.all()?.entries.into_iter().filter_map(reported).collect();

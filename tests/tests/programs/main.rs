@@ -11,6 +11,7 @@ mod drift;
 mod envelope;
 mod failures;
 mod groups;
+mod history;
 mod integrity;
 mod kill_moments;
 mod labels;
