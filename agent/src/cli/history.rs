@@ -1,6 +1,5 @@
 //! `history`: the deployments of this host, by the ledger.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use super::settings::Context;
 use super::{ConfigFile, fail, parse_group, unreadable};
 use crate::disk::Lock;
 use crate::ids::{DeploymentId, GroupId};
-use crate::ledger::{Delivery, Entry, Ledger, Progress};
+use crate::ledger::{self, Delivery, Entry, Ledger, Progress, Standing};
 use crate::outcome::Outcome;
 
 /// Which deployments, and how to show them.
@@ -140,34 +139,8 @@ impl Workers {
 
 /// Oldest entries in, newest deployments out.
 fn by_deployment(entries: Vec<Entry>, is_worked_on: impl Fn(&Entry) -> bool) -> Vec<Past> {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut found: Vec<Past> = Vec::new();
-    for entry in entries {
-        let (deployment, group) = entry.work.clone().map(|work| (work.deployment, work.group)).unzip();
-        // What failed before its specification was read has the service's name of the same run.
-        let id = deployment.as_ref().filter(|_| entry.is_local());
-        let key = id.map_or_else(|| entry.execution.clone(), ToString::to_string);
-        let place = *places.entry(key).or_insert_with(|| {
-            found.push(Past {
-                deployment: None,
-                group: None,
-                begun: entry.begun,
-                ended: None,
-                outcome: State::Succeeded,
-                cause: None,
-                events: Vec::new(),
-            });
-            found.len() - 1
-        });
-        let past = &mut found[place];
-        past.deployment = past.deployment.take().or(deployment);
-        past.group = past.group.take().or(group);
-        past.events.push(event(&entry, is_worked_on(&entry)));
-        past.ended = entry.finished_at();
-    }
-    found.iter_mut().for_each(Past::judge);
-    found.reverse();
-    found
+    let found = ledger::deployments(entries).into_iter().rev();
+    found.filter_map(|past| Past::of(&past, &is_worked_on)).collect()
 }
 
 fn event(entry: &Entry, is_worked_on: bool) -> Event {
@@ -197,19 +170,26 @@ fn event(entry: &Entry, is_worked_on: bool) -> Event {
 }
 
 impl Past {
-    /// The worst of its events is its own outcome: what fails ends a deployment.
-    fn judge(&mut self) {
-        let of = |state| self.events.iter().find(|event| event.outcome == state);
-        let (outcome, cause) = if let Some(failed) = of(State::Failed) {
-            (State::Failed, Some(format!("{}: {}", failed.name, failed.message.as_deref().unwrap_or("it failed"))))
-        } else if of(State::CutOff).is_some() {
-            (State::CutOff, None)
-        } else if of(State::Running).is_some() {
-            (State::Running, None)
-        } else {
-            (State::Succeeded, None)
-        };
-        (self.outcome, self.cause) = (outcome, cause);
+    fn of(past: &ledger::Past, is_worked_on: &impl Fn(&Entry) -> bool) -> Option<Self> {
+        let (first, last) = (past.entries.first()?, past.entries.last()?);
+        let events: Vec<_> = past.entries.iter().map(|entry| event(entry, is_worked_on(entry))).collect();
+        let failed = events.iter().find(|event| event.outcome == State::Failed);
+        let cause =
+            failed.map(|failed| format!("{}: {}", failed.name, failed.message.as_deref().unwrap_or("it failed")));
+        Some(Self {
+            deployment: past.deployment.clone(),
+            group: past.group.clone(),
+            begun: first.begun,
+            ended: last.finished_at(),
+            outcome: match past.standing() {
+                Standing::Succeeded => State::Succeeded,
+                Standing::Failed => State::Failed,
+                Standing::Open if events.iter().any(|event| event.outcome == State::Running) => State::Running,
+                Standing::Open => State::CutOff,
+            },
+            cause,
+            events,
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! `logs`: the output of a deployment's scripts.
 
-use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
-use super::output::visible_lines;
+use super::output::{say, visible_lines};
 use super::settings::Context;
 use super::{ConfigFile, fail, parse_deployment, unreadable};
 use crate::disk::{Dir, Follower, Kind, Watch};
@@ -54,7 +53,7 @@ fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
             rest.extend(bytes);
             let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let lines: Vec<u8> = rest.drain(..whole).collect();
-            if !say(&String::from_utf8_lossy(&lines))? {
+            if !say(&visible_lines(&String::from_utf8_lossy(&lines)))? {
                 return Ok(());
             }
         } else if arguments.follow {
@@ -63,7 +62,7 @@ fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
                 _ => std::thread::sleep(LOOK),
             }
         } else {
-            say(&String::from_utf8_lossy(&rest))?;
+            say(&visible_lines(&String::from_utf8_lossy(&rest)))?;
             break;
         }
     }
@@ -109,13 +108,4 @@ fn groups(context: &Context) -> anyhow::Result<Vec<GroupId>> {
     };
     let directories = root.entries()?.into_iter().filter(|entry| entry.kind == Kind::Directory);
     Ok(directories.filter_map(|entry| GroupId::parse(entry.name.to_str()?).ok()).collect())
-}
-
-/// Prints lines; whether anybody still reads them.
-fn say(lines: &str) -> anyhow::Result<bool> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(visible_lines(lines).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        other => Ok(other.map(|()| true)?),
-    }
 }

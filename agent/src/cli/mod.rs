@@ -6,6 +6,7 @@ mod drift;
 mod forget;
 mod history;
 mod logs;
+mod metrics;
 mod local;
 mod logging;
 mod output;
@@ -16,6 +17,7 @@ mod rollback;
 mod run;
 mod settings;
 mod status;
+mod status_watch;
 mod validate;
 
 use std::ffi::OsString;
@@ -57,6 +59,8 @@ enum Command {
     History(history::Arguments),
     /// Show the output of a deployment's scripts
     Logs(logs::Arguments),
+    /// Print figures for a monitoring system, as OpenMetrics
+    Metrics(ConfigFile),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
     Cancel(cancel::Arguments),
     /// Take no new work from the control service, until `resume`; what runs goes on
@@ -107,6 +111,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Metrics(config) => metrics::run(&config),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),
         Command::Resume(config) => pause::resume(&config),

@@ -164,6 +164,9 @@ impl Context {
             wait_between_runs: *settings.wait_between_runs,
             longest_backoff: settings.wait_after_error.is_explicit().then_some(*settings.wait_after_error),
             max_parallel_groups: settings.max_parallel_groups.get(),
+            // Name resolution, proxy and redirects have their own timeouts within these.
+            longest_poll: 4 * (CONNECT_TIMEOUT + *settings.http_read_timeout),
+            metrics_file: (*settings.metrics_file).clone(),
             max_wait_at_end: *settings.kill_agent_max_wait_time_seconds,
         })
     }

@@ -7,10 +7,11 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::cancel::daemon_runs;
 use super::settings::Context;
-use super::{ConfigFile, fail, unreadable};
+use super::{ConfigFile, fail, status_watch, unreadable};
 use crate::daemon::status::{self, Connection, Status};
-use crate::disk::{Dir, Kind, Lock, LockError};
+use crate::disk::{Dir, Kind};
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::Ledger;
 use crate::store::{self, DriftCheck, Markers, Request};
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Go on showing it as it changes, with the scripts' last lines, until it is interrupted
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
     /// Show this deployment group alone
     #[arg(short = 'g', long, value_name = "ID", value_parser = super::parse_group)]
     group: Option<GroupId>,
@@ -76,6 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
+    if arguments.watch {
+        return match status_watch::watch(&context, arguments.group.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let shown = report(&context, arguments.group.as_ref()).and_then(|report| {
         Ok(if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { text(&report) })
     });
@@ -88,13 +98,34 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// All of it as text, for whoever watches.
+pub(super) fn text_of(context: &Context, only: Option<&GroupId>) -> anyhow::Result<String> {
+    Ok(text(&report(context, only)?))
+}
+
+/// Whether a daemon runs and how it stands with its service, in a line.
+pub(super) fn write_daemon_line(context: &Context, status: Option<&Status>) -> anyhow::Result<String> {
+    let Some(status) = status else {
+        return Ok(format!("No daemon has run on {} yet.", context.layout.root().display()));
+    };
+    let is_paused = if store::read_pause(&context.layout)?.is_some() { ", PAUSED" } else { "" };
+    if !daemon_runs(context)? {
+        return Ok(format!("slipway-agent does not run{is_paused}."));
+    }
+    let service = match &status.connection {
+        Connection::Failing { why, .. } => format!("polls fail: {why}"),
+        Connection::Connecting => "no answer yet".to_owned(),
+        Connection::Connected { .. } | Connection::Stopped { .. } => "polls are answered".to_owned(),
+    };
+    Ok(format!("slipway-agent {} runs with pid {}{is_paused}; {service}.", status.version, status.pid))
+}
+
 fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let layout = &context.layout;
-    let daemon = status::read(&layout.status())?.map(|status| Daemon {
-        // The lock, not a process id, tells: ids are given out again.
-        alive: matches!(Lock::try_now(&layout.daemon_lock()), Err(LockError::Held(_))),
-        status,
-    });
+    let daemon = match status::read(&layout.status())? {
+        Some(status) => Some(Daemon { alive: daemon_runs(context)?, status }),
+        None => None,
+    };
     let mut groups = Vec::new();
     for id in group_ids(context)? {
         if only.is_none_or(|only| *only == id) {

@@ -11,7 +11,7 @@ use super::{Daemon, InHand};
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
 use crate::ids::HostCommandId;
-use crate::ledger::{Known, Received, Work};
+use crate::ledger::{Entry, Known, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
 use crate::service::ServiceError;
@@ -133,7 +133,24 @@ impl Daemon {
         let (id, recorded) = (id.clone(), outcome.clone());
         let done = self.on_ledger(move |ledger| ledger.finish(&id, recorded)).await;
         self.results.notify_one();
+        if let Ok(entry) = &done {
+            self.count(entry);
+        }
         done.map(drop).map_err(|error| Unrecorded { outcome, error })
+    }
+
+    fn count(&self, entry: &Entry) {
+        let (Some(outcome), Some(ended)) = (entry.outcome(), entry.finished_at()) else { return };
+        let outcome = match outcome {
+            Outcome::Succeeded { .. } => "succeeded",
+            Outcome::Failed(_) => "failed",
+        };
+        let seconds = ended.duration_since(entry.begun).as_secs_f64();
+        let fetched = self.engine.fetched_bytes();
+        self.board.update(|status| {
+            status.counters.fetched_bytes = fetched;
+            status.counters.ended(&entry.name, outcome, seconds);
+        });
     }
 
     async fn send_again(&self, id: &HostCommandId, command: &HostCommand, outcome: Outcome) -> Result<(), Unrecorded> {

@@ -12,15 +12,17 @@
 //! Every result is in the ledger before anybody is told, and stays there until the service took it.
 
 mod command;
+pub mod figures;
 mod outbox;
 mod poll;
+mod report;
 mod requests;
 mod resume;
 mod shutdown;
 pub mod status;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,10 @@ pub struct Options {
     pub longest_backoff: Option<Duration>,
     /// Deployment groups that are worked on at once, at least one.
     pub max_parallel_groups: usize,
+    /// No poll takes longer than this, connections that do not come about included.
+    pub longest_poll: Duration,
+    /// Where the figures for a monitoring system are kept, if anywhere.
+    pub metrics_file: Option<PathBuf>,
     /// How long what runs may go on after the end was asked for.
     pub max_wait_at_end: Duration,
 }
@@ -79,6 +85,8 @@ struct Daemon {
     in_hand: Mutex<HashMap<HostCommandId, Held>>,
     ending: watch::Sender<bool>,
     paused: watch::Sender<Option<Request>>,
+    /// Since when the service has been asked for work, while it is.
+    polling_since: Mutex<Option<Instant>>,
 }
 
 /// What is known of a command in hand.
@@ -117,8 +125,16 @@ pub async fn run(
         in_hand: Mutex::default(),
         ending: watch::Sender::new(false),
         paused: watch::Sender::new(None),
+        polling_since: Mutex::default(),
     });
-    let writer = tokio::spawn(board.clone().keep_written());
+    let mut tellers = vec![
+        tokio::spawn(board.clone().keep_written()),
+        tokio::spawn(report::keep_systemd_told(board.clone())),
+        tokio::spawn(daemon.clone().feed_watchdog()),
+    ];
+    if let Some(path) = daemon.options.metrics_file.clone() {
+        tellers.push(tokio::spawn(report::keep_metrics(board.clone(), layout, path)));
+    }
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
     let recovering = daemon.clone();
@@ -135,7 +151,7 @@ pub async fn run(
     daemon.finish_running().await;
     outbox.abort();
     requests.abort();
-    writer.abort();
+    tellers.iter().for_each(tokio::task::JoinHandle::abort);
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The poll loop.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Daemon;
@@ -23,11 +23,16 @@ impl Daemon {
             let Ok(permit) = self.capacity.clone().acquire_owned().await else { return };
             self.gate.pass().await;
             let asked = Instant::now();
+            self.set_polling(Some(asked));
             let answer = tokio::select! {
                 answer = self.service.poll() => answer,
                 // What the service offers to nobody is offered again.
-                () = self.paused() => continue,
+                () = self.paused() => {
+                    self.set_polling(None);
+                    continue;
+                }
             };
+            self.set_polling(None);
             match answer {
                 Ok(found) => {
                     self.gate.succeeded();
@@ -65,6 +70,10 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    fn set_polling(&self, since: Option<Instant>) {
+        *self.polling_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// How long to wait after a poll that found nothing, with up to 20 % more so that hosts that

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
+use super::figures::Counters;
 use crate::ids::{DeploymentId, GroupId};
 use crate::store::{self, Request, StoreError, Stored};
 
 /// Shortest time between two writes of the file.
 const PACE: Duration = Duration::from_millis(200);
 
+/// How old the time of the last poll may be in the file.
+const POLL_AGE: SignedDuration = SignedDuration::from_secs(60);
+
 /// The file's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Process id of the daemon that wrote it.
     pub pid: u32,
@@ -35,6 +39,12 @@ pub struct Status {
     /// Deployments of which nothing more is run here, since somebody cancelled them.
     #[serde(default)]
     pub cancelled: Vec<String>,
+    /// When a poll was answered last; at most a minute older than the truth.
+    #[serde(default)]
+    pub last_poll: Option<Timestamp>,
+    /// What the daemon has counted since its start.
+    #[serde(default)]
+    pub counters: Counters,
     /// What runs now, oldest first.
     pub running: Vec<Running>,
     /// What went wrong last, if anything did.
@@ -110,7 +120,7 @@ pub struct Board {
 struct Shared {
     path: PathBuf,
     status: Mutex<Status>,
-    changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 impl Board {
@@ -125,10 +135,12 @@ impl Board {
             connection: Connection::Connecting,
             paused: None,
             cancelled: Vec::new(),
+            last_poll: None,
+            counters: Counters::default(),
             running: Vec::new(),
             last_error: None,
         };
-        Self { shared: Arc::new(Shared { path, status: Mutex::new(status), changed: Notify::new() }) }
+        Self { shared: Arc::new(Shared { path, status: Mutex::new(status), changed: watch::Sender::new(()) }) }
     }
 
     /// Changes the status; the file follows soon.
@@ -137,13 +149,18 @@ impl Board {
         let before = status.clone();
         change(&mut status);
         if *status != before {
-            self.shared.changed.notify_one();
+            self.shared.changed.send_replace(());
         }
     }
 
     /// The status now.
     pub fn read(&self) -> Status {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of each change from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
     }
 
     /// Shows a command as running, until what is returned goes.
@@ -158,7 +175,12 @@ impl Board {
 
     /// Says that a poll was answered.
     pub fn connected(&self) {
+        let now = Timestamp::now();
         self.update(|status| {
+            // Not each poll is worth a write.
+            if status.last_poll.is_none_or(|last| now.duration_since(last) >= POLL_AGE) {
+                status.last_poll = Some(now);
+            }
             if !matches!(status.connection, Connection::Connected { .. }) {
                 status.connection = Connection::Connected { since: Timestamp::now() };
             }
@@ -193,7 +215,7 @@ impl Board {
     /// Writes the file whenever the status changed, for ever. A write that fails is logged once in a
     /// row: the daemon's work does not depend on it.
     pub async fn keep_written(self) {
-        let mut failed = false;
+        let (mut failed, mut changes) = (false, self.changes());
         loop {
             let board = self.clone();
             let written = tokio::task::spawn_blocking(move || board.write()).await;
@@ -206,7 +228,8 @@ impl Board {
                 _ => {}
             }
             tokio::time::sleep(PACE).await;
-            self.shared.changed.notified().await;
+            // The sender lives as long as this board.
+            let _ = changes.changed().await;
         }
     }
 }

@@ -28,6 +28,7 @@ mod space;
 mod staged;
 mod stat;
 mod sync;
+mod usage;
 mod watch;
 mod xattr;
 
@@ -41,7 +42,7 @@ pub use facts::Facts;
 pub use file::{
     read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
-pub use follow::Follower;
+pub use follow::{Follower, read_tail};
 pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;

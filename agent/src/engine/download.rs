@@ -1,6 +1,7 @@
 //! DownloadBundle: from the source to a revision on this host.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use super::failure::StageError;
 use super::{Engine, KeepBundles};
@@ -24,6 +25,7 @@ impl Engine {
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
         let acquired = self.acquire(spec, &bundle)?;
         if let Acquired::Fetched(fetched) = &acquired {
+            self.fetched.fetch_add(fetched.size, Ordering::Relaxed);
             tracing::info!(
                 deployment = %spec.deployment_id,
                 bytes = fetched.size,

@@ -8,6 +8,7 @@ mod revisions;
 mod turn;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
@@ -98,17 +99,23 @@ pub struct Engine {
     policy: Policy,
     /// A way to S3, or why there is none: local deploys need no identity.
     s3: Result<S3, IdentityError>,
+    fetched: AtomicU64,
 }
 
 impl Engine {
     /// An engine over `layout`.
     pub fn new(layout: Layout, policy: Policy, s3: Result<S3, IdentityError>) -> Self {
-        Self { layout, policy, s3 }
+        Self { layout, policy, s3, fetched: AtomicU64::new(0) }
     }
 
     /// Where everything is.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Bytes of bundles that were fetched since this engine was made.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// Carries out an order, one at a time for each deployment group: waits for whoever else works on

@@ -6,6 +6,7 @@
 //! what is not reported, and the entry decides.
 
 mod entry;
+mod past;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 pub use entry::{Delivery, Entry, Progress, Work};
+pub use past::{Past, Standing, deployments};
 
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, HostCommandId};
@@ -268,6 +270,11 @@ impl Ledger {
         listing.entries.sort_by_key(|entry| std::cmp::Reverse((entry.begun, entry.finished_at())));
         listing.entries.truncate(at_most);
         Ok(listing)
+    }
+
+    /// How many results wait to be reported.
+    pub fn waiting(&self) -> Result<usize, LedgerError> {
+        Ok(files_in(&self.layout.outbox())?.len())
     }
 
     /// The newest command that failed.
