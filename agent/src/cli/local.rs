@@ -67,7 +67,9 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             Work { deployment: spec.deployment_id.clone(), group: spec.group_id.clone(), spec_sha256: String::new() };
         ledger.begin(received, work).context("nothing was run, since the record of it could not be written")?;
         let started = Instant::now();
-        let execution = engine.execute(&order, &wishes);
+        let (id, group) = (spec.deployment_id.as_str(), spec.group_id.as_str());
+        let span = tracing::warn_span!("command", event = command.name(), deployment_id = id, group);
+        let execution = span.in_scope(|| engine.execute(&order, &wishes));
         if let Execution::Over(outcome) = &execution
             && let Err(error) = ledger.finish_locally(&order.id, outcome.clone())
         {

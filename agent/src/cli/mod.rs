@@ -9,6 +9,7 @@ mod logs;
 mod metrics;
 mod local;
 mod logging;
+mod logging_file;
 mod output;
 mod pause;
 mod plan;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::logging::Level;
 use super::settings::Context;
 use super::{ConfigFile, FAILED, logging, unreadable};
 use crate::daemon;
@@ -11,9 +12,9 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
-    logging::start(context.verbosity(), context.shape());
+    let level = logging::start_daemon(&context.logging());
     context.warn();
-    match serve(&context) {
+    match serve(&context, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log is where a daemon's last words belong; they are not printed a second time.
@@ -23,11 +24,11 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
     }
 }
 
-fn serve(context: &Context) -> anyhow::Result<()> {
+fn serve(context: &Context, level: Level) -> anyhow::Result<()> {
     let runtime = context.runtime()?;
     let engine = context.engine(runtime.handle().clone())?;
     let service = context.service()?;
-    let options = context.daemon_options()?;
+    let options = context.daemon_options(level)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         host = service.identity().host_identifier,

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::{Daemon, InHand};
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
-use crate::ids::HostCommandId;
+use crate::ids::{DeploymentId, GroupId, HostCommandId};
 use crate::ledger::{Entry, Known, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
@@ -61,6 +63,16 @@ impl Unrecorded {
     }
 }
 
+/// What is logged about a command carries its event, and the deployment once that is known.
+pub(super) fn span_of(command: &str) -> Span {
+    tracing::info_span!("command", event = command, deployment_id = Empty, group = Empty)
+}
+
+/// Says what the current command is about, for all that is logged from now on.
+pub(super) fn is_about(deployment: &DeploymentId, group: &GroupId) {
+    Span::current().record("deployment_id", deployment.as_str()).record("group", group.as_str());
+}
+
 impl Daemon {
     /// Carries out one command and leaves its result to the outbox.
     pub(super) async fn carry_out(
@@ -69,9 +81,13 @@ impl Daemon {
         in_hand: InHand,
         permit: OwnedSemaphorePermit,
     ) {
-        if let Err(unrecorded) = self.clone().run(&in_hand, &command).await {
-            self.report_unrecorded(&command, unrecorded).await;
-        }
+        let span = span_of(&command.command_name);
+        let work = async {
+            if let Err(unrecorded) = self.clone().run(&in_hand, &command).await {
+                self.report_unrecorded(&command, unrecorded).await;
+            }
+        };
+        work.instrument(span).await;
         drop(in_hand);
         drop(permit);
     }
@@ -84,7 +100,7 @@ impl Daemon {
         let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await.map_err(Unrecorded::not_run)? {
             Known::New => Life::First,
             Known::Begun(_) => Life::Again,
-            Known::Finished(_, outcome) => return self.send_again(id, command, outcome).await,
+            Known::Finished(_, outcome) => return self.send_again(id, outcome).await,
         };
         let name = &command.command_name;
         let received =
@@ -102,6 +118,7 @@ impl Daemon {
         };
         let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
         shown.is_about(&deployment, &group);
+        is_about(&deployment, &group);
         in_hand.is_about(&deployment);
         if let Some(reason) = self.cancelled(&deployment) {
             in_hand.cancel(reason);
@@ -113,11 +130,11 @@ impl Daemon {
             Answer::Ended(outcome) => outcome,
             Answer::HandedOver => return Ok(()),
             Answer::Settled { outcome, answer } => {
-                tracing::info!(command = name, answer, "the service has settled it");
+                tracing::info!(answer, "the service has settled it");
                 let id = id.clone();
                 if let Err(error) = self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await {
                     // Nobody waits for it; the next start finds it begun and asks the service again.
-                    tracing::warn!(command = name, "the ledger could not be written: {error:#}");
+                    tracing::warn!("the ledger could not be written: {error:#}");
                 }
                 return Ok(());
             }
@@ -153,8 +170,8 @@ impl Daemon {
         });
     }
 
-    async fn send_again(&self, id: &HostCommandId, command: &HostCommand, outcome: Outcome) -> Result<(), Unrecorded> {
-        tracing::info!(command = command.command_name, "offered again after it ended; the same result is sent again");
+    async fn send_again(&self, id: &HostCommandId, outcome: Outcome) -> Result<(), Unrecorded> {
+        tracing::info!("offered again after it ended; the same result is sent again");
         let id = id.clone();
         let done = self.on_ledger(move |ledger| ledger.report_again(&id)).await;
         self.results.notify_one();
@@ -165,26 +182,28 @@ impl Daemon {
     pub(super) async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
         let Unrecorded { outcome, error } = unrecorded;
         let name = &command.command_name;
-        tracing::error!(command = name, "the ledger could not be written: {error:#}");
+        tracing::error!("the ledger could not be written: {error:#}");
         self.board.error(format!("{name}: the ledger could not be written: {error:#}"));
         let (status, diagnostics) = (outcome.status(), outcome.diagnostics());
         let id = &command.host_command_identifier;
         if let Err(error) = self.persist("the result", || self.service.complete(id, status, &diagnostics)).await {
-            tracing::error!(command = name, %error, "the result could not be reported either");
+            tracing::error!(%error, "the result could not be reported either");
         }
     }
 
     fn tell(&self, command: &str, failure: &Failure) {
-        tracing::error!(command, code = ?failure.code, "{}", failure.message);
+        let script = Some(failure.script.as_str()).filter(|script| !script.is_empty());
+        tracing::error!(code = ?failure.code, script, "{}", failure.message);
         self.board.error(format!("{command}: {}", failure.message));
     }
 
     async fn execute(self: &Arc<Self>, order: Arc<Order>, in_hand: &InHand) -> Execution {
         let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
-        let (name, spec) = (order.command.name(), &order.spec);
-        tracing::info!(command = name, deployment = %spec.deployment_id, group = %spec.group_id, "begun");
+        let name = order.command.name();
+        tracing::info!("begun");
         let started = Instant::now();
-        let work = tokio::task::spawn_blocking(move || daemon.engine.execute(&running, &wishes));
+        let span = Span::current();
+        let work = tokio::task::spawn_blocking(move || span.in_scope(|| daemon.engine.execute(&running, &wishes)));
         let execution = if order.command == Command::DownloadBundle {
             tokio::select! {
                 done = work => done,
@@ -202,14 +221,7 @@ impl Daemon {
             Execution::Over(outcome) => format!("{:?}", outcome.status()),
             Execution::HandedOver => "handed over to the agent's next life".to_owned(),
         };
-        tracing::info!(
-            command = name,
-            deployment = %spec.deployment_id,
-            group = %spec.group_id,
-            elapsed = ?started.elapsed(),
-            status,
-            "ended"
-        );
+        tracing::info!(elapsed = ?started.elapsed(), status, "ended");
         execution
     }
 

@@ -15,6 +15,7 @@ mod command;
 pub mod figures;
 mod outbox;
 mod poll;
+pub mod reload;
 mod report;
 mod requests;
 mod resume;
@@ -40,6 +41,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
 use crate::store::Request;
 
+use reload::{Pace, Reload};
 use shutdown::Shutdown;
 use status::Board;
 
@@ -57,18 +59,16 @@ const LAST_REPORTS: Duration = Duration::from_secs(15);
 pub struct Options {
     /// Whose specifications are believed.
     pub trust: Trust,
-    /// Between polls that found nothing; by default it depends on whether the service holds polls.
-    pub wait_between_runs: Option<Duration>,
-    /// Longest pause after errors, where one is configured.
-    pub longest_backoff: Option<Duration>,
+    /// How often and how long things are tried and waited for, until it is changed.
+    pub pace: Pace,
+    /// Reads the configuration again.
+    pub reload: Reload,
     /// Deployment groups that are worked on at once, at least one.
     pub max_parallel_groups: usize,
     /// No poll takes longer than this, connections that do not come about included.
     pub longest_poll: Duration,
     /// Where the figures for a monitoring system are kept, if anywhere.
     pub metrics_file: Option<PathBuf>,
-    /// How long what runs may go on after the end was asked for.
-    pub max_wait_at_end: Duration,
 }
 
 /// What all tasks of the daemon share.
@@ -87,6 +87,7 @@ struct Daemon {
     paused: watch::Sender<Option<Request>>,
     /// Since when the service has been asked for work, while it is.
     polling_since: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
 }
 
 /// What is known of a command in hand.
@@ -107,6 +108,7 @@ pub async fn run(
     let layout = engine.layout().clone();
     let _only_one = only_one(&layout.daemon_lock())?;
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
+    let hangups = reload::signals().context("signals cannot be received")?;
     let board = Board::new(layout.status());
     board.update(|status| {
         status.host = Some(service.identity().host_identifier.clone());
@@ -118,6 +120,7 @@ pub async fn run(
         engine,
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
+        pace: Mutex::new(options.pace),
         options,
         gate,
         board: board.clone(),
@@ -131,6 +134,7 @@ pub async fn run(
         tokio::spawn(board.clone().keep_written()),
         tokio::spawn(report::keep_systemd_told(board.clone())),
         tokio::spawn(daemon.clone().feed_watchdog()),
+        tokio::spawn(daemon.clone().reload_on(hangups)),
     ];
     if let Some(path) = daemon.options.metrics_file.clone() {
         tellers.push(tokio::spawn(report::keep_metrics(board.clone(), layout, path)));
@@ -209,7 +213,7 @@ impl Daemon {
             }
         }
         let all = u32::try_from(self.options.max_parallel_groups).unwrap_or(u32::MAX);
-        let ended = tokio::time::timeout(self.options.max_wait_at_end, self.capacity.acquire_many(all)).await;
+        let ended = tokio::time::timeout(self.pace().max_wait_at_end, self.capacity.acquire_many(all)).await;
         if ended.is_err() {
             let running = self.board.read().running;
             tracing::warn!(
@@ -235,7 +239,7 @@ impl Daemon {
 
     /// Pauses after errors.
     fn backoff(&self) -> Backoff {
-        match self.options.longest_backoff {
+        match self.pace().longest_backoff {
             Some(longest) => Backoff::new(FIRST_PAUSE.min(longest), longest),
             None => Backoff::standard(),
         }

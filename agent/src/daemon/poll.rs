@@ -37,7 +37,7 @@ impl Daemon {
                 Ok(found) => {
                     self.gate.succeeded();
                     self.board.connected();
-                    backoff.reset();
+                    backoff = self.backoff();
                     match found {
                         Some(command) => {
                             let id = HostCommandId::new(&command.host_command_identifier);
@@ -46,7 +46,7 @@ impl Daemon {
                                     tokio::spawn(self.clone().carry_out(command, in_hand, permit));
                                 }
                                 None => {
-                                    tracing::debug!(command = command.command_name, "offered again while it runs");
+                                    tracing::debug!(event = command.command_name, "offered again while it runs");
                                     drop(permit);
                                     tokio::time::sleep(WAIT_AFTER_HELD).await;
                                 }
@@ -79,7 +79,7 @@ impl Daemon {
     /// How long to wait after a poll that found nothing, with up to 20 % more so that hosts that
     /// started together drift apart.
     fn pause(&self, answered_after: Duration) -> Duration {
-        let base = match self.options.wait_between_runs {
+        let base = match self.pace().wait_between_runs {
             Some(configured) => configured,
             None if answered_after >= HELD => WAIT_AFTER_HELD,
             None => WAIT_AFTER_ANSWERED,

@@ -117,9 +117,9 @@ impl Daemon {
             if held.wishes.made().is_some() {
                 continue;
             }
-            tracing::warn!(%deployment, "cancelled {request}");
+            tracing::warn!(deployment_id = %deployment, "cancelled {request}");
             if let Err(error) = held.wishes.make(Wish::Cancel(because(request))) {
-                tracing::error!(%deployment, %error, "a command could not be told that it is cancelled");
+                tracing::error!(deployment_id = %deployment, %error, "a command could not be told that it is cancelled");
             }
         }
     }

@@ -88,7 +88,7 @@ impl Engine {
         if matches!(outcome, Outcome::Failed(_))
             && let Err(error) = store::withdraw_good(&self.layout, group, deployment)
         {
-            tracing::error!(%group, %deployment, %error, "the deployment failed and still counts as good");
+            tracing::error!(%error, "the deployment failed and still counts as good");
         }
         outcome
     }
@@ -134,7 +134,7 @@ impl Engine {
         match Dir::open(revision.root()) {
             Ok(_) => Ok(Some((deployment, revision))),
             Err(error) if error.is_not_found() => {
-                tracing::warn!(%deployment, event = %name, "the revision whose scripts would run is no longer on this host");
+                tracing::warn!(of = %deployment, "the revision whose scripts would run is no longer on this host");
                 Ok(None)
             }
             Err(error) => Err(error.into()),

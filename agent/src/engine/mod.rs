@@ -174,10 +174,10 @@ impl Engine {
         };
         let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
         for warning in &installed.warnings {
-            tracing::warn!(deployment = %spec.deployment_id, "{warning}");
+            tracing::warn!("{warning}");
         }
         for drift in &installed.drift {
-            tracing::warn!(deployment = %spec.deployment_id, "{drift}");
+            tracing::warn!("{drift}");
         }
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
         Ok(Execution::Over(Outcome::succeeded()))

@@ -221,8 +221,7 @@ fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure
         Found::NotStarted | Found::Running(_) => None,
         Found::Exited(exit) => {
             if let Some(trouble) = &exit.log_trouble {
-                let (deployment, event, script) = (&spec.deployment, &spec.event, &spec.subject.name);
-                tracing::warn!(%deployment, %event, script, "output is missing in the log files of a script: {trouble}");
+                tracing::warn!(script = spec.subject.name, "output is missing in the log files of a script: {trouble}");
             }
             log.add(&spec.subject.name, &exit.log);
             Verdict(spec).of_exit(exit)

@@ -16,6 +16,7 @@ mod integrity;
 mod kill_moments;
 mod labels;
 mod local;
+mod logging;
 mod metrics;
 mod old_kernels;
 mod outages;
