@@ -17,6 +17,7 @@ mod recover;
 mod rollback;
 mod run;
 mod settings;
+mod settings_daemon;
 mod status;
 mod status_watch;
 mod validate;

@@ -4,15 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::logging::{Files, Level, Plan, Readers, Shape, Verbosity, WhenFiles};
+use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
-use crate::daemon;
-use crate::daemon::reload::{Pace, Reload, Reloaded};
 use crate::deployment::FileExistsBehavior;
-use crate::deployment::envelope::{Anchors, Sha1, Trust};
-use crate::disk;
 use crate::engine::{Engine, KeepBundles, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
@@ -30,11 +26,7 @@ use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
 
 /// How long a connection may take to come about, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// What SIGHUP changes; everything else waits for the next start.
-const RELOADED: [&str; 4] = ["verbose", "wait_between_runs", "wait_after_error", "kill_agent_max_wait_time_seconds"];
-/// Longest file of certificates for specifications, in bytes.
-const MAX_CA_FILE: u64 = 1 << 20;
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration and what follows from it at once.
 pub(super) struct Context {
@@ -43,7 +35,7 @@ pub(super) struct Context {
     warnings: Vec<ConfigWarning>,
     environment: Environment,
     /// The file that was named, if one was.
-    path: Option<PathBuf>,
+    pub(super) path: Option<PathBuf>,
     /// One for everything that this process asks of a service.
     pub(super) gate: Arc<ThrottleGate>,
 }
@@ -154,67 +146,6 @@ impl Context {
         };
         let client = self.client(&settings.control_proxy_uri)?;
         Ok(CommandsService::new(client, endpoint, flavor, identity, version))
-    }
-
-    pub(super) fn daemon_options(&self, level: Level) -> anyhow::Result<daemon::Options> {
-        let settings = &self.settings;
-        let anchors = match &*settings.deployment_spec_ca_file {
-            None => None,
-            Some(path) => {
-                let text = disk::read_bounded(path, MAX_CA_FILE).context("deployment_spec_ca_file cannot be used")?;
-                Some(Anchors::from_pem(&text)?)
-            }
-        };
-        Ok(daemon::Options {
-            trust: Trust { anchors, sha1: if *settings.allow_sha1_envelope { Sha1::Allowed } else { Sha1::Refused } },
-            pace: self.pace(),
-            reload: self.reload(level),
-            max_parallel_groups: settings.max_parallel_groups.get(),
-            // Name resolution, proxy and redirects have their own timeouts within these.
-            longest_poll: 4 * (CONNECT_TIMEOUT + *settings.http_read_timeout),
-            metrics_file: (*settings.metrics_file).clone(),
-        })
-    }
-
-    fn pace(&self) -> Pace {
-        let settings = &self.settings;
-        Pace {
-            wait_between_runs: *settings.wait_between_runs,
-            longest_backoff: settings.wait_after_error.is_explicit().then_some(*settings.wait_after_error),
-            max_wait_at_end: *settings.kill_agent_max_wait_time_seconds,
-        }
-    }
-
-    /// What reads the configuration again, as this one was read.
-    fn reload(&self, level: Level) -> Reload {
-        let (path, before) = (self.path.clone(), self.settings.describe());
-        Reload(Box::new(move || {
-            let now = Self::load(path.as_deref())?;
-            now.warn();
-            level.set(now.verbosity())?;
-            let differs = |setting: &&config::Described| {
-                before.iter().any(|was| was.key == setting.key && was.value != setting.value)
-            };
-            let after = now.settings.describe();
-            let waiting = after.iter().filter(differs).map(|setting| setting.key).filter(|key| !RELOADED.contains(key));
-            Ok(Reloaded { pace: now.pace(), at_next_start: waiting.collect() })
-        }))
-    }
-
-    /// How the daemon logs.
-    pub(super) fn logging(&self) -> Plan {
-        let settings = &self.settings;
-        Plan {
-            verbosity: self.verbosity(),
-            shape: self.shape(),
-            name: settings.program_name.is_explicit().then(|| (*settings.program_name).clone()),
-            files: Files {
-                directory: settings.log_dir.to_path_buf(),
-                when: if settings.log_dir.is_explicit() { WhenFiles::Always } else { WhenFiles::NothingElse },
-                readers: if *settings.restrict_log_dir_permissions { Readers::Own } else { Readers::All },
-                name: (*settings.program_name).clone(),
-            },
-        }
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {

@@ -5,7 +5,6 @@
 pub const WITHOUT_EFFECT: &[&str] = &[
     "log_aws_wire",
     "retain_bytes",
-    "progress_updates",
     "update_agent",
     "on_failure",
     "hook_profile",

@@ -201,6 +201,10 @@ impl Daemon {
         let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
         let name = order.command.name();
         tracing::info!("begun");
+        let _progress = match &order.command {
+            Command::Hook(_) => Some(self.report_progress(&order.id, &order.spec.deployment_id, &order.spec.group_id)),
+            Command::DownloadBundle | Command::Install | Command::UpdateAgent => None,
+        };
         let started = Instant::now();
         let span = Span::current();
         let work = tokio::task::spawn_blocking(move || span.in_scope(|| daemon.engine.execute(&running, &wishes)));

@@ -15,6 +15,7 @@ mod command;
 pub mod figures;
 mod outbox;
 mod poll;
+pub mod progress;
 pub mod reload;
 mod report;
 mod requests;
@@ -24,6 +25,7 @@ pub mod status;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
 use crate::store::Request;
 
+use progress::ProgressReports;
 use reload::{Pace, Reload};
 use shutdown::Shutdown;
 use status::Board;
@@ -67,6 +70,8 @@ pub struct Options {
     pub max_parallel_groups: usize,
     /// No poll takes longer than this, connections that do not come about included.
     pub longest_poll: Duration,
+    /// Whether progress is told to the service.
+    pub progress: ProgressReports,
     /// Where the figures for a monitoring system are kept, if anywhere.
     pub metrics_file: Option<PathBuf>,
 }
@@ -88,6 +93,7 @@ struct Daemon {
     /// Since when the service has been asked for work, while it is.
     polling_since: Mutex<Option<Instant>>,
     pace: Mutex<Pace>,
+    progress_is_refused: AtomicBool,
 }
 
 /// What is known of a command in hand.
@@ -121,6 +127,7 @@ pub async fn run(
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
         pace: Mutex::new(options.pace),
+        progress_is_refused: AtomicBool::new(false),
         options,
         gate,
         board: board.clone(),

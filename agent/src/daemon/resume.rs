@@ -104,6 +104,7 @@ impl Daemon {
         let span = Span::current();
         let wait = move || span.in_scope(|| daemon.engine.recover_event(&its, &name, &wishes));
         let mut waiting = tokio::task::spawn_blocking(wait);
+        let _progress = self.report_progress(&in_hand.id, &work.deployment, &work.group);
         let (mut settled, mut asking) = (None, true);
         let execution = loop {
             tokio::select! {

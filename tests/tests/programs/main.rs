@@ -21,6 +21,7 @@ mod metrics;
 mod old_kernels;
 mod outages;
 mod plan;
+mod progress;
 mod refusals;
 mod requests;
 mod space;
