@@ -24,7 +24,9 @@ pub struct Wishes {
 }
 
 /// Is told behind whom a command waits, and when it does no longer.
-struct Listener(Box<dyn Fn(Option<&str>) + Send + Sync>);
+struct Listener(Box<Tell>);
+
+type Tell = dyn Fn(Option<&str>) + Send + Sync;
 
 impl fmt::Debug for Listener {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
