@@ -89,6 +89,7 @@ kill_agent_max_wait_time_seconds: 86400
 max_revisions: 3
 retain_bytes: 20G
 keep_bundles: true
+metrics_file: /srv/slipway.prom
 max_parallel_groups: 2
 on_premises_config_file: /srv/o.yml
 proxy_uri: http://user:hidden@proxy:3128
