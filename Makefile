@@ -34,6 +34,12 @@ test-faults: ## Kill, fail and cut the power of installs everywhere (as root); O
 	$(CARGO) build -p slipway-agent -p slipway-tests --bins
 	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
+.PHONY: test-system
+test-system: ## Boot hosts, interrupt the agent and reboot while hooks run (as root); ONLY=deploys for one test
+	@tests/prepare system
+	$(CARGO) build --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/system" $(foreach test,$(ONLY),--only $(test))
+
 # Instrumentation by a stable toolchain: what the sanitizer and its coverage need is in it, behind flags that
 # only this variable opens. Nothing that is shipped is built so. Without `cfg(fuzzing)`, at which some crates
 # leave out checks: what runs is what ships.

@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) {
         }
     }
     assert_eq!(parsed, slipway_agent::appspec::parse(data, "appspec.yml"), "the second time it is something else");
-    let validation = validate::appspec_alone(data, "appspec.yml");
+    let validation = validate::appspec_alone(data, "appspec.yml", &validate::HostRules::default());
     assert_eq!(validation.count(validate::Severity::Error) == 0, parsed.is_ok(), "{validation:?}");
     let _ = format!("{validation:?}");
 }

@@ -33,7 +33,7 @@ fn file<T: Stored + PartialEq + std::fmt::Debug>(text: &[u8]) {
             assert_eq!(store::read::<T>(path).expect("what was written").as_ref(), Some(&read));
         }
         Ok(None) => panic!("the file is there"),
-        Err(error @ (StoreError::Malformed { .. } | StoreError::Newer { .. })) => {
+        Err(error @ (StoreError::Malformed { .. } | StoreError::Newer { .. } | StoreError::Damaged { .. })) => {
             assert!(error.to_string().contains(&path.display().to_string()));
         }
         Err(error) => panic!("{error}"),

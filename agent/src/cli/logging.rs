@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::logging_file::{AwsLines, LogFiles, OwnFields};
+use super::logging_journal::Journal;
 use crate::disk::{self, AppendFile, Dir, Rotation};
 
 /// How large the log's file grows, as AWS's agent has it.
@@ -124,12 +125,11 @@ fn filter(verbosity: Verbosity) -> EnvFilter {
 type Boxed<S> = Box<dyn Layer<S> + Send + Sync>;
 
 fn main_layer<S: Subscriber + for<'a> LookupSpan<'a>>(shape: Shape, name: Option<String>) -> Boxed<S> {
-    if under_systemd()
-        && let Ok(journal) = tracing_journald::layer()
+    if shape == Shape::Text
+        && under_systemd()
+        && let Ok(journal) = Journal::connect(name.unwrap_or_else(|| "slipway-agent".to_owned()))
     {
-        let name = name.unwrap_or_else(|| "slipway-agent".to_owned());
-        // Without a prefix, so that `deployment_id` is DEPLOYMENT_ID.
-        return journal.with_field_prefix(None).with_syslog_identifier(name).boxed();
+        return journal.boxed();
     }
     match shape {
         Shape::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).boxed(),

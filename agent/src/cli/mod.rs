@@ -10,6 +10,7 @@ mod metrics;
 mod local;
 mod logging;
 mod logging_file;
+mod logging_journal;
 mod output;
 mod pause;
 mod plan;

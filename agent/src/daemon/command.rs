@@ -1,6 +1,7 @@
 //! One host command, from the poll to its result in the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -83,8 +84,14 @@ impl Daemon {
     ) {
         let span = span_of(&command.command_name);
         let work = async {
-            if let Err(unrecorded) = self.clone().run(&in_hand, &command).await {
-                self.report_unrecorded(&command, unrecorded).await;
+            tokio::select! {
+                done = self.clone().run(&in_hand, &command) => {
+                    if let Err(unrecorded) = done {
+                        self.report_unrecorded(&command, unrecorded).await;
+                    }
+                }
+                // The next life takes it up, or is offered it again.
+                () = in_hand.ends_before_work() => {}
             }
         };
         work.instrument(span).await;
@@ -198,6 +205,7 @@ impl Daemon {
     }
 
     async fn execute(self: &Arc<Self>, order: Arc<Order>, in_hand: &InHand) -> Execution {
+        in_hand.at_work.store(true, Ordering::Release);
         let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
         let name = order.command.name();
         tracing::info!("begun");

@@ -25,7 +25,7 @@ pub mod status;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The first pause after an error, at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often services of hooks are looked at that stay for what scripts have left running.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the end waits for the service to take the last results.
 const LAST_REPORTS: Duration = Duration::from_secs(15);
@@ -150,7 +153,8 @@ pub async fn run(
 
     let recovering = daemon.clone();
     tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
-    let outbox = tokio::spawn(daemon.clone().report_for_ever());
+    let outbox = tokio::spawn(daemon.clone().report_until_end());
+    let sweeper = tokio::spawn(daemon.clone().sweep_for_ever());
     let requests = tokio::spawn(daemon.clone().heed_requests());
     daemon.clone().resume()?;
     tokio::select! {
@@ -160,8 +164,14 @@ pub async fn run(
 
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     daemon.finish_running().await;
-    outbox.abort();
+    sweeper.abort();
     requests.abort();
+    // It ends by itself, between two results: one that is cut off while it is sent would be sent twice.
+    let abort = outbox.abort_handle();
+    if tokio::time::timeout(LAST_REPORTS, outbox).await.is_err() {
+        abort.abort();
+    }
+    daemon.send_last_reports().await;
     tellers.iter().for_each(tokio::task::JoinHandle::abort);
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
@@ -228,10 +238,25 @@ impl Daemon {
                 "the end was asked for and these commands did not end in time; the next start settles them"
             );
         }
+    }
+
+    async fn send_last_reports(&self) {
         match tokio::time::timeout(LAST_REPORTS, self.report_pending()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "results that were not taken yet are sent after the next start"),
             Err(_) => tracing::warn!("the service did not answer; results are sent after the next start"),
+        }
+    }
+
+    /// Lets go, now and then, of services of hooks in which the last background process has ended.
+    async fn sweep_for_ever(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let daemon = self.clone();
+            let swept = tokio::task::spawn_blocking(move || hooks::sweep(daemon.engine.layout())).await;
+            if let Ok(Err(error)) = swept {
+                tracing::debug!(%error, "services of hooks that are over could not be let go");
+            }
         }
     }
 
@@ -278,7 +303,7 @@ impl Daemon {
             }
         };
         in_hand.insert(id.clone(), Held { wishes: wishes.clone(), deployment: None });
-        Some(InHand { daemon: self.clone(), id: id.clone(), wishes })
+        Some(InHand { daemon: self.clone(), id: id.clone(), wishes, at_work: AtomicBool::new(false) })
     }
 }
 
@@ -288,9 +313,19 @@ struct InHand {
     daemon: Arc<Daemon>,
     id: HostCommandId,
     wishes: Arc<Wishes>,
+    /// Whether its work has begun: until then it is only talked about with the service.
+    at_work: AtomicBool,
 }
 
 impl InHand {
+    /// Returns once the end was asked for, unless the work has begun.
+    async fn ends_before_work(&self) {
+        self.daemon.ending().await;
+        if self.at_work.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Says what it is about, once that is known.
     fn is_about(&self, deployment: &DeploymentId) {
         let mut in_hand = self.daemon.in_hand.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,14 +20,17 @@ pub(super) enum ReportError {
 }
 
 impl Daemon {
-    /// Sends results as they come.
-    pub(super) async fn report_for_ever(self: Arc<Self>) {
+    /// Sends results as they come, until the end is asked for.
+    pub(super) async fn report_until_end(self: Arc<Self>) {
         let mut backoff = self.backoff();
-        loop {
+        while !*self.ending.borrow() {
             match self.report_pending().await {
                 Ok(()) => {
                     backoff = self.backoff();
-                    self.results.notified().await;
+                    tokio::select! {
+                        () = self.results.notified() => {}
+                        () = self.ending() => {}
+                    }
                 }
                 Err(error) => {
                     let wait = match &error {
@@ -36,7 +39,10 @@ impl Daemon {
                     };
                     tracing::warn!(%error, wait = ?wait, "a result was not taken and is sent again");
                     self.board.error(format!("a result was not taken by the service: {error}"));
-                    tokio::time::sleep(wait).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.ending() => {}
+                    }
                 }
             }
         }

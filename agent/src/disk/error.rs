@@ -44,6 +44,11 @@ impl Error {
         matches!(errno, Some(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::XDEV))
     }
 
+    /// Whether the two ends of a rename are on different file systems.
+    pub fn is_other_filesystem(&self) -> bool {
+        self.source.kind() == io::ErrorKind::CrossesDevices
+    }
+
     /// Whether something on the path is not a directory, or is a symlink where none is followed.
     pub fn is_not_a_directory(&self) -> bool {
         use rustix::io::Errno;

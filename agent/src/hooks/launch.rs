@@ -30,9 +30,21 @@ pub enum Launcher {
 }
 
 impl Launcher {
-    /// As services where systemd is the host's init and this process may ask it.
+    /// As services where systemd is the host's init, and takes orders from this process.
     pub fn of_this_host() -> Self {
-        if Units::is_available() { Self::Units } else { Self::Detached }
+        if !Units::is_available() {
+            return Self::Detached;
+        }
+        match Units::connect() {
+            Ok(_) => Self::Units,
+            Err(error) => {
+                tracing::warn!(
+                    "{error}: hooks run without services of their own, so `memory_max` and `cpu_quota` have no effect; \
+                     install and start dbus, then restart the agent"
+                );
+                Self::Detached
+            }
+        }
     }
 }
 

@@ -220,6 +220,12 @@ fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure
         // Neither has failed.
         Found::NotStarted | Found::Running(_) => None,
         Found::Exited(exit) => {
+            if let Some(name) = &spec.unit
+                && let Err(error) = units::tidy(name)
+            {
+                // The sweep comes by later.
+                tracing::debug!(%error, unit = name.as_str(), "the service of a hook that is over was not let go");
+            }
             if let Some(trouble) = &exit.log_trouble {
                 tracing::warn!(script = spec.subject.name, "output is missing in the log files of a script: {trouble}");
             }

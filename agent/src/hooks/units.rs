@@ -10,6 +10,15 @@ use crate::disk::Dir;
 use crate::layout::Layout;
 use crate::process::Units;
 
+/// Lets go of the service of one runner, unless something that its script has started lives on in it.
+pub(super) fn tidy(name: &UnitName) -> Result<(), HookError> {
+    let units = Units::connect()?;
+    if units.processes(name.as_str())?.is_empty() {
+        units.stop(name.as_str())?;
+    }
+    Ok(())
+}
+
 /// Lets go of the services of this root's runners in which nothing runs any more, and whose results are
 /// known. Answers how many there are.
 pub fn sweep(layout: &Layout) -> Result<usize, HookError> {

@@ -30,14 +30,15 @@ pub(super) fn after_undo(root: &Root, transaction: &Transaction, drift: &mut Vec
             };
             if left {
                 let found = "something was put into this directory while it was installed".to_owned();
-                drift.push(Drift { path: at, found });
+                drift.push(Drift { path: at.clone(), found });
             }
         }
-        // A second name that was given to the old state because it could not be exchanged.
-        let kept = transaction.names.old(&step.path);
-        let both = [&kept, &step.path].map(|path| look(root, path, staged.old, staged.new));
-        if let [Ok(Seen::Old), Ok(Seen::Old)] = both {
-            remove(root, &kept)?;
+        // A second name that the old state has because it could not be exchanged, or not be renamed in one step.
+        for second in [transaction.names.old(&step.path), at] {
+            let both = [&second, &step.path].map(|path| look(root, path, staged.old, staged.new));
+            if let [Ok(Seen::Old), Ok(Seen::Old)] = both {
+                remove(root, &second)?;
+            }
         }
     }
     Ok(())

@@ -30,8 +30,7 @@ pub fn contents(revision: &Revision) -> Result<Index, Cause> {
 fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
     let root = Dir::open(revision.root())?;
     let digests = Digests::read(&revision.digests());
-    let mut index = Index::new();
-    index.insert(PathBuf::new(), shallow_state(&root.stat_self()?));
+    let mut found = vec![(PathBuf::new(), shallow_state(&root.stat_self()?))];
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
         let dir = root.open_dir(&directory)?;
@@ -50,13 +49,14 @@ fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Inde
                 (_, Kind::Directory) => directories.push(path.clone()),
                 _ => {}
             }
-            index.insert(path, state);
-            if index.len() > MAX_ENTRIES {
+            found.push((path, state));
+            if found.len() > MAX_ENTRIES {
                 return Err(Cause::TooMany { path: revision.root().to_owned(), limit: MAX_ENTRIES });
             }
         }
     }
-    Ok(index)
+    // At once: a tree that grows entry by entry is half empty.
+    Ok(found.into_iter().collect())
 }
 
 /// The digest of an open file, named `path` in errors.

@@ -235,7 +235,7 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
     let id = TransactionId::random();
     let Failed { cause, phase } = match attempt(request, plan, &before, &id) {
         Ok(Attempt { drift, steps }) => {
-            if let Err(error) = remember::remember(request, digests, &steps) {
+            if let Err(error) = remember::remember(request, &digests, &steps) {
                 tracing::debug!(%error, "digests were not put down: the next install reads every file again");
             }
             return Ok(installed(drift));
@@ -316,12 +316,11 @@ fn planned(request: &InstallRequest<'_>, before: &claims::Before, digests: &mut 
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, &index, &mut conflicts);
     let known = survey::Known { claims: &before.claims, digests };
-    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, &index, known)?;
+    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, known)?;
     let grounds = Grounds {
         group: request.group,
         deployment: request.deployment,
         appspec: request.appspec,
-        index: &index,
         file_exists: request.policy.file_exists,
         owners: owners(request.policy),
         refusals: request.policy.refusals,

@@ -148,6 +148,11 @@ mod tests {
         for file in ["owned", "own two", "theirs"] {
             std::fs::write(at("app").join(file), "x").unwrap();
         }
+        // Both would make a database in the home directory too.
+        let run = |program: &str, args: &[String]| {
+            let output = std::process::Command::new(program).args(args).env("HOME", temp.path()).output().unwrap();
+            assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
         let build = |name: &str| {
             let app = at("app").display().to_string();
             let spec = format!(
@@ -179,11 +184,6 @@ mod tests {
 
     fn text(path: &Path) -> String {
         path.display().to_string()
-    }
-
-    fn run(program: &str, args: &[String]) {
-        let output = std::process::Command::new(program).args(args).output().unwrap();
-        assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]

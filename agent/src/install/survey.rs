@@ -1,6 +1,6 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Facts, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
-use crate::plan::{Claims, Index, Label, PathState, Role, Sha256, Target};
+use crate::plan::{Claims, Label, PathState, Role, Sha256, Target};
 use crate::store::{Digests, Stamp};
 
 /// How many entries of somebody else a message names.
@@ -31,13 +31,12 @@ pub(super) struct Known<'a> {
 }
 
 /// Looks at every target, and at everything that the group owns.
-pub(super) fn survey(
+pub(super) fn survey<'a>(
     layout: &Layout,
     appspec: &AppSpec,
-    targets: Vec<Target>,
-    index: &Index,
+    targets: Vec<Target<'a>>,
     known: Known<'_>,
-) -> Result<(Survey, Vec<Site>), Cause> {
+) -> Result<(Survey, Vec<Site<'a>>), Cause> {
     let claims = known.claims;
     let root = Root::open()?;
     let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
@@ -60,16 +59,22 @@ pub(super) fn survey(
         mounts,
         claims,
         digests: known.digests,
-        index,
-        closed: BTreeMap::new(),
-        ways: BTreeMap::new(),
+        closed: HashMap::new(),
+        ways: HashMap::new(),
         last: None,
         acls: capability(wants_acls, Dir::keeps_acls),
         labels: capability(wants_labels, Dir::keeps_labels),
         looks_at_labels: wants_labels || gave_labels,
     };
-    let sites = targets.into_iter().map(|target| surveyor.site(target)).collect::<Result<Vec<_>, _>>()?;
-    let known: HashSet<&Path> = sites.iter().map(|site| site.path.as_path()).collect();
+    // One piece of the right size: what grows leaves holes in the memory that are as large as itself.
+    let mut sites = Vec::with_capacity(targets.len());
+    for target in targets {
+        sites.push(surveyor.site(target)?);
+    }
+    let known: HashSet<&Path> = match claims.ours().next() {
+        Some(_) => sites.iter().map(Site::path).collect(),
+        None => HashSet::new(),
+    };
     for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
@@ -81,11 +86,10 @@ struct Surveyor<'a> {
     mounts: Mounts,
     claims: &'a Claims,
     digests: &'a mut Digests,
-    index: &'a Index,
     /// Why nothing can be changed in a directory.
-    closed: BTreeMap<PathBuf, Option<String>>,
+    closed: HashMap<PathBuf, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
-    ways: BTreeMap<PathBuf, Way>,
+    ways: HashMap<PathBuf, Way>,
     /// The directory that was looked into last: the next path is in it more often than not.
     last: Option<(PathBuf, Rc<Dir>)>,
     acls: Capability,
@@ -104,48 +108,52 @@ enum Way {
 }
 
 impl Surveyor<'_> {
-    fn site(&mut self, target: Target) -> Result<Site, disk::Error> {
+    fn site<'t>(&mut self, target: Target<'t>) -> Result<Site<'t>, disk::Error> {
         let name = target.path.file_name().unwrap_or_default();
         let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
             Some(Way::Missing(parent)) => {
                 let path = parent.join(name);
-                self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                if target.role != Role::Leaf {
+                    self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
+                }
                 let place = self.nothing(&path)?;
-                return Ok(Site { target, path, place });
+                return Ok(Site { elsewhere: (path != target.path).then_some(path), target, place });
             }
             Some(Way::Exists(parent)) => parent.join(name),
             None => Path::new("/").join(name),
         };
-        let want = if target.role == Role::Leaf { self.index.get(&target.source) } else { None };
-        let mut site = Site { place: self.place(&path, want)?, target, path };
+        let want = (target.role == Role::Leaf).then_some(target.state);
+        let place = self.place(&path, want)?;
+        let mut site = Site { elsewhere: (path != target.path).then_some(path), target, place };
         if site.target.role == Role::Leaf {
-            if let Some(found) = &mut site.place.found
+            let Site { target, elsewhere, place } = &mut site;
+            if let Some(found) = &mut place.found
                 && found.state.is_directory()
             {
-                self.foreign(&site.path, &mut found.foreign)?;
+                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
             }
             return Ok(site);
         }
         if let Some(directory) = self.followed(&site)? {
             site.place = self.place(&directory, None)?;
-            site.path = directory;
+            site.elsewhere = (directory != site.target.path).then_some(directory);
         }
         let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
-        let way = if exists { Way::Exists(site.path.clone()) } else { Way::Missing(site.path.clone()) };
+        let way = if exists { Way::Exists(site.path().to_owned()) } else { Way::Missing(site.path().to_owned()) };
         self.ways.insert(site.target.path.clone(), way);
         Ok(site)
     }
 
     /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
     /// not: it counts as absent.
-    fn followed(&self, site: &Site) -> Result<Option<PathBuf>, disk::Error> {
+    fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
         let Some(found) = &site.place.found else { return Ok(None) };
         let is_link = matches!(found.state, PathState::Symlink { .. });
-        if !is_link || self.claims.is_ours(&site.path, &found.state) {
+        if !is_link || self.claims.is_ours(site.path(), &found.state) {
             return Ok(None);
         }
         let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
-        follow::directory(&self.root, &site.path, trust)
+        follow::directory(&self.root, site.path(), trust)
     }
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
@@ -153,7 +161,11 @@ impl Surveyor<'_> {
         let nothing = Place { closed, ..self.nothing(path)? };
         let Some(parent) = self.parent(path)? else { return Ok(nothing) };
         let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
-        let mut state = attributes::add_acls(shallow_state(&facts.stat), &parent, name(path))?;
+        let mut state = shallow_state(&facts.stat);
+        let untouched = self.untouched(path, &state, &facts);
+        if untouched.is_none() {
+            state = attributes::add_acls(state, &parent, name(path))?;
+        }
         if self.looks_at_labels {
             state = attributes::add_label(state, &parent, name(path))?;
         }
@@ -165,10 +177,20 @@ impl Surveyor<'_> {
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = Some(self.digest(&parent, path, &facts)?);
+                    *sha256 = match untouched {
+                        None => Some(digest(&parent.open_file(name(path))?, path)?),
+                        known => known,
+                    };
                 }
             }
             _ => {}
+        }
+        // With the stamp from before it was read: what is changed meanwhile is read again the next time.
+        if let PathState::File { attrs, sha256: Some(digest), .. } = &state
+            && untouched.is_none()
+            && !attrs.has_acls()
+        {
+            self.digests.insert(path.to_owned(), Stamp::of(&facts.stat), *digest);
         }
         let found = Found {
             state,
@@ -191,15 +213,10 @@ impl Surveyor<'_> {
         })
     }
 
-    /// The stamp is from before the file is read: what is changed meanwhile is read again the next time.
-    fn digest(&mut self, parent: &Dir, path: &Path, facts: &Facts) -> Result<Sha256, disk::Error> {
-        let stamp = Stamp::of(&facts.stat);
-        if let Some(known) = self.digests.of(path, &stamp) {
-            return Ok(known);
-        }
-        let digest = digest(&parent.open_file(name(path))?, path)?;
-        self.digests.insert(path.to_owned(), stamp, digest);
-        Ok(digest)
+    /// The digest of a file that nobody has touched since it was put down. It has no access control lists then:
+    /// only of files without any is a digest put down, and giving them some would have touched it.
+    fn untouched(&self, path: &Path, state: &PathState, facts: &Facts) -> Option<Sha256> {
+        matches!(state, PathState::File { .. }).then(|| self.digests.of(path, &Stamp::of(&facts.stat))).flatten()
     }
 
     /// The directory that holds the path; nothing where there is none.

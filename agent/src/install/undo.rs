@@ -66,7 +66,13 @@ impl Undo<'_> {
             }
             (Seen::New, Seen::Nothing | Seen::New, Seen::Old | Seen::Strange) => {
                 let parent = parent()?;
-                parent.rename_noreplace(name(target), name(&exchanged))?;
+                if at_exchanged == Seen::New {
+                    // Where nothing can be renamed without replacing, it has two names for a moment, and an
+                    // earlier recovery ended in that.
+                    parent.unlink(name(target))?;
+                } else {
+                    parent.rename_noreplace(name(target), name(&exchanged))?;
+                }
                 parent.rename_noreplace(name(&kept), name(target))?;
                 Ok(None)
             }

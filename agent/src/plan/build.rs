@@ -1,7 +1,7 @@
 //! From grounds to a plan.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::acl::Acl;
@@ -21,21 +21,25 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Makes the plan, or says everything that keeps it from being made, and what it would do otherwise. `sites` are the targets with what
 /// is in their places; `conflicts` are those that were found before.
-pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Conflict>) -> Result<Plan, Box<Blocked>> {
-    sites.sort_by(|one, other| (&one.path, one.target.role).cmp(&(&other.path, other.target.role)));
+pub fn build(
+    grounds: &Grounds<'_>,
+    mut sites: Vec<Site<'_>>,
+    mut conflicts: Vec<Conflict>,
+) -> Result<Plan, Box<Blocked>> {
+    sites.sort_by(|one, other| (one.path(), one.target.role).cmp(&(other.path(), other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
-    sites.dedup_by(|later, earlier| later.path == earlier.path);
+    sites.dedup_by(|later, earlier| later.path() == earlier.path());
     let permissions = Permissions::new(grounds, &mut conflicts);
     let mut builder = Builder {
         grounds,
         behavior: grounds.appspec.file_exists_behavior.unwrap_or(grounds.file_exists),
         permissions,
-        steps: Vec::new(),
+        steps: Vec::with_capacity(sites.len()),
         conflicts,
         warnings: grounds.survey.warnings.clone(),
         replaced: BTreeSet::new(),
         retained: Vec::new(),
-        wanted: BTreeSet::new(),
+        wanted: HashSet::new(),
         defaults: BTreeMap::new(),
         labels: BTreeMap::new(),
         without_acls: BTreeSet::new(),
@@ -49,12 +53,12 @@ pub fn build(grounds: &Grounds<'_>, mut sites: Vec<Site>, mut conflicts: Vec<Con
 }
 
 /// Directories that several sources go to are merged; nothing else is.
-fn duplicate(pair: &[Site]) -> Option<Conflict> {
+fn duplicate(pair: &[Site<'_>]) -> Option<Conflict> {
     let [one, other] = pair else { return None };
-    (one.path == other.path && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
+    (one.path() == other.path() && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
         path: other.target.path.clone(),
-        first: (one.target.source.clone(), one.target.entry),
-        second: (other.target.source.clone(), other.target.entry),
+        first: (one.target.source.to_owned(), one.target.entry),
+        second: (other.target.source.to_owned(), other.target.entry),
     })
 }
 
@@ -70,7 +74,7 @@ struct Builder<'a> {
     /// What RETAIN left where a directory should be, and how many paths are not installed below it.
     retained: Vec<(PathBuf, usize)>,
     /// What the group owns and the revision has too.
-    wanted: BTreeSet<&'a Path>,
+    wanted: HashSet<&'a Path>,
     /// The default access control lists of directories that have one, as they will be.
     defaults: BTreeMap<PathBuf, Acl>,
     /// The labels of directories that have one, as they will be.
@@ -102,9 +106,9 @@ impl Decision {
 }
 
 impl<'a> Builder<'a> {
-    fn target(&mut self, site: Site) {
-        self.wanted.extend(self.grounds.claims.own(&site.path));
-        if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path.starts_with(path)) {
+    fn target(&mut self, site: Site<'_>) {
+        self.wanted.extend(self.grounds.claims.own(site.path()));
+        if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path().starts_with(path)) {
             *count += 1;
             return;
         }
@@ -113,32 +117,33 @@ impl<'a> Builder<'a> {
         if let Some(PathState::Directory { attrs }) = decision.as_ref().map(|decision| &decision.want).or(found)
             && let Some(default) = attrs.default_acl()
         {
-            self.defaults.insert(site.path.clone(), default.clone());
+            self.defaults.insert(site.path().to_owned(), default.clone());
         }
         self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
         let Some(decision) = decision else { return };
         if self.check(&site, &decision) == Verdict::InTheWay {
             return;
         }
-        let Site { target, path, place } = site;
-        let (was, identity) = match place.found {
-            Some(found) => (found.state, Some(found.identity)),
+        let (was, identity) = match &site.place.found {
+            Some(found) => (self.as_it_counts(&site, &found.state, &decision.want).into_owned(), Some(found.identity)),
             None => (PathState::Absent, None),
         };
+        let Site { target, elsewhere, .. } = site;
+        let path = elsewhere.unwrap_or(target.path);
         self.steps.push(Step {
             path,
             change: decision.change,
             was,
             want: decision.want,
             identity,
-            given: decision.given,
-            source: (target.role == Role::Leaf).then_some(target.source),
+            given: decision.given.map(Box::new),
+            source: (target.role == Role::Leaf).then(|| target.source.to_owned()),
         });
     }
 
     /// What happens at a target; nothing where a conflict was found, or where there is nothing to do
     /// and nothing to own.
-    fn decide(&mut self, site: &Site) -> Option<Decision> {
+    fn decide(&mut self, site: &Site<'_>) -> Option<Decision> {
         let Some(found) = &site.place.found else {
             return Decision::new(Change::Create, self.want(site));
         };
@@ -157,12 +162,12 @@ impl<'a> Builder<'a> {
 
     /// A directory is where one should be: it is merged with. Only the group's own gets attributes, and
     /// of these only what nobody changed since: scripts give directories to other users.
-    fn directory(&mut self, site: &Site, found: &Found, now: &Attrs) -> Option<Decision> {
+    fn directory(&mut self, site: &Site<'_>, found: &Found, now: &Attrs) -> Option<Decision> {
         if !self.is_ours(site, found) {
             return None;
         }
         let fresh = self.new_directory(site);
-        let given = self.grounds.claims.directory(&site.path).unwrap_or(&fresh);
+        let given = self.grounds.claims.directory(site.path()).unwrap_or(&fresh);
         let attrs = Attrs::where_same([given, now], &fresh, now);
         let is_fresh = (attrs.mode, attrs.access_acl()) == (fresh.mode, fresh.access_acl());
         let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
@@ -172,7 +177,7 @@ impl<'a> Builder<'a> {
         let is_given = given.label.is_some() && given.label == now.label;
         let want = match want.label {
             // What the group gave goes when no entry gives it any more.
-            None if is_given => want.with_label(self.label_above(&site.path).cloned()),
+            None if is_given => want.with_label(self.label_above(site.path()).cloned()),
             _ => want,
         };
         let counts = want.label.is_some();
@@ -185,14 +190,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Something is there that cannot stay if the target is to be installed as it is.
-    fn occupied(&mut self, site: &Site, found: &Found) -> Option<Decision> {
+    fn occupied(&mut self, site: &Site<'_>, found: &Found) -> Option<Decision> {
         let ours = self.is_ours(site, found);
         if !ours {
             match self.behavior {
                 FileExistsBehavior::Overwrite => {}
                 FileExistsBehavior::Retain => {
                     if site.target.role != Role::Leaf {
-                        self.retained.push((site.path.clone(), 0));
+                        self.retained.push((site.path().to_owned(), 0));
                     }
                     return Decision::new(Change::Retain, found.state.clone());
                 }
@@ -200,7 +205,7 @@ impl<'a> Builder<'a> {
                     self.conflicts.push(Conflict::Exists {
                         path: site.target.path.clone(),
                         kind: found.state.kind(),
-                        owner: match self.grounds.claims.owner(&site.path) {
+                        owner: match self.grounds.claims.owner(site.path()) {
                             Some(installer) => PathOwner::Group(installer.clone()),
                             None => PathOwner::Unknown,
                         },
@@ -225,7 +230,7 @@ impl<'a> Builder<'a> {
             return Decision::new(change, want);
         }
         if found.state.is_directory() {
-            self.replaced.insert(site.path.clone());
+            self.replaced.insert(site.path().to_owned());
         }
         Decision::new(Change::Replace, want)
     }
@@ -282,7 +287,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether what is decided can be done at the site.
-    fn check(&mut self, site: &Site, decision: &Decision) -> Verdict {
+    fn check(&mut self, site: &Site<'_>, decision: &Decision) -> Verdict {
         let (path, own, change) = (&site.target.path, &self.grounds.survey.own, decision.change);
         if let Some(mount_point) = &site.place.without_acls
             && let PathState::File { attrs, .. } | PathState::Directory { attrs } = &decision.want
@@ -297,7 +302,7 @@ impl<'a> Builder<'a> {
         {
             self.conflicts.push(Conflict::NoLabels { path: path.clone(), mount_point: mount_point.clone() });
         }
-        if site.path.starts_with(own) {
+        if site.path().starts_with(own) {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
             return Verdict::InTheWay;
         }
@@ -316,8 +321,8 @@ impl<'a> Builder<'a> {
     }
 
     /// What the revision and the permission entries want at a site where something new is put.
-    fn want(&mut self, site: &Site) -> PathState {
-        let Some(state) = self.grounds.index.get(&site.target.source).filter(|_| site.target.role == Role::Leaf) else {
+    fn want(&mut self, site: &Site<'_>) -> PathState {
+        let Some(state) = (site.target.role == Role::Leaf).then_some(site.target.state) else {
             let bare = Bare { attrs: self.new_directory(site), mode: DIRECTORY_MODE };
             let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, bare, &mut self.conflicts);
             return PathState::Directory { attrs };
@@ -344,7 +349,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn new_directory(&self, site: &Site) -> Attrs {
+    fn new_directory(&self, site: &Site<'_>) -> Attrs {
         let owner = self.grounds.owners.directories;
         let default = self.inherited(site);
         Attrs::new(owner.uid, owner.gid, DIRECTORY_MODE)
@@ -353,29 +358,29 @@ impl<'a> Builder<'a> {
     }
 
     /// The list that a site gets from the directory that it is in, as everything that is made there does.
-    fn inherited(&self, site: &Site) -> Option<&Acl> {
-        self.defaults.get(site.path.parent()?)
+    fn inherited(&self, site: &Site<'_>) -> Option<&Acl> {
+        self.defaults.get(site.path().parent()?)
     }
 
     /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
     /// that the group gave and does not want any more.
-    fn as_it_counts<'s>(&self, site: &Site, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
+    fn as_it_counts<'s>(&self, site: &Site<'_>, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
         let Some(label) = found.label() else { return Cow::Borrowed(found) };
-        if want.label().is_some() || self.grounds.claims.label(&site.path) == Some(label) {
+        if want.label().is_some() || self.grounds.claims.label(site.path()) == Some(label) {
             return Cow::Borrowed(found);
         }
         Cow::Owned(found.clone().with_label(None))
     }
 
     /// Remembers the label that a directory will have: what is made in it gets the same.
-    fn note_label(&mut self, site: &Site, want: Option<&PathState>) {
+    fn note_label(&mut self, site: &Site<'_>, want: Option<&PathState>) {
         let found = site.place.found.as_ref().map(|found| &found.state);
         if !want.or(found).is_some_and(PathState::is_directory) {
             return;
         }
         let known = [want, found].into_iter().flatten().find_map(PathState::label);
-        if let Some(label) = known.or_else(|| self.label_above(&site.path)).cloned() {
-            self.labels.insert(site.path.clone(), label);
+        if let Some(label) = known.or_else(|| self.label_above(site.path())).cloned() {
+            self.labels.insert(site.path().to_owned(), label);
         }
     }
 
@@ -384,8 +389,8 @@ impl<'a> Builder<'a> {
         self.labels.get(path.parent()?)
     }
 
-    fn is_ours(&self, site: &Site, found: &Found) -> bool {
-        self.grounds.claims.is_ours(&site.path, &found.state)
+    fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
+        self.grounds.claims.is_ours(site.path(), &found.state)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a plan is made from, gathered before and without touching anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::label::{Label, PathExpression};
 use super::manifest::Claims;
 use super::state::{Identity, PathState};
-use super::target::{Index, Target};
+use super::target::Target;
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
 use crate::ids::{DeploymentId, GroupId};
@@ -20,8 +20,6 @@ pub struct Grounds<'a> {
     pub deployment: &'a DeploymentId,
     /// What the author wants.
     pub appspec: &'a AppSpec,
-    /// What the revision holds.
-    pub index: &'a Index,
     /// What to do about paths that exist; the AppSpec's own value goes before it.
     pub file_exists: FileExistsBehavior,
     /// To whom things belong that no permission entry gives to somebody.
@@ -95,13 +93,20 @@ pub enum Selinux {
 
 /// A target and its place.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct Site<'a> {
     /// The target.
-    pub target: Target,
-    /// Where it really is: without symlinks on the way.
-    pub path: PathBuf,
+    pub target: Target<'a>,
+    /// Where it really is, if not where the AppSpec names it: without symlinks on the way.
+    pub elsewhere: Option<PathBuf>,
     /// What is there.
     pub place: Place,
+}
+
+impl Site<'_> {
+    /// Where it really is.
+    pub fn path(&self) -> &Path {
+        self.elsewhere.as_deref().unwrap_or(&self.target.path)
+    }
 }
 
 /// A path on the host.

@@ -1,20 +1,26 @@
 //! Which of the host's rules for labels a plan changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use super::grounds::{Grounds, Selinux};
 use super::label::{Label, PathExpression, Rule};
-use super::{Owned, Step};
+use super::{OwnedToBe, Step};
 
 /// A rule for each label that is given, and none for those that are not given any more. What somebody else
 /// made of a rule that is not needed any more stays.
 pub(super) fn label_rules(grounds: &Grounds<'_>, steps: &[Step], warnings: &mut Vec<String>) -> Vec<Rule> {
     let claims = grounds.claims;
-    let owned: BTreeMap<_, Owned> =
-        steps.iter().filter_map(Step::owned).map(|owned| (owned.path.clone(), owned)).collect();
+    let is_labelled = |owned: &OwnedToBe<'_>| owned.state.label().is_some();
+    let labelled: Vec<OwnedToBe<'_>> = steps.iter().filter_map(Step::owned).filter(is_labelled).collect();
     let wanted: BTreeMap<PathExpression, &Label> =
-        owned.iter().filter_map(|(path, owned)| Some((PathExpression::of(path), owned.state.label()?))).collect();
-    let is_concerned = |path: &_| claims.own(path).is_some() || owned.contains_key(path);
+        labelled.iter().filter_map(|owned| Some((PathExpression::of(owned.path), owned.state.label()?))).collect();
+    // Whoever gives no labels, and never did, need not look for what is owned.
+    let owned: HashSet<&Path> = match claims.labels().next() {
+        Some(_) => steps.iter().filter_map(Step::owned).map(|owned| owned.path).collect(),
+        None => HashSet::new(),
+    };
+    let is_concerned = |path: &_| claims.own(path).is_some() || owned.contains(path);
     let given: BTreeMap<PathExpression, &Label> = claims
         .labels()
         .filter(|(path, _)| is_concerned(path))

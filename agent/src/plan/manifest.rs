@@ -1,11 +1,14 @@
 //! What a deployment owns on the host, and who owns a path when several groups name it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::Step;
 use super::label::{Label, PathExpression};
 use super::path_text;
 use super::state::{Attrs, PathState};
@@ -36,6 +39,51 @@ pub struct Owned {
     pub state: PathState,
 }
 
+/// What a manifest will say, borrowed from the steps that lead to it; serialises as a [`Manifest`].
+#[derive(Debug, Serialize)]
+pub struct ManifestToBe<'a> {
+    pub(super) group: &'a GroupId,
+    pub(super) deployment: &'a DeploymentId,
+    pub(super) serial: u64,
+    pub(super) at: Timestamp,
+    /// One after the other: all at once they would be in memory twice.
+    #[serde(serialize_with = "entries_of")]
+    #[serde(rename = "entries")]
+    pub(super) steps: &'a [Step],
+}
+
+impl<'a> ManifestToBe<'a> {
+    /// The deployment whose manifest it will be.
+    pub fn deployment(&self) -> &'a DeploymentId {
+        self.deployment
+    }
+
+    /// What will be owned, in the order of paths.
+    pub fn entries(&self) -> impl Iterator<Item = OwnedToBe<'a>> + use<'a> {
+        self.steps.iter().filter_map(Step::owned)
+    }
+}
+
+/// One path that will be owned; serialises as an [`Owned`].
+#[derive(Debug, Serialize)]
+pub struct OwnedToBe<'a> {
+    /// Absolute, without symlinks on the way.
+    #[serde(with = "path_text")]
+    pub path: &'a Path,
+    /// As it is installed.
+    pub state: Cow<'a, PathState>,
+}
+
+impl<'a> From<&'a Owned> for OwnedToBe<'a> {
+    fn from(owned: &'a Owned) -> Self {
+        Self { path: &owned.path, state: Cow::Borrowed(&owned.state) }
+    }
+}
+
+fn entries_of<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(steps.iter().filter_map(Step::owned))
+}
+
 /// Whose deployment installed something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installer {
@@ -48,9 +96,10 @@ pub struct Installer {
 /// Who owns what before an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    ours: BTreeMap<PathBuf, Claim>,
+    /// In the order of paths.
+    ours: IndexMap<PathBuf, Claim>,
     /// What other groups own, each with the number of its installer.
-    others: BTreeMap<PathBuf, usize>,
+    others: HashMap<PathBuf, usize>,
     installers: Vec<Installer>,
     /// The labels that deployments gave, of paths of this group and of others.
     labels: BTreeMap<PathBuf, Label>,
@@ -78,11 +127,12 @@ impl Claims {
             claims.note_label(&owned);
             claims.ours.insert(owned.path, Claim::from(&owned.state));
         }
+        claims.ours.sort_keys();
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
             for owned in manifest.entries {
                 if manifest.serial > serial {
-                    claims.ours.remove(&owned.path);
+                    claims.ours.shift_remove(&owned.path);
                 }
                 if !claims.ours.contains_key(&owned.path) {
                     claims.note_label(&owned);
@@ -102,6 +152,7 @@ impl Claims {
                 self.ours.entry(path).or_insert(Claim::Unknown);
             }
         }
+        self.ours.sort_keys();
     }
 
     /// Takes over rules for labels from an agent that left a list of them.

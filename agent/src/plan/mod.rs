@@ -17,6 +17,7 @@ pub mod target;
 mod build;
 mod show;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ pub use build::build;
 pub use conflict::{Conflict, Conflicts, PathOwner};
 pub use grounds::{Grounds, Refusals};
 pub use label::{Label, PathExpression, Rule};
-pub use manifest::{Claims, Installer, Manifest, Owned};
+pub use manifest::{Claims, Installer, Manifest, ManifestToBe, Owned, OwnedToBe};
 pub use state::{Attrs, Identity, PathState, Sha256, Time, is_unsafe_mode};
 pub use target::{Index, Role, Target, expand};
 
@@ -81,7 +82,7 @@ pub struct Step {
     pub identity: Option<Identity>,
     /// What the group gave a directory, where somebody else changed that since and the change stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<Attrs>,
+    pub given: Option<Box<Attrs>>,
     /// Where in the revision it comes from, relative to its root.
     #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
@@ -122,25 +123,21 @@ impl Plan {
     }
 
     /// What the deployment owns once it is installed.
-    pub fn manifest(&self, serial: u64, at: Timestamp) -> Manifest {
-        Manifest {
-            group: self.group.clone(),
-            deployment: self.deployment.clone(),
-            serial,
-            at,
-            entries: self.steps.iter().filter_map(Step::owned).collect(),
-        }
+    pub fn manifest(&self, serial: u64, at: Timestamp) -> ManifestToBe<'_> {
+        ManifestToBe { group: &self.group, deployment: &self.deployment, serial, at, steps: &self.steps }
     }
 }
 
 impl Step {
     /// What the deployment owns by this step, as it gave it.
-    pub fn owned(&self) -> Option<Owned> {
+    pub fn owned(&self) -> Option<OwnedToBe<'_>> {
         match self.change {
             Change::Create | Change::Replace | Change::Attributes | Change::Touch | Change::Keep => {
-                let state =
-                    self.given.clone().map_or_else(|| self.want.clone(), |attrs| PathState::Directory { attrs });
-                Some(Owned { path: self.path.clone(), state })
+                let state = match &self.given {
+                    None => Cow::Borrowed(&self.want),
+                    Some(attrs) => Cow::Owned(PathState::Directory { attrs: Attrs::clone(attrs) }),
+                };
+                Some(OwnedToBe { path: &self.path, state })
             }
             Change::Remove | Change::RemoveDirectory | Change::Retain => None,
         }

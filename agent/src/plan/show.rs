@@ -21,6 +21,9 @@ impl fmt::Display for Plan {
                 writeln!(out, "{step}")?;
             }
         }
+        for rule in &self.rules {
+            writeln!(out, "~ {rule}")?;
+        }
         for warning in &self.warnings {
             writeln!(out, "! {warning}")?;
         }

@@ -13,13 +13,15 @@ pub type Index = BTreeMap<PathBuf, PathState>;
 
 /// One path that an AppSpec names, as it names it: symlinks on the way are not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Target<'a> {
     /// Absolute.
     pub path: PathBuf,
     /// What it is to be.
     pub role: Role,
     /// Where in the revision it comes from.
-    pub source: PathBuf,
+    pub source: &'a Path,
+    /// What is there.
+    pub state: &'a PathState,
     /// The `files` entry.
     pub entry: Position,
 }
@@ -37,8 +39,8 @@ pub enum Role {
 
 /// All targets in the order of paths, directories once; what the entries name and the revision lacks
 /// is a conflict.
-pub fn expand(appspec: &AppSpec, index: &Index, conflicts: &mut Vec<Conflict>) -> Vec<Target> {
-    let mut targets = Vec::new();
+pub fn expand<'a>(appspec: &'a AppSpec, index: &'a Index, conflicts: &mut Vec<Conflict>) -> Vec<Target<'a>> {
+    let mut targets = Vec::with_capacity(index.len());
     for mapping in &appspec.files {
         match index.get(mapping.source.as_path()) {
             None => conflicts
@@ -53,26 +55,21 @@ pub fn expand(appspec: &AppSpec, index: &Index, conflicts: &mut Vec<Conflict>) -
     targets
 }
 
-fn expand_one(
-    mapping: &FileMapping,
-    state: &PathState,
-    index: &Index,
-    targets: &mut Vec<Target>,
+fn expand_one<'a>(
+    mapping: &'a FileMapping,
+    state: &'a PathState,
+    index: &'a Index,
+    targets: &mut Vec<Target<'a>>,
     conflicts: &mut Vec<Conflict>,
 ) {
     let (source, destination) = (mapping.source.as_path(), mapping.destination.as_path());
-    let target = |path: &Path, role, source: &Path| Target {
-        path: path.to_owned(),
-        role,
-        source: source.to_owned(),
-        entry: mapping.at,
-    };
+    let target = |path, role, source, state| Target { path, role, source, state, entry: mapping.at };
     for way in destination.ancestors().filter(|way| way.parent().is_some()) {
-        targets.push(target(way, Role::Way, source));
+        targets.push(target(way.to_owned(), Role::Way, source, state));
     }
     if !state.is_directory() {
         let name = source.file_name().unwrap_or_default();
-        push(target(&destination.join(name), Role::Leaf, source), state, targets, conflicts);
+        push(target(destination.join(name), Role::Leaf, source, state), targets, conflicts);
         return;
     }
     for (path, state) in index.range(source.to_owned()..).take_while(|(path, _)| path.starts_with(source)) {
@@ -81,14 +78,14 @@ fn expand_one(
             continue;
         }
         let role = if state.is_directory() { Role::Directory } else { Role::Leaf };
-        push(target(&destination.join(relative), role, path), state, targets, conflicts);
+        push(target(destination.join(relative), role, path, state), targets, conflicts);
     }
 }
 
-fn push(target: Target, state: &PathState, targets: &mut Vec<Target>, conflicts: &mut Vec<Conflict>) {
-    match state {
+fn push<'a>(target: Target<'a>, targets: &mut Vec<Target<'a>>, conflicts: &mut Vec<Conflict>) {
+    match target.state {
         PathState::Other | PathState::Absent => {
-            conflicts.push(Conflict::UnsupportedSource { source_path: target.source });
+            conflicts.push(Conflict::UnsupportedSource { source_path: target.source.to_owned() });
         }
         _ => targets.push(target),
     }

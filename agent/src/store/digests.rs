@@ -1,10 +1,12 @@
 //! Digests of files that were read before, so that they need not be read again while nothing has touched
 //! them. Never a source of truth: a list that is missing, torn or of another version is an empty one.
 //!
-//! The file: a line with the format, then for each file `digest inode size mtime ctime path` and a NUL, times
-//! in seconds and nanoseconds; at its end the CRC-32C of all before it, as eight hexadecimal digits.
+//! The file: a line with the format; then for each file, in the order of the paths' bytes, a record; at its end
+//! the CRC-32C of all before it, 4 bytes. A record is: length of the path (4 bytes), path, digest (32), inode (8),
+//! size (8), and the times of modification and change, each in seconds (8) and nanoseconds (4). Numbers begin
+//! with their lowest byte.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -45,81 +47,134 @@ impl Stamp {
 
 /// Files, by their paths, with their stamps and digests.
 #[derive(Debug, Default)]
-pub struct Digests(HashMap<PathBuf, (Stamp, Sha256)>);
+pub struct Digests {
+    /// As in the file: a list can be of hundreds of thousands.
+    text: Vec<u8>,
+    /// Where each record begins.
+    starts: Vec<usize>,
+    /// What was added since.
+    fresh: BTreeMap<PathBuf, Known>,
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What it has to have for the digest to be right.
+    pub stamp: Stamp,
+    /// Of its content.
+    pub digest: Sha256,
+}
 
 impl Digests {
     /// The list at `path`.
     pub fn read(path: &Path) -> Self {
-        let text = disk::read_if_exists(path, MAX_BYTES);
-        Self(text.ok().flatten().and_then(|text| parse(&text)).unwrap_or_default())
+        let text = disk::read_if_exists(path, MAX_BYTES).ok().flatten().unwrap_or_default();
+        match starts(&text) {
+            Some(starts) => Self { text, starts, fresh: BTreeMap::new() },
+            None => Self::default(),
+        }
     }
 
     /// The digest of a file that has not been touched since it was put down.
     pub fn of(&self, path: &Path, stamp: &Stamp) -> Option<Sha256> {
-        self.0.get(path).filter(|(known, _)| known == stamp).map(|(_, digest)| *digest)
+        let known = self.fresh.get(path).copied().or_else(|| self.recorded(path.as_os_str().as_bytes()));
+        known.filter(|known| known.stamp == *stamp).map(|known| known.digest)
     }
 
     /// Puts a digest down, unless the file was changed only just now.
     pub fn insert(&mut self, path: PathBuf, stamp: Stamp, digest: Sha256) {
         if stamp.is_settled(Timestamp::now()) {
-            self.0.insert(path, (stamp, digest));
+            self.fresh.insert(path, Known { stamp, digest });
         }
     }
 
-    /// Forgets a file.
-    pub fn remove(&mut self, path: &Path) {
-        self.0.remove(path);
-    }
-
-    /// Writes the list to `path`. Not synced: a list that is lost costs time alone.
-    pub fn write(&self, path: &Path) -> disk::Result<()> {
+    /// Writes the list to `path`, with `changes` made to it: what is known of a file from now on, or that
+    /// nothing is. Not synced: a list that is lost costs time alone.
+    pub fn write<'a>(
+        &self,
+        path: &Path,
+        changes: impl IntoIterator<Item = (&'a Path, Option<Known>)>,
+    ) -> disk::Result<()> {
+        let now = Timestamp::now();
+        let mut fresh: Vec<(&[u8], Option<Known>)> = changes
+            .into_iter()
+            .map(|(path, known)| (path, known.filter(|known| known.stamp.is_settled(now))))
+            .chain(self.fresh.iter().map(|(path, known)| (path.as_path(), Some(*known))))
+            .map(|(path, known)| (path.as_os_str().as_bytes(), known))
+            .collect();
+        // Of two that are said of one file the first counts: a change is newer than what was seen before it.
+        fresh.sort_by_key(|(path, _)| *path);
+        fresh.dedup_by_key(|(path, _)| *path);
         let mut text = HEADER.to_vec();
-        for (path, (stamp, digest)) in &self.0 {
-            let Stamp { inode, size, modified, changed } = stamp;
-            let fields = format!(
-                "{} {inode} {size} {}.{} {}.{} ",
-                hex::encode(digest.0),
-                modified.0,
-                modified.1,
-                changed.0,
-                changed.1
-            );
-            text.extend_from_slice(fields.as_bytes());
-            text.extend_from_slice(path.as_os_str().as_bytes());
-            text.push(0);
+        let mut fresh = fresh.into_iter().peekable();
+        for start in &self.starts {
+            let Some((path, known)) = record(&self.text, *start) else { continue };
+            while let Some((path, known)) = fresh.next_if(|(other, _)| *other < path) {
+                append(&mut text, path, known);
+            }
+            match fresh.next_if(|(other, _)| *other == path) {
+                Some((path, known)) => append(&mut text, path, known),
+                None => append(&mut text, path, Some(known)),
+            }
         }
+        fresh.for_each(|(path, known)| append(&mut text, path, known));
         let sum = crc32c::crc32c(&text);
-        text.extend_from_slice(format!("{sum:08x}").as_bytes());
+        text.extend_from_slice(&sum.to_le_bytes());
         disk::write_unsynced(path, &text, 0o600)
     }
+
+    fn recorded(&self, path: &[u8]) -> Option<Known> {
+        let path_at = |start: &usize| record(&self.text, *start).map(|(path, _)| path).unwrap_or_default();
+        let found = self.starts.binary_search_by(|start| path_at(start).cmp(path)).ok()?;
+        record(&self.text, *self.starts.get(found)?).map(|(_, known)| known)
+    }
 }
 
-fn parse(text: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Sha256)>> {
-    let (text, sum) = text.split_last_chunk::<8>()?;
-    if u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()? != crc32c::crc32c(text) {
+fn append(text: &mut Vec<u8>, path: &[u8], known: Option<Known>) {
+    let (Some(Known { stamp, digest }), Ok(length)) = (known, u32::try_from(path.len())) else { return };
+    text.extend_from_slice(&length.to_le_bytes());
+    text.extend_from_slice(path);
+    text.extend_from_slice(&digest.0);
+    text.extend_from_slice(&stamp.inode.to_le_bytes());
+    text.extend_from_slice(&stamp.size.to_le_bytes());
+    for (seconds, nanoseconds) in [stamp.modified, stamp.changed] {
+        text.extend_from_slice(&seconds.to_le_bytes());
+        text.extend_from_slice(&nanoseconds.to_le_bytes());
+    }
+}
+
+/// Where the records of a whole list begin; nothing of one that is torn or changed.
+fn starts(text: &[u8]) -> Option<Vec<usize>> {
+    let (content, sum) = text.split_last_chunk::<4>()?;
+    if u32::from_le_bytes(*sum) != crc32c::crc32c(content) || !content.starts_with(HEADER) {
         return None;
     }
-    let records = text.strip_prefix(HEADER)?;
-    records.split_inclusive(|byte| *byte == 0).map(record).collect()
+    let (mut starts, mut at) = (Vec::new(), HEADER.len());
+    while at < content.len() {
+        starts.push(at);
+        at = parse(content, at)?.2;
+    }
+    Some(starts)
 }
 
-fn record(line: &[u8]) -> Option<(PathBuf, (Stamp, Sha256))> {
-    let mut fields = line.strip_suffix(&[0])?.splitn(6, |byte| *byte == b' ');
-    let mut next = || fields.next();
-    let mut digest = Sha256([0; 32]);
-    hex::decode_to_slice(next()?, &mut digest.0).ok()?;
-    let stamp =
-        Stamp { inode: number(next()?)?, size: number(next()?)?, modified: time(next()?)?, changed: time(next()?)? };
-    Some((PathBuf::from(std::ffi::OsStr::from_bytes(next()?)), (stamp, digest)))
+fn record(text: &[u8], start: usize) -> Option<(&[u8], Known)> {
+    parse(text, start).map(|(path, known, _)| (path, known))
 }
 
-fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
-    std::str::from_utf8(field).ok()?.parse().ok()
+/// The record that begins at a place, and where the next one does.
+fn parse(text: &[u8], start: usize) -> Option<(&[u8], Known, usize)> {
+    let mut rest = text.get(start..)?;
+    let length = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
+    let path = rest.split_off(..length)?;
+    let digest = Sha256(take(&mut rest)?);
+    let (inode, size) = (u64::from_le_bytes(take(&mut rest)?), u64::from_le_bytes(take(&mut rest)?));
+    let mut time = || Some((i64::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?)));
+    let stamp = Stamp { inode, size, modified: time()?, changed: time()? };
+    Some((path, Known { stamp, digest }, text.len() - rest.len()))
 }
 
-fn time(field: &[u8]) -> Option<(i64, u32)> {
-    let (seconds, nanoseconds) = std::str::from_utf8(field).ok()?.split_once('.')?;
-    Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    rest.split_off(..N)?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -147,7 +202,7 @@ mod tests {
         let name = PathBuf::from("odd name\nwith \u{e4} line");
         let mut digests = Digests::default();
         digests.insert(name.clone(), known, digest);
-        digests.write(&list).unwrap();
+        digests.write(&list, []).unwrap();
 
         let digests = Digests::read(&list);
         assert_eq!(digests.of(&name, &known), Some(digest));
@@ -160,6 +215,30 @@ mod tests {
         ] {
             assert_eq!(digests.of(&name, &touched), None);
         }
+    }
+
+    #[test]
+    fn changes_are_merged_into_what_was_known() {
+        let temp = tempfile::tempdir().unwrap();
+        let list = temp.path().join("list");
+        std::fs::write(temp.path().join("file"), "a").unwrap();
+        let stamp = settled(stamp(temp.path(), "file"));
+        let known = |n: u8| Known { stamp, digest: Sha256([n; 32]) };
+        let mut digests = Digests::default();
+        for (path, n) in [("b", 1), ("d", 2), ("a/x", 3), ("a.x", 4)] {
+            digests.insert(path.into(), stamp, known(n).digest);
+        }
+        digests.write(&list, []).unwrap();
+        let mut digests = Digests::read(&list);
+        digests.insert("b".into(), stamp, known(8).digest);
+        let changes = [("z", Some(known(5))), ("d", None), ("b", Some(known(6))), ("c", Some(known(7)))];
+        digests.write(&list, changes.map(|(path, known)| (Path::new(path), known))).unwrap();
+        let digests = Digests::read(&list);
+        for (path, n) in [("a/x", 3), ("a.x", 4), ("b", 6), ("c", 7), ("z", 5)] {
+            assert_eq!(digests.of(Path::new(path), &stamp), Some(known(n).digest), "{path}");
+        }
+        assert_eq!(digests.of(Path::new("d"), &stamp), None);
+        assert_eq!(digests.starts.len(), 5);
     }
 
     #[test]
@@ -188,11 +267,11 @@ mod tests {
         for name in ["one", "two"] {
             digests.insert(name.into(), known, Sha256([1; 32]));
         }
-        digests.write(&list).unwrap();
+        digests.write(&list, []).unwrap();
         let whole = std::fs::read(&list).unwrap();
         let is_empty = |content: &[u8]| {
             std::fs::write(&list, content).unwrap();
-            Digests::read(&list).0.is_empty()
+            Digests::read(&list).starts.is_empty()
         };
         assert!(!is_empty(&whole));
         for length in 0..whole.len() {

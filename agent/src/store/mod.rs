@@ -24,7 +24,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
-pub use digests::{Digests, Stamp};
+pub use digests::{Digests, Known, Stamp};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
@@ -122,7 +122,12 @@ pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
 
 /// Replaces a state file, mode 0600; its directory is made where it is missing.
 pub fn write<T: Stored>(path: &Path, state: &T) -> Result<(), StoreError> {
-    let text = to_json(path, state)?;
+    write_as::<T>(path, state)
+}
+
+/// As [`write`], for a value that only serialises like a `T`, and borrows what it says.
+pub fn write_as<T: Stored>(path: &Path, state: &impl Serialize) -> Result<(), StoreError> {
+    let text = text_of::<T>(path, state)?;
     if let Some(parent) = path.parent() {
         Dir::open_or_create(parent, 0o700)?;
     }
@@ -131,22 +136,29 @@ pub fn write<T: Stored>(path: &Path, state: &T) -> Result<(), StoreError> {
 
 /// The text of a state file: what [`write`] would write to `path`, which is named in errors only.
 pub fn to_json<T: Stored>(path: &Path, state: &T) -> Result<Vec<u8>, StoreError> {
-    let state = serde_json::to_vec(state).map_err(|source| StoreError::Unwritable {
+    text_of::<T>(path, state)
+}
+
+/// In one piece of memory: a state can be as long as a list of all that is installed.
+fn text_of<T: Stored>(path: &Path, state: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    let mut text = head(T::FORMAT, &checksum(b"")).into_bytes();
+    let at = text.len();
+    serde_json::to_writer(&mut text, state).map_err(|source| StoreError::Unwritable {
         what: T::WHAT,
         path: path.to_owned(),
         source,
     })?;
-    let mut rest = Vec::with_capacity(state.len() + 1);
-    match state.strip_prefix(b"{") {
-        Some(b"}") | None => rest.push(b'}'),
-        Some(members) => {
-            rest.push(b',');
-            rest.extend_from_slice(members);
-        }
+    // The object's own bracket goes: its members follow those of the head.
+    if text.get(at..) == Some(b"{}") {
+        text.remove(at);
+    } else if let Some(bracket) = text.get_mut(at) {
+        *bracket = b',';
     }
-    rest.push(b'\n');
-    let mut text = head(T::FORMAT, &checksum(&rest)).into_bytes();
-    text.append(&mut rest);
+    text.push(b'\n');
+    let head = head(T::FORMAT, &checksum(text.get(at..).unwrap_or_default()));
+    if let Some(before) = text.get_mut(..at) {
+        before.copy_from_slice(head.as_bytes());
+    }
     Ok(text)
 }
 

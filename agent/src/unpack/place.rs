@@ -6,7 +6,7 @@ use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 use crate::revision::Revision;
-use crate::store::{Digests, Stamp};
+use crate::store::{Digests, Known, Stamp};
 
 /// What becomes the revision.
 #[derive(Clone, Copy, Debug)]
@@ -96,12 +96,12 @@ pub fn into_scratch(
 /// its files are read again when they are installed.
 fn remember(revision: &Revision, report: &UnpackReport, stripped: &Path) {
     let written = Dir::open(revision.root()).and_then(|root| {
-        let mut digests = Digests::default();
-        for (path, digest) in &report.digests {
-            let Ok(path) = path.strip_prefix(stripped) else { continue };
-            digests.insert(path.to_owned(), Stamp::of(&root.stat(path)?), *digest);
-        }
-        digests.write(&revision.digests())
+        let known = report.digests.iter().filter_map(|(path, digest)| {
+            let path = path.strip_prefix(stripped).ok()?;
+            let stamp = Stamp::of(&root.stat(path).ok()?);
+            Some((path, Some(Known { stamp, digest: *digest })))
+        });
+        Digests::default().write(&revision.digests(), known)
     });
     if let Err(error) = written {
         tracing::debug!(%error, "the revision's digests were not put down");

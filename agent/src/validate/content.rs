@@ -11,7 +11,7 @@ use crate::yaml::nearest;
 
 /// What several paths have in common that one finding tells: the first path, and how many there are.
 struct Group<'t> {
-    first: &'t Target,
+    first: &'t Target<'t>,
     count: usize,
 }
 
@@ -43,7 +43,7 @@ impl Examination {
         targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
         self.duplicates(&targets);
         targets.dedup_by(|later, earlier| later.path == earlier.path);
-        let is_used = self.permissions(spec, index, &targets);
+        let is_used = self.permissions(spec, &targets);
         let unused = spec.permissions.iter().zip(is_used).filter(|(_, used)| is_whole && !used);
         for (entry, _) in unused {
             self.unused(entry, &targets);
@@ -52,12 +52,12 @@ impl Examination {
 
     /// Entries that mean a path together with another one, or cannot mean what they mean. Answers which
     /// of them mean anything.
-    fn permissions(&mut self, spec: &AppSpec, index: &Index, targets: &[Target]) -> Vec<bool> {
+    fn permissions(&mut self, spec: &AppSpec, targets: &[Target<'_>]) -> Vec<bool> {
         let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         let mut defaults: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         let mut is_used = vec![false; spec.permissions.len()];
         for target in targets {
-            let Some(kind) = kind(target, index) else { continue };
+            let Some(kind) = kind(target) else { continue };
             let mut first: Option<&PermissionEntry> = None;
             for (entry, used) in spec.permissions.iter().zip(&mut is_used) {
                 if !entry.applies_to(&target.path, kind) {
@@ -112,7 +112,7 @@ impl Examination {
         self.error(self.place(entry, Field::Source), message);
     }
 
-    fn duplicates(&mut self, targets: &[Target]) {
+    fn duplicates(&mut self, targets: &[Target<'_>]) {
         let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         for pair in targets.windows(2) {
             if let [one, other] = pair
@@ -134,7 +134,7 @@ impl Examination {
         }
     }
 
-    fn unused(&mut self, entry: &PermissionEntry, targets: &[Target]) {
+    fn unused(&mut self, entry: &PermissionEntry, targets: &[Target<'_>]) {
         let object = entry.object.as_path();
         let below = || targets.iter().filter(|target| target.path.starts_with(object));
         let shown = object.display();
@@ -150,14 +150,18 @@ impl Examination {
 }
 
 /// What permission entries see in a target; they never mean symlinks.
-fn kind(target: &Target, index: &Index) -> Option<PathKind> {
+fn kind(target: &Target<'_>) -> Option<PathKind> {
     match target.role {
         Role::Way | Role::Directory => Some(PathKind::Directory),
-        Role::Leaf => matches!(index.get(&target.source), Some(PathState::File { .. })).then_some(PathKind::File),
+        Role::Leaf => matches!(target.state, PathState::File { .. }).then_some(PathKind::File),
     }
 }
 
-fn count<'t>(pairs: &mut BTreeMap<(Position, Position), Group<'t>>, pair: (Position, Position), target: &'t Target) {
+fn count<'t>(
+    pairs: &mut BTreeMap<(Position, Position), Group<'t>>,
+    pair: (Position, Position),
+    target: &'t Target<'t>,
+) {
     pairs.entry(pair).or_insert(Group { first: target, count: 0 }).count += 1;
 }
 

@@ -13,3 +13,4 @@ mod lost;
 mod output;
 mod refused;
 mod run;
+mod upgrade;

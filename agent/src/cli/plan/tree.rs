@@ -114,9 +114,9 @@ fn words(changed: &Changed) -> (char, String) {
 fn new(state: &State) -> String {
     match state {
         State::File { mode, uid, gid, size, extended, .. } => {
-            format!("{mode} {uid}:{gid}{}, {}", with_acls(extended), bytes(*size))
+            format!("{mode} {uid}:{gid}{}, {}", with_extended(extended), bytes(*size))
         }
-        State::Directory { mode, uid, gid, extended } => format!("{mode} {uid}:{gid}{}", with_acls(extended)),
+        State::Directory { mode, uid, gid, extended } => format!("{mode} {uid}:{gid}{}", with_extended(extended)),
         State::Symlink { target, .. } => format!("link to {}", shown(target)),
         State::Nothing | State::Other => state.kind().to_owned(),
     }
@@ -144,7 +144,7 @@ fn replaced(was: &State, becomes: &State) -> String {
 }
 
 /// What is said of access control lists and labels beside a mode.
-fn with_acls(extended: &Extended) -> &'static str {
+fn with_extended(extended: &Extended) -> &'static str {
     match extended {
         Extended { acl: None, default_acl: None, label: None } => "",
         Extended { acl: None, default_acl: None, label: Some(_) } => " with an SELinux label",

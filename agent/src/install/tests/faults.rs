@@ -274,6 +274,44 @@ fn a_death_at_each_mutation_of_each_recovery() {
     assert!(pairs > 150, "{pairs}");
 }
 
+/// Without exchange and without renames that never replace, a file has two names for a moment: also where
+/// the recovery puts it back, and is cut off in that moment.
+#[test]
+fn a_recovery_that_ended_between_two_names_is_gone_on_with() {
+    let old_host = || {
+        let world = World::new();
+        world.run("d-1", &["file=one", "link->file", "dir/inner=1"]).unwrap();
+        world
+    };
+    let install_new = |world: &World| world.run("d-2", &["file=two", "link->dir", "dir=2"]);
+    fault::without(FALLBACKS[1], || {
+        let world = old_host();
+        let old = world.tree();
+        let (installed, seen) = fault::run(None, false, || install_new(&world));
+        installed.unwrap();
+        let new = world.tree();
+        let mut pairs = 0;
+        for at in 0..seen.len() {
+            for second in 0.. {
+                let world = old_host();
+                let _ = fault::run(Some((at, EIO)), true, || install_new(&world));
+                let (recovered, _) = fault::run(Some((second, EIO)), true, || world.settle());
+                let context = format!("dead at {at}, then at {second}");
+                world.settle().unwrap_or_else(|error| panic!("{context}: {error}"));
+                world.assert_no_transactions();
+                let tree = world.tree();
+                assert!(tree == old || tree == new, "{context}: {tree:?}");
+                pairs += 1;
+                if recovered.is_ok() {
+                    break;
+                }
+            }
+        }
+        println!("{pairs} pairs");
+        assert!(pairs > 300, "{pairs}");
+    });
+}
+
 #[test]
 fn what_somebody_else_changed_is_left_and_reported() {
     let reference = reference();

@@ -293,7 +293,8 @@ fn labels_and_rules_are_the_old_or_the_new_ones_after_a_death_anywhere() {
     assert!(old.1.len() == 5 && new.1.len() == 5 && old.1 != new.1, "{old:?} {new:?}");
     let (mut olds, mut news) = (0, 0);
     for (at, call) in seen.iter().enumerate() {
-        for then_dead in [true, false] {
+        // An error is undone by the same code: a sample of it will do.
+        for then_dead in [true, false].into_iter().filter(|dead| *dead || at % 4 == 0) {
             let Some(host) = old_host() else { return };
             let context = format!("{call} of {at}, dead: {then_dead}");
             let (result, _) = host.with(|world| fault::run(Some((at, 5)), then_dead, || world.run("d-2", &NEW)));
@@ -307,7 +308,7 @@ fn labels_and_rules_are_the_old_or_the_new_ones_after_a_death_anywhere() {
         }
     }
     println!("{} mutations: {olds} old, {news} new", seen.len());
-    assert!(olds > 40 && news > 10, "{olds} {news}");
+    assert!(olds > 40 && news > 10, "{olds} {news} {seen:?}");
 }
 
 #[test]

@@ -15,9 +15,15 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
     let (targets, records) = (world.path(""), world.layout.transactions());
     let mut unsynced = Unsynced::default();
     let mut moved = false;
-    // Digests are not synced on purpose: a list that is lost costs time alone.
+    // Not synced on purpose: digests, since a list that is lost costs time alone, and what is written for
+    // people, since nobody reads it.
     let digests = world.layout.own().join("digests");
-    let relied_on = |mutation: &&Mutation| !mutation.path.starts_with(&digests);
+    let for_people = world.layout.install_file(&world.group);
+    let name = for_people.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_for_people = |path: &Path| {
+        path.parent() == for_people.parent() && path.file_name().is_some_and(|it| it.to_string_lossy().contains(&name))
+    };
+    let relied_on = |mutation: &&Mutation| !mutation.path.starts_with(&digests) && !is_for_people(&mutation.path);
     for mutation in mutations.iter().filter(relied_on) {
         let Mutation { name, path, from } = mutation;
         let parent = path.parent().unwrap_or(path);
