@@ -9,7 +9,7 @@ use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
-use crate::engine::{Engine, KeepBundles, Policy};
+use crate::engine::{Engine, KeepBundles, OnFailure, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
@@ -164,6 +164,10 @@ impl Context {
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
             unpack: self.unpack_policy(),
             refusals: self.refusals(),
+            on_failure: match *settings.on_failure {
+                config::OnFailure::Report => OnFailure::Report,
+                config::OnFailure::Restore => OnFailure::Restore,
+            },
             hooks: HookSettings {
                 inherit: match (*settings.restrict_hook_env_to_allowlist, *settings.strip_loader_env_in_hooks) {
                     (true, _) => Inherit::AllowList,

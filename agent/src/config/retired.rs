@@ -6,7 +6,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "log_aws_wire",
     "retain_bytes",
     "update_agent",
-    "on_failure",
     "hook_profile",
     "restrict_agent_dir_permissions",
     "disable_core_dumps",

@@ -1,6 +1,9 @@
 //! Lifecycle events: which scripts run, and what their failure means for the revision.
 
+use std::time::{Duration, Instant};
+
 use super::failure::StageError;
+use super::restore::Failed;
 use super::turn::{self, Turn};
 use super::{Engine, Execution, Life, Order};
 use crate::appspec::Script;
@@ -30,20 +33,48 @@ pub(super) enum Scripts {
 }
 
 impl Engine {
-    /// Runs an event's scripts.
+    /// Runs an event's scripts, and goes back to the last good revision where one fails and the host is to.
     pub(super) fn event(&self, order: &Order, name: &EventName, wishes: &Wishes) -> Execution {
-        match self.run_scripts(order, name, wishes) {
+        let spec = &order.spec;
+        match self.event_until(order, name, None, wishes) {
+            Execution::HandedOver => Execution::HandedOver,
+            Execution::Over(outcome) => {
+                let failed = Failed { group: &spec.group_id, deployment: &spec.deployment_id, event: name };
+                self.with_restore(failed, outcome, wishes)
+            }
+        }
+    }
+
+    /// Runs an event's scripts, none of which may take longer than `until`.
+    pub(super) fn event_until(
+        &self,
+        order: &Order,
+        name: &EventName,
+        until: Option<Instant>,
+        wishes: &Wishes,
+    ) -> Execution {
+        match self.run_scripts(order, name, until, wishes) {
             Ok(Ran::HandedOver) => Execution::HandedOver,
             Ok(Ran::Over(outcome)) => Execution::Over(self.judged(&order.spec, outcome)),
             Err(error) => Execution::Over(self.judged(&order.spec, error.into())),
         }
     }
 
-    fn run_scripts(&self, order: &Order, name: &EventName, wishes: &Wishes) -> Result<Ran, StageError> {
+    fn run_scripts(
+        &self,
+        order: &Order,
+        name: &EventName,
+        until: Option<Instant>,
+        wishes: &Wishes,
+    ) -> Result<Ran, StageError> {
         let spec = &order.spec;
-        let Scripts::Some { revision, deployment, scripts } = self.scripts(spec, name)? else {
+        let Scripts::Some { revision, deployment, mut scripts } = self.scripts(spec, name)? else {
             return Ok(Ran::Over(Outcome::succeeded()));
         };
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+            scripts.iter_mut().for_each(|script| script.timeout = script.timeout.min(left));
+        }
         if order.life == Life::First {
             self.forget_runs(spec, name)?;
         }
@@ -66,17 +97,19 @@ impl Engine {
     /// that runs. Nothing where the event is not over then.
     pub fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
         let Work { deployment, group, .. } = work;
-        let recovered = turn::wait(&self.layout.group_lock(group), deployment, wishes).and_then(|turn| match turn {
-            Turn::Come(_group) => Ok(hooks::recover(&self.layout, deployment, name, wishes)?),
-            Turn::HandedOver => Ok(Recovered::HandedOver),
+        let waited = turn::wait(&self.layout.group_lock(group), deployment, wishes);
+        let recovered = waited.and_then(|turn| match turn {
+            Turn::Come(lock) => Ok(Some((lock, hooks::recover(&self.layout, deployment, name, wishes)?))),
+            Turn::HandedOver => Ok(None),
         });
-        let outcome = match recovered {
-            Ok(Recovered::Over(outcome)) => outcome,
-            Ok(Recovered::NotStarted | Recovered::Partly) => return None,
-            Ok(Recovered::HandedOver) => return Some(Execution::HandedOver),
-            Err(error) => error.into(),
+        let (_group, outcome) = match recovered {
+            Ok(Some((lock, Recovered::Over(outcome)))) => (lock, outcome),
+            Ok(Some((_, Recovered::NotStarted | Recovered::Partly))) => return None,
+            Ok(Some((_, Recovered::HandedOver)) | None) => return Some(Execution::HandedOver),
+            Err(error) => return Some(Execution::Over(self.withdrawn(group, deployment, error.into()))),
         };
-        Some(Execution::Over(self.withdrawn(group, deployment, outcome)))
+        let outcome = self.withdrawn(group, deployment, outcome);
+        Some(self.with_restore(Failed { group, deployment, event: name }, outcome, wishes))
     }
 
     fn judged(&self, spec: &DeploymentSpec, outcome: Outcome) -> Outcome {

@@ -72,6 +72,26 @@ pub enum StageError {
     /// Somebody does not want it any more.
     #[error("nothing was begun: {0}")]
     Cancelled(String),
+    /// There is nothing to go back to.
+    #[error("group {0} has no other good revision on this host")]
+    NothingGood(GroupId),
+    /// There was no time left to go back.
+    #[error("there was no time left before {step}: the service waits for one event no longer than 4,200 s")]
+    RestoreTooLate {
+        /// What was not begun.
+        step: &'static str,
+    },
+    /// A step of going back failed.
+    #[error("{step}: {message}")]
+    RestoreFailed {
+        /// Which one.
+        step: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// Going back could not begin.
+    #[error("{0}")]
+    Restore(String),
     /// The agent was told to update itself.
     #[error(
         "this agent is updated by the host's package manager, never by a deployment; upgrade the slipway-agent \
@@ -111,6 +131,10 @@ impl StageError {
             | Self::ImpossibleEvents { .. }
             | Self::MissingEvents(_)
             | Self::Cancelled(_)
+            | Self::NothingGood(_)
+            | Self::RestoreTooLate { .. }
+            | Self::RestoreFailed { .. }
+            | Self::Restore(_)
             | Self::UpdateAgent => ErrorCode::UnknownError,
             Self::OfAnother { source, .. } => source.code(),
         }

@@ -4,6 +4,7 @@ mod download;
 mod event;
 mod failure;
 mod plan;
+mod restore;
 mod revisions;
 mod turn;
 
@@ -28,6 +29,7 @@ use turn::Turn;
 
 pub use failure::StageError;
 pub use plan::Planned;
+pub use restore::OnFailure;
 
 /// One thing to do for one deployment.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct Policy {
     pub unpack: unpack::Policy,
     /// What is not installed whoever asks for it.
     pub refusals: Refusals,
+    /// What to do when an event after Install fails.
+    pub on_failure: OnFailure,
     /// How scripts run.
     pub hooks: HookSettings,
 }

@@ -31,7 +31,7 @@ use crate::store::{self, StoreError};
 use attach::Found;
 use invocation::Inherit;
 pub use record::ScriptsOf;
-use record::{RunnerSpec, SPEC};
+use record::{Exit, RunnerSpec, SPEC};
 use report::{EventLog, Verdict};
 use step::{Step, Stepped};
 
@@ -207,6 +207,16 @@ pub fn recover(
         }
     }
     Ok(Recovered::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+}
+
+/// How long the scripts of an event took that have a result.
+pub fn took(layout: &Layout, deployment: &DeploymentId, event: &EventName) -> Result<Duration, HookError> {
+    let mut took = Duration::ZERO;
+    for index in 0.. {
+        let Some(exit) = Exit::read(&layout.hook(deployment, event, index))? else { break };
+        took += Duration::try_from(exit.ended.duration_since(exit.began)).unwrap_or_default();
+    }
+    Ok(took)
 }
 
 /// Lets go of all that is kept about a deployment's hooks.

@@ -33,6 +33,12 @@ impl Bell {
         let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout);
     }
 
+    /// Forgets that it was rung.
+    pub fn hush(&self) {
+        // There is nothing to forget where nobody has rung it.
+        let _ = self.0.read();
+    }
+
     /// Whether somebody has rung it.
     pub fn is_rung(&self) -> bool {
         let mut look = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];

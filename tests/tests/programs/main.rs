@@ -24,6 +24,7 @@ mod plan;
 mod progress;
 mod refusals;
 mod requests;
+mod restore;
 mod space;
 mod takeover;
 mod validate;

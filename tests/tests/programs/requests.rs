@@ -186,3 +186,30 @@ fn what_runs_goes_on_while_a_host_is_paused() -> Result<()> {
         succeeded(&finish(&fleet.api, &id, PATIENCE)?)
     })
 }
+
+/// What a cancel ends has failed; what the host does about a failure is not ended with it.
+#[test]
+fn a_host_goes_back_from_a_deployment_that_was_cancelled() -> Result<()> {
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        fleet.agent.configure("30-restore.yml", "on_failure: restore\n")?;
+        fleet.agent.start()?;
+        let destination = place.path().join("app");
+        let ran = place.path().join("ran");
+        let started = Hook { event: "ApplicationStart", lines: &format!("echo one >> {}", ran.display()), timeout: 60 };
+        let good = app(&destination, "one", &[started]);
+        succeeded(&fleet.group.deploy(&fleet.group.push("v1", &good, BundleKind::Tgz)?)?)?;
+        let began = place.path().join("began");
+        let held = format!("touch {}\nwhile true; do sleep 0.05; done", began.display());
+        let bad = app(&destination, "two", &[Hook::new("AfterInstall", &held)]);
+        let id = fleet.group.begin(&fleet.group.push("v2", &bad, BundleKind::Tgz)?)?;
+        until_true("the hook to begin", PATIENCE, || Ok(began.exists()))?;
+        ensure!(said(&fleet.agent, &["cancel", &id])?.0 == Some(0));
+        let finished = finish(&fleet.api, &id, PATIENCE)?;
+        let message = failed_in(&finished, "AfterInstall")?;
+        contains(&message, &["cancelled on this host", "The host is back at the revision of deployment"])?;
+        ensure!(std::fs::read_to_string(destination.join("page"))? == "one");
+        ensure!(lines(&ran) == 2, "the good revision was not started again");
+        Ok(())
+    })
+}
