@@ -38,6 +38,8 @@ class TestedHost:
                 ":log_dir:": self.home / "log",
                 ":program_name:": "codedeploy-agent",
                 ":wait_between_runs:": 1,
+                # As against AWS, whose service is not known to take them.
+                "progress_updates": "off",
                 "deploy_control_endpoint": service.url,
                 "s3_endpoint_override": s3.url,
                 "ca_bundle": test.authority.certificate,
