@@ -127,6 +127,21 @@ impl Layout {
         self.own().join("outbox")
     }
 
+    /// What operators asked the daemon for.
+    pub fn requests(&self) -> PathBuf {
+        self.own().join("requests")
+    }
+
+    /// Is there as long as a deployment is cancelled.
+    pub fn cancel_request(&self, deployment: &DeploymentId) -> PathBuf {
+        self.requests().join(format!("cancel-{deployment}"))
+    }
+
+    /// Is there as long as no new work is to be taken.
+    pub fn pause_request(&self) -> PathBuf {
+        self.requests().join("pause")
+    }
+
     /// All install transactions.
     pub fn transactions(&self) -> PathBuf {
         self.own().join("tx")

@@ -1,18 +1,25 @@
 //! Deployments that this process carries out itself, for `deploy-local` and `rollback`.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::FAILED;
 use super::settings::Context;
 use crate::deployment::DeploymentSpec;
+use crate::disk::{Dir, Watch};
 use crate::engine::{Execution, Life, Order};
-use crate::hooks::Wishes;
-use crate::ids::HostCommandId;
+use crate::hooks::{Wish, Wishes};
+use crate::ids::{DeploymentId, HostCommandId};
+use crate::ledger::{Ledger, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
+use crate::store;
+
+/// How often requests are looked for where the kernel tells nothing of them, and at least.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What to deploy and which commands to run for it, in order.
 #[derive(Debug)]
@@ -34,7 +41,15 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
     let engine = context.engine(runtime.handle().clone())?;
     let spec = &deployment.spec;
     println!("Deployment {} of {} to group {}", spec.deployment_id, spec.application_name, spec.group_id);
-    let (begun, wishes) = (Instant::now(), Wishes::new()?);
+    let begun = Instant::now();
+    let wishes = Arc::new(Wishes::new()?);
+    wishes.listen(|holder| {
+        if let Some(holder) = holder {
+            eprintln!("  waiting behind {holder}");
+        }
+    });
+    heed_cancel(context, &spec.deployment_id, wishes.clone())?;
+    let ledger = Ledger::open(&context.layout)?;
     for command in &deployment.commands {
         let order = Order {
             id: HostCommandId::new(format!("local/{}/{}", spec.deployment_id, command.name())),
@@ -46,8 +61,21 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             println!("  {:<20} no scripts", command.name());
             continue;
         }
+        let received =
+            Received { command: order.id.clone(), name: command.name().to_owned(), execution: String::new() };
+        let work =
+            Work { deployment: spec.deployment_id.clone(), group: spec.group_id.clone(), spec_sha256: String::new() };
+        ledger.begin(received, work).context("nothing was run, since the record of it could not be written")?;
         let started = Instant::now();
-        match engine.execute(&order, &wishes) {
+        let (id, group) = (spec.deployment_id.as_str(), spec.group_id.as_str());
+        let span = tracing::warn_span!("command", event = command.name(), deployment_id = id, group);
+        let execution = span.in_scope(|| engine.execute(&order, &wishes));
+        if let Execution::Over(outcome) = &execution
+            && let Err(error) = ledger.finish_locally(&order.id, outcome.clone())
+        {
+            tracing::warn!(%error, "`history` will not know how this ended");
+        }
+        match execution {
             Execution::Over(Outcome::Succeeded { .. }) => {
                 println!("  {:<20} succeeded in {:.1?}", command.name(), started.elapsed());
             }
@@ -62,6 +90,28 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
     }
     println!("Deployed {} in {:.1?}.", spec.deployment_id, begun.elapsed());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the deployment where somebody asks for that, as the daemon does with its own.
+fn heed_cancel(context: &Context, deployment: &DeploymentId, wishes: Arc<Wishes>) -> anyhow::Result<()> {
+    let (layout, deployment) = (context.layout.clone(), deployment.clone());
+    Dir::open_or_create(layout.requests(), 0o700)?;
+    let watch =
+        Watch::directory(&layout.requests()).inspect_err(|error| tracing::debug!(%error, "looked at each second"));
+    let heed = move || {
+        loop {
+            if let Ok(Some(request)) = store::read_cancel(&layout, &deployment) {
+                let _ = wishes.make(Wish::Cancel(format!("the deployment was cancelled on this host {request}")));
+                return;
+            }
+            if watch.as_ref().map_or(true, |watch| watch.wait(LOOK).is_err()) {
+                std::thread::sleep(LOOK);
+            }
+        }
+    };
+    // It ends with the process.
+    std::thread::Builder::new().name("requests".to_owned()).spawn(heed).context("a thread could not be started")?;
+    Ok(())
 }
 
 fn explain(context: &Context, deployment: &LocalDeployment, failure: &Failure) {

@@ -1,12 +1,20 @@
-//! Where the agent's own log goes: the journal under systemd, standard error elsewhere.
+//! Where the agent's own log goes: the journal under systemd, standard error elsewhere; and files.
 
-use tracing::{Event, Level, Subscriber};
+use std::path::PathBuf;
+
+use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::{self, FmtContext};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use super::logging_file::{AwsLines, LogFiles, OwnFields};
+use super::logging_journal::Journal;
+use crate::disk::{self, AppendFile, Dir, Rotation};
+
+/// How large the log's file grows, as AWS's agent has it.
+const ROTATION: Rotation = Rotation { bytes: 64 << 20, keep: 8 };
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +27,7 @@ pub(super) enum Verbosity {
     Verbose,
 }
 
-/// How lines look on standard error.
+/// How lines look on standard error and in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// For people.
@@ -28,57 +36,137 @@ pub(super) enum Shape {
     Json,
 }
 
+/// How a daemon logs.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) verbosity: Verbosity,
+    pub(super) shape: Shape,
+    /// The name in the journal and in files, where the configuration gives one.
+    pub(super) name: Option<String>,
+    pub(super) files: Files,
+}
+
+/// Where files go.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    pub(super) directory: PathBuf,
+    pub(super) when: WhenFiles,
+    pub(super) readers: Readers,
+    /// Names the file.
+    pub(super) name: String,
+}
+
+/// When there are files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFiles {
+    /// In any case.
+    Always,
+    /// Where nothing else keeps the log: no journal, and standard error leads nowhere.
+    NothingElse,
+}
+
+/// Who may read the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Everybody.
+    All,
+    /// The agent's user.
+    Own,
+}
+
+/// Changes how much is logged, while it is.
+#[derive(Clone, Debug)]
+pub(super) struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs as much from now on.
+    pub(super) fn set(&self, verbosity: Verbosity) -> anyhow::Result<()> {
+        Ok(self.0.reload(filter(verbosity))?)
+    }
+}
+
 /// Starts logging for a command that talks to a person: warnings alone.
 pub(super) fn start_quiet(shape: Shape) {
     start(Verbosity::Quiet, shape);
 }
 
-/// Starts logging. Called once, by the command that runs.
+/// Starts logging to the journal or to standard error. Called once, by the command that runs.
 pub(super) fn start(verbosity: Verbosity, shape: Shape) {
+    let (filter, _) = reload::Layer::new(filter(verbosity));
+    tracing_subscriber::registry().with(filter).with(main_layer(shape, None)).init();
+}
+
+/// Starts logging for the daemon: to files too, where they are wanted. A file that cannot be written does not
+/// keep the daemon from its work, and is told in the log that there is.
+pub(super) fn start_daemon(plan: &Plan) -> Level {
+    let (filter, handle) = reload::Layer::new(filter(plan.verbosity));
+    let (files, trouble) = match open_files(&plan.files) {
+        Ok(files) => (files, None),
+        Err(error) => (None, Some(error)),
+    };
+    let layers = [Some(main_layer(plan.shape, plan.name.clone())), files.map(|files| file_layer(plan.shape, files))];
+    tracing_subscriber::registry().with(filter).with(layers.into_iter().flatten().collect::<Vec<_>>()).init();
+    if let Some(error) = trouble {
+        tracing::error!(%error, "the log's files cannot be written: mend what is said, or set another log_dir");
+    }
+    Level(handle)
+}
+
+fn filter(verbosity: Verbosity) -> EnvFilter {
     let level = match verbosity {
         Verbosity::Quiet => LevelFilter::WARN,
         Verbosity::Normal => LevelFilter::INFO,
         Verbosity::Verbose => LevelFilter::DEBUG,
     };
     // Libraries speak of every connection; only their warnings concern an operator.
-    let filter = EnvFilter::new(format!("warn,slipway_agent={level}"));
-    let registry = tracing_subscriber::registry().with(filter);
+    EnvFilter::new(format!("warn,slipway_agent={level}"))
+}
+
+type Boxed<S> = Box<dyn Layer<S> + Send + Sync>;
+
+fn main_layer<S: Subscriber + for<'a> LookupSpan<'a>>(shape: Shape, name: Option<String>) -> Boxed<S> {
+    if shape == Shape::Text
+        && under_systemd()
+        && let Ok(journal) = Journal::connect(name.unwrap_or_else(|| "slipway-agent".to_owned()))
+    {
+        return journal.boxed();
+    }
     match shape {
-        Shape::Text if under_systemd() => {
-            registry.with(fmt::layer().event_format(Journal).with_writer(std::io::stderr).with_ansi(false)).init()
-        }
+        Shape::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).boxed(),
+        Shape::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+    }
+}
+
+fn file_layer<S: Subscriber + for<'a> LookupSpan<'a>>(shape: Shape, files: LogFiles) -> Boxed<S> {
+    match shape {
         Shape::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)).init()
+            let lines = AwsLines::new(files.name());
+            fmt::layer()
+                .fmt_fields(OwnFields::default())
+                .with_ansi(false)
+                .event_format(lines)
+                .with_writer(files)
+                .boxed()
         }
-        Shape::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
+        Shape::Json => fmt::layer().json().with_writer(files).boxed(),
     }
 }
 
-/// Lines for the journal: a priority that it takes off (`sd-daemon(3)`), and everything that is known, since
-/// `systemctl status` and `journalctl` show nothing but the text. The time is the journal's own.
-struct Journal;
-
-impl<S, N> FormatEvent<S, N> for Journal
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
-        let mut said = String::new();
-        context.format_fields(Writer::new(&mut said), event)?;
-        let priority = priority(*event.metadata().level());
-        said.lines().try_for_each(|line| writeln!(to, "<{priority}>{line}"))
+fn open_files(files: &Files) -> Result<Option<LogFiles>, disk::Error> {
+    if files.when == WhenFiles::NothingElse && (under_systemd() || !leads_nowhere()) {
+        return Ok(None);
     }
-}
-
-/// As in `syslog(3)`.
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
+    let (directory_mode, mode) = match files.readers {
+        Readers::All => (0o755, 0o644),
+        Readers::Own => (0o700, 0o600),
+    };
+    let directory = Dir::open_or_create(&files.directory, directory_mode)?;
+    if files.readers == Readers::Own {
+        disk::set_mode(&directory, &files.directory, directory_mode)?;
     }
+    // It becomes the name of a file, whatever somebody has called the program.
+    let path = files.directory.join(format!("{}.log", files.name.replace('/', "_")));
+    Ok(Some(LogFiles::new(AppendFile::open(path, mode, ROTATION)?, &files.name)))
 }
 
 /// Whether standard error is the journal's own stream, by the variable that systemd sets for it.
@@ -87,4 +175,10 @@ fn under_systemd() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
     stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Whether nobody can read standard error: it is closed, or `/dev/null`.
+fn leads_nowhere() -> bool {
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return true };
+    rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == stat.st_rdev && null.st_mode == stat.st_mode)
 }

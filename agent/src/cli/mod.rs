@@ -1,17 +1,26 @@
 //! The command line: one file per command.
 
+mod cancel;
 mod deploy_local;
 mod drift;
 mod forget;
+mod history;
+mod logs;
+mod metrics;
 mod local;
 mod logging;
+mod logging_file;
+mod logging_journal;
 mod output;
+mod pause;
 mod plan;
 mod recover;
 mod rollback;
 mod run;
 mod settings;
+mod settings_daemon;
 mod status;
+mod status_watch;
 mod validate;
 
 use std::ffi::OsString;
@@ -20,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::ids::GroupId;
+use crate::ids::{DeploymentId, GroupId};
 
 /// Exit status: something failed, or was found.
 const FAILED: u8 = 1;
@@ -49,6 +58,18 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Show what is deployed, what runs, and the last error
     Status(status::Arguments),
+    /// Show the deployments of this host, the newest first: events, durations, outcomes
+    History(history::Arguments),
+    /// Show the output of a deployment's scripts
+    Logs(logs::Arguments),
+    /// Print figures for a monitoring system, as OpenMetrics
+    Metrics(ConfigFile),
+    /// End a deployment on this host: the hook that runs now, and whatever would come after it
+    Cancel(cancel::Arguments),
+    /// Take no new work from the control service, until `resume`; what runs goes on
+    Pause(pause::Arguments),
+    /// Take work again
+    Resume(ConfigFile),
     /// Forget whose scripts stop what a group runs now, where a broken stop script blocks every deployment
     Forget(forget::Arguments),
     /// Show what `deploy-local` with the same arguments would change on this host, and change nothing
@@ -91,6 +112,12 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::DeployLocal(arguments) => deploy_local::run(&arguments),
         Command::Rollback(arguments) => rollback::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Metrics(config) => metrics::run(&config),
+        Command::Cancel(arguments) => cancel::run(&arguments),
+        Command::Pause(arguments) => pause::run(&arguments),
+        Command::Resume(config) => pause::resume(&config),
         Command::Forget(arguments) => forget::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Drift(arguments) => drift::run(&arguments),
@@ -122,6 +149,10 @@ fn unreadable(error: &anyhow::Error) -> ExitCode {
 
 fn parse_group(text: &str) -> Result<GroupId, String> {
     GroupId::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_deployment(text: &str) -> Result<DeploymentId, String> {
+    DeploymentId::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

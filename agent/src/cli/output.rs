@@ -4,10 +4,15 @@ use std::io::{ErrorKind, Write as _};
 
 /// Prints a text, a line or several. A reader that has seen enough, as `head` has, is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    say(text).map(drop)
+}
+
+/// As [`print`], for a command that would go on: whether anybody still reads.
+pub(super) fn say(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::logging::Level;
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
 use crate::daemon;
@@ -18,9 +19,9 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
-    logging::start(context.verbosity(), context.shape());
+    let level = logging::start_daemon(&context.logging());
     context.warn();
-    match serve(&context) {
+    match serve(&context, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log is where a daemon's last words belong; they are not printed a second time.
@@ -39,11 +40,11 @@ fn ended_like(how: Ended) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(FAILED))
 }
 
-fn serve(context: &Context) -> anyhow::Result<()> {
+fn serve(context: &Context, level: Level) -> anyhow::Result<()> {
     let runtime = context.runtime()?;
     let engine = context.engine(runtime.handle().clone())?;
     let service = context.service()?;
-    let options = context.daemon_options()?;
+    let options = context.daemon_options(level)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         host = service.identity().host_identifier,

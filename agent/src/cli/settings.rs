@@ -1,6 +1,6 @@
 //! From the configuration to the parts that a command needs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,7 @@ use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
-use crate::daemon;
 use crate::deployment::FileExistsBehavior;
-use crate::deployment::envelope::{Anchors, Sha1, Trust};
-use crate::disk;
 use crate::engine::{Engine, KeepBundles, OnFailure, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
@@ -21,17 +18,15 @@ use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{Labels, Modes};
-use crate::process::Account;
+use crate::process::{self, Account};
 use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
-use crate::store;
+use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
 
 /// How long a connection may take to come about, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest file of certificates for specifications, in bytes.
-const MAX_CA_FILE: u64 = 1 << 20;
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration and what follows from it at once.
 pub(super) struct Context {
@@ -39,6 +34,8 @@ pub(super) struct Context {
     pub(super) layout: Layout,
     warnings: Vec<ConfigWarning>,
     environment: Environment,
+    /// The file that was named, if one was.
+    pub(super) path: Option<PathBuf>,
     /// One for everything that this process asks of a service.
     pub(super) gate: Arc<ThrottleGate>,
 }
@@ -60,6 +57,7 @@ impl Context {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
             warnings: loaded.warnings,
+            path: path.map(Path::to_owned),
             environment: Environment::capture(variable),
             gate: Arc::new(ThrottleGate::new()),
         })
@@ -148,24 +146,6 @@ impl Context {
         };
         let client = self.client(&settings.control_proxy_uri)?;
         Ok(CommandsService::new(client, endpoint, flavor, identity, version))
-    }
-
-    pub(super) fn daemon_options(&self) -> anyhow::Result<daemon::Options> {
-        let settings = &self.settings;
-        let anchors = match &*settings.deployment_spec_ca_file {
-            None => None,
-            Some(path) => {
-                let text = disk::read_bounded(path, MAX_CA_FILE).context("deployment_spec_ca_file cannot be used")?;
-                Some(Anchors::from_pem(&text)?)
-            }
-        };
-        Ok(daemon::Options {
-            trust: Trust { anchors, sha1: if *settings.allow_sha1_envelope { Sha1::Allowed } else { Sha1::Refused } },
-            wait_between_runs: *settings.wait_between_runs,
-            longest_backoff: settings.wait_after_error.is_explicit().then_some(*settings.wait_after_error),
-            max_parallel_groups: settings.max_parallel_groups.get(),
-            max_wait_at_end: *settings.kill_agent_max_wait_time_seconds,
-        })
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {
@@ -284,6 +264,16 @@ fn default_owner(user: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
             bail!("the setting `user` is {name:?}, and this host has no such user: create it, or correct the setting")
         }
     }
+}
+
+/// Who calls this command. Whoever came by `sudo` is named, since root is everybody.
+pub(super) fn asker() -> anyhow::Result<Asker> {
+    let (uid, own) = (rustix::process::geteuid().as_raw(), Account::own()?.map(|account| account.name));
+    let name = match variable("SUDO_USER").filter(|_| process::is_root()) {
+        Some(person) => Some(format!("{person} as {}", own.as_deref().unwrap_or("root"))),
+        None => own,
+    };
+    Ok(Asker { uid, name })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here, at the edge")]

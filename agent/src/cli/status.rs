@@ -7,13 +7,14 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::cancel::daemon_runs;
 use super::settings::Context;
-use super::{ConfigFile, fail, unreadable};
+use super::{ConfigFile, fail, status_watch, unreadable};
 use crate::daemon::status::{self, Connection, Status};
-use crate::disk::{Dir, Kind, Lock, LockError};
+use crate::disk::{Dir, Kind};
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::Ledger;
-use crate::store::{self, DriftCheck, Markers};
+use crate::store::{self, DriftCheck, Markers, Request};
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Go on showing it as it changes, with the scripts' last lines, until it is interrupted
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
     /// Show this deployment group alone
     #[arg(short = 'g', long, value_name = "ID", value_parser = super::parse_group)]
     group: Option<GroupId>,
@@ -33,6 +37,9 @@ pub(super) struct Arguments {
 struct Report {
     root: std::path::PathBuf,
     daemon: Option<Daemon>,
+    /// Since when, by whom and why no new work is taken.
+    paused: Option<Request>,
+    cancelled: Vec<Cancelled>,
     groups: Vec<Group>,
     unreported: Vec<Unreported>,
 }
@@ -42,6 +49,13 @@ struct Daemon {
     alive: bool,
     #[serde(flatten)]
     status: Status,
+}
+
+#[derive(Debug, Serialize)]
+struct Cancelled {
+    deployment: DeploymentId,
+    #[serde(flatten)]
+    request: Request,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
+    if arguments.watch {
+        return match status_watch::watch(&context, arguments.group.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let shown = report(&context, arguments.group.as_ref()).and_then(|report| {
         Ok(if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { text(&report) })
     });
@@ -78,13 +98,34 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// All of it as text, for whoever watches.
+pub(super) fn text_of(context: &Context, only: Option<&GroupId>) -> anyhow::Result<String> {
+    Ok(text(&report(context, only)?))
+}
+
+/// Whether a daemon runs and how it stands with its service, in a line.
+pub(super) fn write_daemon_line(context: &Context, status: Option<&Status>) -> anyhow::Result<String> {
+    let Some(status) = status else {
+        return Ok(format!("No daemon has run on {} yet.", context.layout.root().display()));
+    };
+    let is_paused = if store::read_pause(&context.layout)?.is_some() { ", PAUSED" } else { "" };
+    if !daemon_runs(context)? {
+        return Ok(format!("slipway-agent does not run{is_paused}."));
+    }
+    let service = match &status.connection {
+        Connection::Failing { why, .. } => format!("polls fail: {why}"),
+        Connection::Connecting => "no answer yet".to_owned(),
+        Connection::Connected { .. } | Connection::Stopped { .. } => "polls are answered".to_owned(),
+    };
+    Ok(format!("slipway-agent {} runs with pid {}{is_paused}; {service}.", status.version, status.pid))
+}
+
 fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let layout = &context.layout;
-    let daemon = status::read(&layout.status())?.map(|status| Daemon {
-        // The lock, not a process id, tells: ids are given out again.
-        alive: matches!(Lock::try_now(&layout.daemon_lock()), Err(LockError::Held(_))),
-        status,
-    });
+    let daemon = match status::read(&layout.status())? {
+        Some(status) => Some(Daemon { alive: daemon_runs(context)?, status }),
+        None => None,
+    };
     let mut groups = Vec::new();
     for id in group_ids(context)? {
         if only.is_none_or(|only| *only == id) {
@@ -99,7 +140,7 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let unreported = match Dir::open(layout.ledger()) {
         Err(error) if error.is_not_found() => Vec::new(),
         _ => {
-            let ledger = Ledger::open(layout)?;
+            let ledger = Ledger::look(layout);
             let pending =
                 ledger.pending()?.entries.into_iter().map(|entry| (entry, "its result waits for the service"));
             let unfinished = ledger.unfinished()?.entries.into_iter().map(|entry| (entry, "begun"));
@@ -113,7 +154,20 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
                 .collect()
         }
     };
-    Ok(Report { root: layout.root().to_owned(), daemon, groups, unreported })
+    // The files and not the daemon's word: they count whether or not one runs.
+    let found = store::cancels(layout)?;
+    for error in &found.unreadable {
+        eprintln!("slipway-agent: {error}");
+    }
+    let cancelled = found.found.into_iter().map(|(deployment, request)| Cancelled { deployment, request }).collect();
+    Ok(Report {
+        root: layout.root().to_owned(),
+        daemon,
+        paused: store::read_pause(layout)?,
+        cancelled,
+        groups,
+        unreported,
+    })
 }
 
 fn group_ids(context: &Context) -> anyhow::Result<Vec<GroupId>> {
@@ -142,6 +196,7 @@ fn text(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = write_daemon(&mut out, report);
+    let _ = write_requests(&mut out, report);
     let _ = write_groups(&mut out, report);
     out
 }
@@ -172,7 +227,13 @@ fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     for running in &status.running {
         let deployment = running.deployment.as_deref().unwrap_or("a deployment whose specification is being fetched");
-        writeln!(out, "  running   {} of {deployment} since {}", running.command, time(running.since))?;
+        let since = time(running.since);
+        match &running.behind {
+            Some(holder) => {
+                writeln!(out, "  queued    {} of {deployment} since {since}, behind {holder}", running.command)?
+            }
+            None => writeln!(out, "  running   {} of {deployment} since {since}", running.command)?,
+        }
     }
     for waiting in &report.unreported {
         let deployment = waiting.deployment.as_ref().map_or("?", |id| id.as_str());
@@ -180,6 +241,16 @@ fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if let Some(error) = &status.last_error {
         writeln!(out, "  last error, {}: {}", time(error.at), error.message)?;
+    }
+    Ok(())
+}
+
+fn write_requests(out: &mut String, report: &Report) -> std::fmt::Result {
+    if let Some(request) = &report.paused {
+        writeln!(out, "  PAUSED    {request}; no new work is taken until `slipway-agent resume`")?;
+    }
+    for Cancelled { deployment, request } in &report.cancelled {
+        writeln!(out, "  cancelled {deployment}, {request}")?;
     }
     Ok(())
 }

@@ -139,6 +139,8 @@ settings! {
     retain_bytes: Option<u64> = None, by optional(read::bytes);
     /// Keeps a bundle after it was unpacked.
     keep_bundles: bool = false, by read::boolean;
+    /// Where figures for a monitoring system are kept.
+    metrics_file: Option<PathBuf> = None, by optional(read::absolute_path);
     /// Deployment groups that are worked on at the same time.
     max_parallel_groups: NonZeroUsize = nonzero(4), by read::count(64);
     /// The on-premises identity.

@@ -3,15 +3,11 @@
 /// Keys of this version's table whose effect is not built yet. Setting one to something else than its
 /// default is said once at the start.
 pub const WITHOUT_EFFECT: &[&str] = &[
-    "log_dir",
-    "program_name",
     "log_aws_wire",
     "retain_bytes",
-    "progress_updates",
     "update_agent",
     "hook_profile",
     "restrict_agent_dir_permissions",
-    "restrict_log_dir_permissions",
     "disable_core_dumps",
     "enable_archive_reuse",
 ];

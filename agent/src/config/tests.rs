@@ -89,6 +89,7 @@ kill_agent_max_wait_time_seconds: 86400
 max_revisions: 3
 retain_bytes: 20G
 keep_bundles: true
+metrics_file: /srv/slipway.prom
 max_parallel_groups: 2
 on_premises_config_file: /srv/o.yml
 proxy_uri: http://user:hidden@proxy:3128
@@ -280,11 +281,11 @@ fn ownership_has_two_names() {
 #[test]
 fn what_has_no_effect_is_said() {
     assert_eq!(
-        warnings("children: 1\ndisable_imds_v1: false\nlog_dir: /l\nupdate_agent: refuse\n"),
+        warnings("children: 1\ndisable_imds_v1: false\nretain_bytes: 1G\nupdate_agent: refuse\n"),
         [
             "f1:1:1: `children` has no effect: this agent is one process; remove it",
             "f1:2:1: `disable_imds_v1` is always on: only IMDSv2 is used",
-            "f1:3:1: `log_dir` has no effect in this version of the agent",
+            "f1:3:1: `retain_bytes` has no effect in this version of the agent",
         ],
         "update_agent has its default's value"
     );

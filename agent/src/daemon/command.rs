@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::{Daemon, InHand};
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
-use crate::ids::HostCommandId;
-use crate::ledger::{Known, Received, Work};
+use crate::ids::{DeploymentId, GroupId, HostCommandId};
+use crate::ledger::{Entry, Known, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
 use crate::service::ServiceError;
@@ -62,6 +64,16 @@ impl Unrecorded {
     }
 }
 
+/// What is logged about a command carries its event, and the deployment once that is known.
+pub(super) fn span_of(command: &str) -> Span {
+    tracing::info_span!("command", event = command, deployment_id = Empty, group = Empty)
+}
+
+/// Says what the current command is about, for all that is logged from now on.
+pub(super) fn is_about(deployment: &DeploymentId, group: &GroupId) {
+    Span::current().record("deployment_id", deployment.as_str()).record("group", group.as_str());
+}
+
 impl Daemon {
     /// Carries out one command and leaves its result to the outbox.
     pub(super) async fn carry_out(
@@ -70,15 +82,19 @@ impl Daemon {
         in_hand: InHand,
         permit: OwnedSemaphorePermit,
     ) {
-        tokio::select! {
-            done = self.clone().run(&in_hand, &command) => {
-                if let Err(unrecorded) = done {
-                    self.report_unrecorded(&command, unrecorded).await;
+        let span = span_of(&command.command_name);
+        let work = async {
+            tokio::select! {
+                done = self.clone().run(&in_hand, &command) => {
+                    if let Err(unrecorded) = done {
+                        self.report_unrecorded(&command, unrecorded).await;
+                    }
                 }
+                // The next life takes it up, or is offered it again.
+                () = in_hand.ends_before_work() => {}
             }
-            // The next life takes it up, or is offered it again.
-            () = in_hand.ends_before_work() => {}
-        }
+        };
+        work.instrument(span).await;
         drop(in_hand);
         drop(permit);
     }
@@ -86,11 +102,12 @@ impl Daemon {
     async fn run(self: Arc<Self>, in_hand: &InHand, command: &HostCommand) -> Result<(), Unrecorded> {
         let id = &in_hand.id;
         let shown = self.board.show(&command.command_name);
+        in_hand.wishes.listen(shown.listener());
         let asked = id.clone();
         let life = match self.on_ledger(move |ledger| ledger.lookup(&asked)).await.map_err(Unrecorded::not_run)? {
             Known::New => Life::First,
             Known::Begun(_) => Life::Again,
-            Known::Finished(_, outcome) => return self.send_again(id, command, outcome).await,
+            Known::Finished(_, outcome) => return self.send_again(id, outcome).await,
         };
         let name = &command.command_name;
         let received =
@@ -108,7 +125,11 @@ impl Daemon {
         };
         let (deployment, group) = (order.spec.deployment_id.clone(), order.spec.group_id.clone());
         shown.is_about(&deployment, &group);
+        is_about(&deployment, &group);
         in_hand.is_about(&deployment);
+        if let Some(reason) = self.cancelled(&deployment) {
+            in_hand.cancel(reason);
+        }
         // Before the acknowledgement: once the service has that, it waits for a result.
         let work = Work { deployment, group, spec_sha256 };
         self.on_ledger(move |ledger| ledger.begin(received, work)).await.map_err(Unrecorded::not_run)?;
@@ -116,11 +137,11 @@ impl Daemon {
             Answer::Ended(outcome) => outcome,
             Answer::HandedOver => return Ok(()),
             Answer::Settled { outcome, answer } => {
-                tracing::info!(command = name, answer, "the service has settled it");
+                tracing::info!(answer, "the service has settled it");
                 let id = id.clone();
                 if let Err(error) = self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await {
                     // Nobody waits for it; the next start finds it begun and asks the service again.
-                    tracing::warn!(command = name, "the ledger could not be written: {error:#}");
+                    tracing::warn!("the ledger could not be written: {error:#}");
                 }
                 return Ok(());
             }
@@ -136,11 +157,28 @@ impl Daemon {
         let (id, recorded) = (id.clone(), outcome.clone());
         let done = self.on_ledger(move |ledger| ledger.finish(&id, recorded)).await;
         self.results.notify_one();
+        if let Ok(entry) = &done {
+            self.count(entry);
+        }
         done.map(drop).map_err(|error| Unrecorded { outcome, error })
     }
 
-    async fn send_again(&self, id: &HostCommandId, command: &HostCommand, outcome: Outcome) -> Result<(), Unrecorded> {
-        tracing::info!(command = command.command_name, "offered again after it ended; the same result is sent again");
+    fn count(&self, entry: &Entry) {
+        let (Some(outcome), Some(ended)) = (entry.outcome(), entry.finished_at()) else { return };
+        let outcome = match outcome {
+            Outcome::Succeeded { .. } => "succeeded",
+            Outcome::Failed(_) => "failed",
+        };
+        let seconds = ended.duration_since(entry.begun).as_secs_f64();
+        let fetched = self.engine.fetched_bytes();
+        self.board.update(|status| {
+            status.counters.fetched_bytes = fetched;
+            status.counters.ended(&entry.name, outcome, seconds);
+        });
+    }
+
+    async fn send_again(&self, id: &HostCommandId, outcome: Outcome) -> Result<(), Unrecorded> {
+        tracing::info!("offered again after it ended; the same result is sent again");
         let id = id.clone();
         let done = self.on_ledger(move |ledger| ledger.report_again(&id)).await;
         self.results.notify_one();
@@ -151,27 +189,33 @@ impl Daemon {
     pub(super) async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
         let Unrecorded { outcome, error } = unrecorded;
         let name = &command.command_name;
-        tracing::error!(command = name, "the ledger could not be written: {error:#}");
+        tracing::error!("the ledger could not be written: {error:#}");
         self.board.error(format!("{name}: the ledger could not be written: {error:#}"));
         let (status, diagnostics) = (outcome.status(), outcome.diagnostics());
         let id = &command.host_command_identifier;
         if let Err(error) = self.persist("the result", || self.service.complete(id, status, &diagnostics)).await {
-            tracing::error!(command = name, %error, "the result could not be reported either");
+            tracing::error!(%error, "the result could not be reported either");
         }
     }
 
     fn tell(&self, command: &str, failure: &Failure) {
-        tracing::error!(command, code = ?failure.code, "{}", failure.message);
+        let script = Some(failure.script.as_str()).filter(|script| !script.is_empty());
+        tracing::error!(code = ?failure.code, script, "{}", failure.message);
         self.board.error(format!("{command}: {}", failure.message));
     }
 
     async fn execute(self: &Arc<Self>, order: Arc<Order>, in_hand: &InHand) -> Execution {
         in_hand.at_work.store(true, Ordering::Release);
         let (daemon, running, wishes) = (self.clone(), order.clone(), in_hand.wishes.clone());
-        let (name, spec) = (order.command.name(), &order.spec);
-        tracing::info!(command = name, deployment = %spec.deployment_id, group = %spec.group_id, "begun");
+        let name = order.command.name();
+        tracing::info!("begun");
+        let _progress = match &order.command {
+            Command::Hook(_) => Some(self.report_progress(&order.id, &order.spec.deployment_id, &order.spec.group_id)),
+            Command::DownloadBundle | Command::Install | Command::UpdateAgent => None,
+        };
         let started = Instant::now();
-        let work = tokio::task::spawn_blocking(move || daemon.engine.execute(&running, &wishes));
+        let span = Span::current();
+        let work = tokio::task::spawn_blocking(move || span.in_scope(|| daemon.engine.execute(&running, &wishes)));
         let execution = if order.command == Command::DownloadBundle {
             tokio::select! {
                 done = work => done,
@@ -189,26 +233,24 @@ impl Daemon {
             Execution::Over(outcome) => format!("{:?}", outcome.status()),
             Execution::HandedOver => "handed over to the agent's next life".to_owned(),
         };
-        tracing::info!(
-            command = name,
-            deployment = %spec.deployment_id,
-            group = %spec.group_id,
-            elapsed = ?started.elapsed(),
-            status,
-            "ended"
-        );
+        tracing::info!(elapsed = ?started.elapsed(), status, "ended");
         execution
     }
 
     /// Acknowledges a command and runs it where the service wants it run.
     async fn acknowledge(self: &Arc<Self>, command: &HostCommand, order: &Arc<Order>, in_hand: &InHand) -> Answer {
         let (asking, question) = (self.clone(), order.clone());
-        let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false);
+        let noop = tokio::task::spawn_blocking(move || asking.engine.is_noop(&question)).await.unwrap_or(false)
+            // Nothing of a cancelled deployment succeeds, not even where there is nothing to do.
+            && in_hand.cancelled().is_none();
         let acknowledgement = Acknowledgement { is_command_noop: noop };
         let answer = self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await;
         let settled = |outcome, answer: &str| Answer::Settled { outcome, answer: answer.to_owned() };
         match answer {
             Ok(None | Some(CommandStatus::InProgress | CommandStatus::Pending)) => {
+                if let Some(reason) = in_hand.cancelled() {
+                    return Answer::Ended(Failure::unknown(format!("nothing was begun: {reason}")).into());
+                }
                 if order.life == Life::Again
                     && let Err(failure) = self.one_life_more(in_hand, &command.command_name).await
                 {

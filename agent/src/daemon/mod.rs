@@ -12,14 +12,19 @@
 //! Every result is in the ledger before anybody is told, and stays there until the service took it.
 
 mod command;
+pub mod figures;
 mod outbox;
 mod poll;
+pub mod progress;
+pub mod reload;
+mod report;
+mod requests;
 mod resume;
 mod shutdown;
 pub mod status;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +41,10 @@ use crate::ids::{DeploymentId, HostCommandId};
 use crate::install;
 use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
+use crate::store::Request;
 
+use progress::ProgressReports;
+use reload::{Pace, Reload};
 use shutdown::Shutdown;
 use status::Board;
 
@@ -57,14 +65,18 @@ const LAST_REPORTS: Duration = Duration::from_secs(15);
 pub struct Options {
     /// Whose specifications are believed.
     pub trust: Trust,
-    /// Between polls that found nothing; by default it depends on whether the service holds polls.
-    pub wait_between_runs: Option<Duration>,
-    /// Longest pause after errors, where one is configured.
-    pub longest_backoff: Option<Duration>,
+    /// How often and how long things are tried and waited for, until it is changed.
+    pub pace: Pace,
+    /// Reads the configuration again.
+    pub reload: Reload,
     /// Deployment groups that are worked on at once, at least one.
     pub max_parallel_groups: usize,
-    /// How long what runs may go on after the end was asked for.
-    pub max_wait_at_end: Duration,
+    /// No poll takes longer than this, connections that do not come about included.
+    pub longest_poll: Duration,
+    /// Whether progress is told to the service.
+    pub progress: ProgressReports,
+    /// Where the figures for a monitoring system are kept, if anywhere.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// What all tasks of the daemon share.
@@ -80,6 +92,11 @@ struct Daemon {
     capacity: Arc<Semaphore>,
     in_hand: Mutex<HashMap<HostCommandId, Held>>,
     ending: watch::Sender<bool>,
+    paused: watch::Sender<Option<Request>>,
+    /// Since when the service has been asked for work, while it is.
+    polling_since: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
+    progress_is_refused: AtomicBool,
 }
 
 /// What is known of a command in hand.
@@ -100,6 +117,7 @@ pub async fn run(
     let layout = engine.layout().clone();
     let _only_one = only_one(&layout.daemon_lock())?;
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
+    let hangups = reload::signals().context("signals cannot be received")?;
     let board = Board::new(layout.status());
     board.update(|status| {
         status.host = Some(service.identity().host_identifier.clone());
@@ -111,20 +129,33 @@ pub async fn run(
         engine,
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
+        pace: Mutex::new(options.pace),
+        progress_is_refused: AtomicBool::new(false),
         options,
         gate,
         board: board.clone(),
         results: Notify::new(),
         in_hand: Mutex::default(),
         ending: watch::Sender::new(false),
+        paused: watch::Sender::new(None),
+        polling_since: Mutex::default(),
     });
-    let writer = tokio::spawn(board.clone().keep_written());
+    let mut tellers = vec![
+        tokio::spawn(board.clone().keep_written()),
+        tokio::spawn(report::keep_systemd_told(board.clone())),
+        tokio::spawn(daemon.clone().feed_watchdog()),
+        tokio::spawn(daemon.clone().reload_on(hangups)),
+    ];
+    if let Some(path) = daemon.options.metrics_file.clone() {
+        tellers.push(tokio::spawn(report::keep_metrics(board.clone(), layout, path)));
+    }
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
     let recovering = daemon.clone();
     tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
     let outbox = tokio::spawn(daemon.clone().report_until_end());
     let sweeper = tokio::spawn(daemon.clone().sweep_for_ever());
+    let requests = tokio::spawn(daemon.clone().heed_requests());
     daemon.clone().resume()?;
     tokio::select! {
         () = daemon.clone().poll_for_ever() => {}
@@ -134,13 +165,14 @@ pub async fn run(
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     daemon.finish_running().await;
     sweeper.abort();
+    requests.abort();
     // It ends by itself, between two results: one that is cut off while it is sent would be sent twice.
     let abort = outbox.abort_handle();
     if tokio::time::timeout(LAST_REPORTS, outbox).await.is_err() {
         abort.abort();
     }
     daemon.send_last_reports().await;
-    writer.abort();
+    tellers.iter().for_each(tokio::task::JoinHandle::abort);
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
     Ok(())
@@ -175,6 +207,11 @@ impl Daemon {
         for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
             tracing::warn!("{settled}");
         }
+        // Before anything is taken up or polled for.
+        self.look_at_requests();
+        if let Err(error) = self.sweep_requests() {
+            tracing::warn!(%error, "requests for deployments that are gone could not be removed");
+        }
         match hooks::sweep(self.engine.layout()) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "services of hooks in which nothing runs any more were let go"),
@@ -193,7 +230,7 @@ impl Daemon {
             }
         }
         let all = u32::try_from(self.options.max_parallel_groups).unwrap_or(u32::MAX);
-        let ended = tokio::time::timeout(self.options.max_wait_at_end, self.capacity.acquire_many(all)).await;
+        let ended = tokio::time::timeout(self.pace().max_wait_at_end, self.capacity.acquire_many(all)).await;
         if ended.is_err() {
             let running = self.board.read().running;
             tracing::warn!(
@@ -234,7 +271,7 @@ impl Daemon {
 
     /// Pauses after errors.
     fn backoff(&self) -> Backoff {
-        match self.options.longest_backoff {
+        match self.pace().longest_backoff {
             Some(longest) => Backoff::new(FIRST_PAUSE.min(longest), longest),
             None => Backoff::standard(),
         }
@@ -294,6 +331,21 @@ impl InHand {
         let mut in_hand = self.daemon.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = in_hand.get_mut(&self.id) {
             held.deployment = Some(deployment.clone());
+        }
+    }
+
+    /// Has it end, for this reason.
+    fn cancel(&self, reason: String) {
+        if let Err(error) = self.wishes.make(Wish::Cancel(reason)) {
+            tracing::error!(%error, "a command could not be told that it is cancelled");
+        }
+    }
+
+    /// Why it is to end, if somebody wants it to.
+    fn cancelled(&self) -> Option<String> {
+        match self.wishes.made() {
+            Some(Wish::Cancel(reason)) => Some(reason),
+            Some(Wish::HandOver) | None => None,
         }
     }
 }

@@ -26,7 +26,7 @@ impl Daemon {
         while !*self.ending.borrow() {
             match self.report_pending().await {
                 Ok(()) => {
-                    backoff.reset();
+                    backoff = self.backoff();
                     tokio::select! {
                         () = self.results.notified() => {}
                         () = self.ending() => {}
@@ -76,7 +76,13 @@ impl Daemon {
             Ok(()) => Delivery::Accepted,
             Err(ServiceError::Client { name, message }) => {
                 let answer = format!("{name}: {message}");
-                tracing::error!(command = entry.name, answer, "the service refused a result for good");
+                let deployment = entry.work.as_ref().map(|work| tracing::field::display(&work.deployment));
+                tracing::error!(
+                    event = entry.name,
+                    deployment_id = deployment,
+                    answer,
+                    "the service refused a result for good"
+                );
                 self.board.error(format!("{}: the service refused the result: {answer}", entry.name));
                 Delivery::Refused { answer }
             }

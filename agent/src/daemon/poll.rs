@@ -1,6 +1,6 @@
 //! The poll loop.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Daemon;
@@ -19,14 +19,25 @@ impl Daemon {
     pub(super) async fn poll_for_ever(self: Arc<Self>) {
         let mut backoff = self.backoff();
         loop {
+            self.unpaused().await;
             let Ok(permit) = self.capacity.clone().acquire_owned().await else { return };
             self.gate.pass().await;
             let asked = Instant::now();
-            match self.service.poll().await {
+            self.set_polling(Some(asked));
+            let answer = tokio::select! {
+                answer = self.service.poll() => answer,
+                // What the service offers to nobody is offered again.
+                () = self.paused() => {
+                    self.set_polling(None);
+                    continue;
+                }
+            };
+            self.set_polling(None);
+            match answer {
                 Ok(found) => {
                     self.gate.succeeded();
                     self.board.connected();
-                    backoff.reset();
+                    backoff = self.backoff();
                     match found {
                         Some(command) => {
                             let id = HostCommandId::new(&command.host_command_identifier);
@@ -35,7 +46,7 @@ impl Daemon {
                                     tokio::spawn(self.clone().carry_out(command, in_hand, permit));
                                 }
                                 None => {
-                                    tracing::debug!(command = command.command_name, "offered again while it runs");
+                                    tracing::debug!(event = command.command_name, "offered again while it runs");
                                     drop(permit);
                                     tokio::time::sleep(WAIT_AFTER_HELD).await;
                                 }
@@ -61,10 +72,14 @@ impl Daemon {
         }
     }
 
+    fn set_polling(&self, since: Option<Instant>) {
+        *self.polling_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
     /// How long to wait after a poll that found nothing, with up to 20 % more so that hosts that
     /// started together drift apart.
     fn pause(&self, answered_after: Duration) -> Duration {
-        let base = match self.options.wait_between_runs {
+        let base = match self.pace().wait_between_runs {
             Some(configured) => configured,
             None if answered_after >= HELD => WAIT_AFTER_HELD,
             None => WAIT_AFTER_ANSWERED,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use slipway_protocol::commands::{Acknowledgement, CommandStatus, HostCommand};
+use tracing::{Instrument as _, Span};
 
-use super::command::Unrecorded;
+use super::command::{self, Unrecorded};
 use super::{Daemon, InHand};
 use crate::engine::Execution;
 use crate::hooks::Wish;
@@ -26,7 +27,7 @@ impl Daemon {
         }
         for entry in unfinished.entries {
             let Some(in_hand) = self.take_in_hand(&entry.command) else { continue };
-            tracing::warn!(command = entry.name, begun = %entry.begun, "an earlier life of the agent did not end this");
+            tracing::warn!(event = entry.name, begun = %entry.begun, "an earlier life of the agent did not end this");
             let command = HostCommand {
                 host_command_identifier: entry.command.as_str().to_owned(),
                 host_identifier: self.service.identity().host_identifier.clone(),
@@ -37,7 +38,8 @@ impl Daemon {
             let daemon = self.clone();
             tokio::spawn(async move {
                 let Ok(permit) = daemon.capacity.clone().acquire_owned().await else { return };
-                match daemon.take_up(&entry, &command, &in_hand).await {
+                let span = command::span_of(&command.command_name);
+                match daemon.take_up(&entry, &command, &in_hand).instrument(span).await {
                     Ok(true) => {}
                     Ok(false) => daemon.carry_out(command, in_hand, permit).await,
                     Err(unrecorded) => daemon.report_unrecorded(&command, unrecorded).await,
@@ -91,10 +93,18 @@ impl Daemon {
         in_hand: &InHand,
     ) -> Result<bool, Unrecorded> {
         let shown = self.board.show(&command.command_name);
+        in_hand.wishes.listen(shown.listener());
         shown.is_about(&work.deployment, &work.group);
         in_hand.is_about(&work.deployment);
+        command::is_about(&work.deployment, &work.group);
+        if let Some(reason) = self.cancelled(&work.deployment) {
+            in_hand.cancel(reason);
+        }
         let (daemon, its, name, wishes) = (self.clone(), work.clone(), event.clone(), in_hand.wishes.clone());
-        let mut waiting = tokio::task::spawn_blocking(move || daemon.engine.recover_event(&its, &name, &wishes));
+        let span = Span::current();
+        let wait = move || span.in_scope(|| daemon.engine.recover_event(&its, &name, &wishes));
+        let mut waiting = tokio::task::spawn_blocking(wait);
+        let _progress = self.report_progress(&in_hand.id, &work.deployment, &work.group);
         let (mut settled, mut asking) = (None, true);
         let execution = loop {
             tokio::select! {
@@ -103,7 +113,7 @@ impl Daemon {
                     asking = false;
                     let Some(answer) = answer else { continue };
                     let reason = format!("the service has settled the command without it ({answer})");
-                    tracing::warn!(command = command.command_name, reason, "a script is ended");
+                    tracing::warn!(reason, "a script is ended");
                     if let Err(error) = in_hand.wishes.make(Wish::Cancel(reason)) {
                         tracing::warn!(%error, "the script goes on");
                     }
@@ -121,7 +131,7 @@ impl Daemon {
                 Outcome::from(Failure::unknown(message))
             }
         };
-        tracing::warn!(command = command.command_name, deployment = %work.deployment, status = ?outcome.status(), "recovered");
+        tracing::warn!(status = ?outcome.status(), "recovered");
         match settled {
             // Nobody waits for it; the record is kept, and `status` shows it.
             Some(answer) => {

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
+use super::figures::Counters;
 use crate::ids::{DeploymentId, GroupId};
-use crate::store::{self, StoreError, Stored};
+use crate::store::{self, Request, StoreError, Stored};
 
 /// Shortest time between two writes of the file.
 const PACE: Duration = Duration::from_millis(200);
 
+/// How old the time of the last poll may be in the file.
+const POLL_AGE: SignedDuration = SignedDuration::from_secs(60);
+
 /// The file's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Process id of the daemon that wrote it.
     pub pid: u32,
@@ -29,6 +33,18 @@ pub struct Status {
     pub endpoint: Option<String>,
     /// How it stands with the service.
     pub connection: Connection,
+    /// Since when, by whom and why no new work is taken, where that is so.
+    #[serde(default)]
+    pub paused: Option<Request>,
+    /// Deployments of which nothing more is run here, since somebody cancelled them.
+    #[serde(default)]
+    pub cancelled: Vec<String>,
+    /// When a poll was answered last; at most a minute older than the truth.
+    #[serde(default)]
+    pub last_poll: Option<Timestamp>,
+    /// What the daemon has counted since its start.
+    #[serde(default)]
+    pub counters: Counters,
     /// What runs now, oldest first.
     pub running: Vec<Running>,
     /// What went wrong last, if anything did.
@@ -80,6 +96,9 @@ pub struct Running {
     pub group: Option<String>,
     /// Since when.
     pub since: Timestamp,
+    /// The deployment that it waits for: it works on the same group, or installs.
+    #[serde(default)]
+    pub behind: Option<String>,
 }
 
 /// Something that happened.
@@ -101,7 +120,7 @@ pub struct Board {
 struct Shared {
     path: PathBuf,
     status: Mutex<Status>,
-    changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 impl Board {
@@ -114,10 +133,14 @@ impl Board {
             host: None,
             endpoint: None,
             connection: Connection::Connecting,
+            paused: None,
+            cancelled: Vec::new(),
+            last_poll: None,
+            counters: Counters::default(),
             running: Vec::new(),
             last_error: None,
         };
-        Self { shared: Arc::new(Shared { path, status: Mutex::new(status), changed: Notify::new() }) }
+        Self { shared: Arc::new(Shared { path, status: Mutex::new(status), changed: watch::Sender::new(()) }) }
     }
 
     /// Changes the status; the file follows soon.
@@ -126,7 +149,7 @@ impl Board {
         let before = status.clone();
         change(&mut status);
         if *status != before {
-            self.shared.changed.notify_one();
+            self.shared.changed.send_replace(());
         }
     }
 
@@ -135,19 +158,29 @@ impl Board {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Tells of each change from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
     /// Shows a command as running, until what is returned goes.
     pub fn show(&self, command: &str) -> Shown {
         let since = Timestamp::now();
         self.update(|status| {
             let command = command.to_owned();
-            status.running.push(Running { command, deployment: None, group: None, since });
+            status.running.push(Running { command, deployment: None, group: None, since, behind: None });
         });
         Shown { board: self.clone(), since }
     }
 
     /// Says that a poll was answered.
     pub fn connected(&self) {
+        let now = Timestamp::now();
         self.update(|status| {
+            // Not each poll is worth a write.
+            if status.last_poll.is_none_or(|last| now.duration_since(last) >= POLL_AGE) {
+                status.last_poll = Some(now);
+            }
             if !matches!(status.connection, Connection::Connected { .. }) {
                 status.connection = Connection::Connected { since: Timestamp::now() };
             }
@@ -182,7 +215,7 @@ impl Board {
     /// Writes the file whenever the status changed, for ever. A write that fails is logged once in a
     /// row: the daemon's work does not depend on it.
     pub async fn keep_written(self) {
-        let mut failed = false;
+        let (mut failed, mut changes) = (false, self.changes());
         loop {
             let board = self.clone();
             let written = tokio::task::spawn_blocking(move || board.write()).await;
@@ -195,7 +228,8 @@ impl Board {
                 _ => {}
             }
             tokio::time::sleep(PACE).await;
-            self.shared.changed.notified().await;
+            // The sender lives as long as this board.
+            let _ = changes.changed().await;
         }
     }
 }
@@ -216,6 +250,20 @@ impl Shown {
                 running.group = Some(group.to_string());
             }
         });
+    }
+}
+
+impl Shown {
+    /// Shows behind whom the command waits, as it is told.
+    pub fn listener(&self) -> impl Fn(Option<&str>) + Send + Sync + 'static {
+        let (board, since) = (self.board.clone(), self.since);
+        move |holder| {
+            board.update(|status| {
+                if let Some(running) = status.running.iter_mut().find(|running| running.since == since) {
+                    running.behind = holder.map(str::to_owned);
+                }
+            });
+        }
     }
 }
 

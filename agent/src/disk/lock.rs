@@ -2,7 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, ftruncate};
 use rustix::io::Errno;
 
 use super::{Error, Result};
@@ -10,8 +10,13 @@ use super::{Error, Result};
 /// An exclusive `flock` on a file, held until dropped or until the process ends in any way.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    /// Whether the file says for whom it is held.
+    noted: bool,
 }
+
+/// The longest note about a holder, in bytes.
+const MAX_NOTE: usize = 256;
 
 /// Why a lock was not taken at once.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +35,7 @@ impl Lock {
         let file = open(path)?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file, noted: false }),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::new("lock", path, errno)),
             }
@@ -41,9 +46,46 @@ impl Lock {
     pub fn try_now(path: &Path) -> std::result::Result<Self, LockError> {
         let file = open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file, noted: false }),
             Err(Errno::WOULDBLOCK) => Err(LockError::Held(path.to_owned())),
             Err(errno) => Err(Error::new("lock", path, errno).into()),
+        }
+    }
+
+    /// Notes for others what the lock is held for: one line, at most 256 bytes. The note counts only as long as
+    /// the lock is held, and is never synced.
+    pub fn note(&mut self, holder: &str) -> Result<()> {
+        self.noted = true;
+        let note = holder.as_bytes();
+        let note = note.get(..MAX_NOTE).unwrap_or(note);
+        rustix::io::pwrite(&self.file, note, 0)
+            .and_then(|_| ftruncate(&self.file, note.len() as u64))
+            .map_err(|errno| Error::new("note the holder of a lock in", "its file", errno))
+    }
+
+    /// What the holder of a lock has noted; nothing where nobody holds it, or it has noted nothing.
+    pub fn holder(path: &Path) -> Result<Option<String>> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|source| Error::new("open lock file", path, source))?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(None),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(errno) => return Err(Error::new("examine lock", path, errno)),
+        }
+        let mut note = [0; MAX_NOTE];
+        let length = rustix::io::pread(&file, &mut note, 0).map_err(|errno| Error::new("read", path, errno))?;
+        let note = String::from_utf8_lossy(note.get(..length).unwrap_or_default()).into_owned();
+        Ok(Some(note).filter(|note| !note.is_empty()))
+    }
+}
+
+impl Drop for Lock {
+    /// A note of somebody who is gone must not be taken for the next one's.
+    fn drop(&mut self) {
+        if self.noted {
+            let _ = ftruncate(&self.file, 0);
         }
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod facts;
 pub mod fault;
 mod file;
+mod follow;
 mod label;
 mod lock;
 mod log;
@@ -27,6 +28,8 @@ mod space;
 mod staged;
 mod stat;
 mod sync;
+mod usage;
+mod watch;
 mod xattr;
 
 pub use acl::{AclKind, read_acl, set_acl};
@@ -39,6 +42,7 @@ pub use facts::Facts;
 pub use file::{
     read_bounded, read_bounded_at, read_if_exists, remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
+pub use follow::{Follower, read_tail};
 pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
@@ -51,6 +55,7 @@ pub use space::Space;
 pub use staged::{StagedAttributes, finish_dir, finish_file, finish_symlink, make_executable};
 pub use stat::{Kind, Stat};
 pub use sync::{Syncfs, sync_file};
+pub use watch::Watch;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests look at the file system from outside")]

@@ -102,9 +102,17 @@ fn an_atomic_write_that_fails_anywhere_leaves_the_old_content() {
 fn a_lock_is_exclusive_until_dropped() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("lock");
-    let held = Lock::try_now(&path).unwrap();
+    let mut held = Lock::try_now(&path).unwrap();
     assert!(matches!(Lock::try_now(&path), Err(LockError::Held(_))));
+    assert_eq!(Lock::holder(&path).unwrap(), None, "it has noted nothing");
+    held.note("d-LONGER").unwrap();
+    held.note("d-A").unwrap();
+    assert_eq!(Lock::holder(&path).unwrap().as_deref(), Some("d-A"));
     drop(held);
+    assert_eq!(Lock::holder(&path).unwrap(), None, "nobody holds it");
+    let next = Lock::try_now(&path).unwrap();
+    assert_eq!(Lock::holder(&path).unwrap(), None, "the note was another holder's");
+    drop(next);
     Lock::try_now(&path).unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! DownloadBundle: from the source to a revision on this host.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use super::failure::StageError;
 use super::{Engine, KeepBundles};
@@ -24,8 +25,8 @@ impl Engine {
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
         let acquired = self.acquire(spec, &bundle)?;
         if let Acquired::Fetched(fetched) = &acquired {
+            self.fetched.fetch_add(fetched.size, Ordering::Relaxed);
             tracing::info!(
-                deployment = %spec.deployment_id,
                 bytes = fetched.size,
                 sha256 = fetched.sha256,
                 verified_by = fetched.verified_by.join(", "),
@@ -74,7 +75,6 @@ impl Engine {
         let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
         for script in &staged.made_executable {
             tracing::warn!(
-                deployment = %spec.deployment_id,
                 "the script {script} was not executable in the bundle and was made so; set its mode where the bundle is made"
             );
         }
@@ -95,11 +95,12 @@ impl Engine {
         let protected = store::read_markers(&self.layout, &spec.group_id)?.protected();
         let retention = store::retain(&self.layout, &spec.group_id, self.policy.max_revisions, &protected)?;
         for removed in &retention.removed {
-            tracing::info!(group = %spec.group_id, deployment = %removed, "an old revision was removed");
+            tracing::info!(%removed, "an old revision was removed");
             hooks::forget(&self.layout, removed)?;
+            store::withdraw_cancel(&self.layout, removed)?;
         }
         for error in &retention.failed {
-            tracing::warn!(group = %spec.group_id, %error, "an old revision could not be removed and keeps its space");
+            tracing::warn!(%error, "an old revision could not be removed and keeps its space");
         }
         Ok(())
     }

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::failure::StageError;
 use super::restore::Failed;
+use super::turn::{self, Turn};
 use super::{Engine, Execution, Life, Order};
 use crate::appspec::Script;
 use crate::deployment::DeploymentSpec;
-use crate::disk::{Dir, Lock};
+use crate::disk::Dir;
 use crate::hooks::{self, EventRequest, Ran, Recovered, ScriptsOf, Wishes};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::ledger::Work;
@@ -96,12 +97,15 @@ impl Engine {
     /// that runs. Nothing where the event is not over then.
     pub fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
         let Work { deployment, group, .. } = work;
-        let locked = Lock::wait(&self.layout.group_lock(group)).map_err(StageError::from);
-        let recovered = locked.and_then(|lock| Ok((lock, hooks::recover(&self.layout, deployment, name, wishes)?)));
+        let waited = turn::wait(&self.layout.group_lock(group), deployment, wishes);
+        let recovered = waited.and_then(|turn| match turn {
+            Turn::Come(lock) => Ok(Some((lock, hooks::recover(&self.layout, deployment, name, wishes)?))),
+            Turn::HandedOver => Ok(None),
+        });
         let (_group, outcome) = match recovered {
-            Ok((lock, Recovered::Over(outcome))) => (lock, outcome),
-            Ok((_, Recovered::NotStarted | Recovered::Partly)) => return None,
-            Ok((_, Recovered::HandedOver)) => return Some(Execution::HandedOver),
+            Ok(Some((lock, Recovered::Over(outcome)))) => (lock, outcome),
+            Ok(Some((_, Recovered::NotStarted | Recovered::Partly))) => return None,
+            Ok(Some((_, Recovered::HandedOver)) | None) => return Some(Execution::HandedOver),
             Err(error) => return Some(Execution::Over(self.withdrawn(group, deployment, error.into()))),
         };
         let outcome = self.withdrawn(group, deployment, outcome);
@@ -117,7 +121,7 @@ impl Engine {
         if matches!(outcome, Outcome::Failed(_))
             && let Err(error) = store::withdraw_good(&self.layout, group, deployment)
         {
-            tracing::error!(%group, %deployment, %error, "the deployment failed and still counts as good");
+            tracing::error!(%error, "the deployment failed and still counts as good");
         }
         outcome
     }
@@ -163,7 +167,7 @@ impl Engine {
         match Dir::open(revision.root()) {
             Ok(_) => Ok(Some((deployment, revision))),
             Err(error) if error.is_not_found() => {
-                tracing::warn!(%deployment, event = %name, "the revision whose scripts would run is no longer on this host");
+                tracing::warn!(of = %deployment, "the revision whose scripts would run is no longer on this host");
                 Ok(None)
             }
             Err(error) => Err(error.into()),

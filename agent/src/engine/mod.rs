@@ -6,13 +6,14 @@ mod failure;
 mod plan;
 mod restore;
 mod revisions;
+mod turn;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
-use crate::disk::Lock;
 use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::identity::IdentityError;
 use crate::ids::{EventName, GroupId, HostCommandId};
@@ -24,6 +25,7 @@ use crate::plan::Refusals;
 use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
+use turn::Turn;
 
 pub use failure::StageError;
 pub use plan::Planned;
@@ -101,17 +103,23 @@ pub struct Engine {
     policy: Policy,
     /// A way to S3, or why there is none: local deploys need no identity.
     s3: Result<S3, IdentityError>,
+    fetched: AtomicU64,
 }
 
 impl Engine {
     /// An engine over `layout`.
     pub fn new(layout: Layout, policy: Policy, s3: Result<S3, IdentityError>) -> Self {
-        Self { layout, policy, s3 }
+        Self { layout, policy, s3, fetched: AtomicU64::new(0) }
     }
 
     /// Where everything is.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Bytes of bundles that were fetched since this engine was made.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// Carries out an order, one at a time for each deployment group: waits for whoever else works on
@@ -131,14 +139,17 @@ impl Engine {
 
     fn attempt(&self, order: &Order, wishes: &Wishes) -> Result<Execution, StageError> {
         let spec = &order.spec;
-        let _group = Lock::wait(&self.layout.group_lock(&spec.group_id))?;
+        let Turn::Come(_group) = turn::wait(&self.layout.group_lock(&spec.group_id), &spec.deployment_id, wishes)?
+        else {
+            return Ok(Execution::HandedOver);
+        };
         self.settle(&spec.group_id)?;
         if let Some(Wish::Cancel(reason)) = wishes.made() {
             return Err(StageError::Cancelled(reason));
         }
         match &order.command {
             Command::DownloadBundle => self.download(spec).map(Execution::Over),
-            Command::Install => self.install(spec).map(Execution::Over),
+            Command::Install => self.install(spec, wishes),
             Command::Hook(name) => Ok(self.event(order, name, wishes)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }
@@ -157,19 +168,22 @@ impl Engine {
         waiting.map_or(Ok(()), Err)
     }
 
-    fn install(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
+    fn install(&self, spec: &DeploymentSpec, wishes: &Wishes) -> Result<Execution, StageError> {
         let revision = self.current_revision(spec)?;
         let appspec = self.appspec(&revision, spec)?;
         check_events(&appspec, spec)?;
-        let installed = install::run(&self.install_request(spec, &revision, &appspec))?;
+        let Turn::Come(paths) = turn::wait(&self.layout.paths_lock(), &spec.deployment_id, wishes)? else {
+            return Ok(Execution::HandedOver);
+        };
+        let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
         for warning in &installed.warnings {
-            tracing::warn!(deployment = %spec.deployment_id, "{warning}");
+            tracing::warn!("{warning}");
         }
         for drift in &installed.drift {
-            tracing::warn!(deployment = %spec.deployment_id, "{drift}");
+            tracing::warn!("{drift}");
         }
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
-        Ok(Outcome::succeeded())
+        Ok(Execution::Over(Outcome::succeeded()))
     }
 
     fn install_request<'a>(

@@ -50,6 +50,8 @@ impl Engine {
     /// caller holds the group's lock.
     pub(super) fn with_restore(&self, failed: Failed<'_>, outcome: Outcome, wishes: &Wishes) -> Execution {
         let Outcome::Failed(failure) = outcome else { return Execution::Over(outcome) };
+        // A deployment that was cancelled has ended; what follows from its failure was not.
+        wishes.grant_cancel();
         match self.restore(failed, wishes) {
             Ok(None) => Execution::Over(failure.into()),
             Ok(Some(Restored::HandedOver)) => Execution::HandedOver,
@@ -87,9 +89,6 @@ impl Engine {
             .cloned()
             .ok_or_else(|| StageError::NothingGood(failed.group.clone()))?;
         tracing::warn!(
-            group = %failed.group,
-            deployment = %failed.deployment,
-            event = %failed.event,
             to = %good,
             "the event failed after Install; the host goes back to its last good revision"
         );
@@ -105,8 +104,6 @@ impl Engine {
                 Execution::Over(Outcome::Succeeded { .. }) => {}
                 Execution::Over(Outcome::Failed(failure)) if name == "ApplicationStop" => {
                     tracing::warn!(
-                        group = %failed.group,
-                        deployment = %failed.deployment,
                         "the failed revision could not be stopped, and is replaced all the same: {}",
                         failure.message
                     );
@@ -132,7 +129,7 @@ impl Engine {
         let order = Order { id, command, spec: spec.clone(), life: Life::Again };
         match &order.command {
             Command::DownloadBundle => self.download(spec).map(Execution::Over),
-            Command::Install => self.install(spec).map(Execution::Over),
+            Command::Install => self.install(spec, wishes),
             Command::Hook(event) => Ok(self.event_until(&order, event, Some(until), wishes)),
             Command::UpdateAgent => Err(StageError::UpdateAgent),
         }

@@ -26,7 +26,7 @@ impl Engine {
         let (name, text) = read_appspec(&root, &spec.appspec_filename)?;
         let parsed = appspec::parse(&text, &name.display().to_string())?;
         for warning in &parsed.warnings {
-            tracing::debug!(deployment = %spec.deployment_id, "{warning}");
+            tracing::debug!("{warning}");
         }
         Ok(parsed.spec)
     }

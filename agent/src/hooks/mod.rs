@@ -237,8 +237,7 @@ fn judge(spec: &RunnerSpec, found: &Found, log: &mut EventLog) -> Option<Failure
                 tracing::debug!(%error, unit = name.as_str(), "the service of a hook that is over was not let go");
             }
             if let Some(trouble) = &exit.log_trouble {
-                let (deployment, event, script) = (&spec.deployment, &spec.event, &spec.subject.name);
-                tracing::warn!(%deployment, %event, script, "output is missing in the log files of a script: {trouble}");
+                tracing::warn!(script = spec.subject.name, "output is missing in the log files of a script: {trouble}");
             }
             log.add(&spec.subject.name, &exit.log);
             Verdict(spec).of_exit(exit)

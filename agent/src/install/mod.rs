@@ -223,7 +223,12 @@ pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
 /// Takes the lock on all paths, and first settles whatever was cut off.
 pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
     store::prepare(request.layout).map_err(Cause::from)?;
-    let _paths = Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?;
+    run_under(request, Lock::wait(&request.layout.paths_lock()).map_err(Cause::from)?)
+}
+
+/// As [`run`], by a caller that has taken the lock on all paths; it is let go of at the end.
+pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed, InstallError> {
+    store::prepare(request.layout).map_err(Cause::from)?;
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
     check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;

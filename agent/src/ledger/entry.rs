@@ -32,7 +32,7 @@ pub struct Work {
     pub deployment: DeploymentId,
     /// Its group.
     pub group: GroupId,
-    /// SHA-256 of the specification's signed content, in hexadecimal.
+    /// SHA-256 of the specification's signed content, in hexadecimal; empty for local deploys, which nobody signs.
     pub spec_sha256: String,
 }
 
@@ -89,6 +89,11 @@ impl Entry {
             Progress::Begun => None,
             Progress::Finished { outcome, .. } | Progress::Reported { outcome, .. } => Some(outcome),
         }
+    }
+
+    /// Whether it is of a deployment that no service knows.
+    pub fn is_local(&self) -> bool {
+        self.execution.is_empty()
     }
 
     /// When it ended, once it has.

@@ -6,6 +6,7 @@
 //! what is not reported, and the entry decides.
 
 mod entry;
+mod past;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +14,10 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 pub use entry::{Delivery, Entry, Progress, Work};
+pub use past::{Past, Standing, deployments};
 
 use crate::disk::{self, Dir};
-use crate::ids::HostCommandId;
+use crate::ids::{DeploymentId, HostCommandId};
 use crate::layout::Layout;
 use crate::outcome::Outcome;
 use crate::store::{self, StoreError};
@@ -98,6 +100,11 @@ impl Ledger {
         let ledger = Self { layout: layout.clone(), begun: Mutex::new(0) };
         ledger.prune(KEEP_ENTRIES)?;
         Ok(ledger)
+    }
+
+    /// The ledger as it is, for a command that only looks: nothing is made, and nothing goes.
+    pub fn look(layout: &Layout) -> Self {
+        Self { layout: layout.clone(), begun: Mutex::new(0) }
     }
 
     /// What is known of a command that has just arrived.
@@ -220,6 +227,17 @@ impl Ledger {
         self.write(&Entry { progress: Progress::Reported { finished: at, at, outcome, delivery }, ..entry })
     }
 
+    /// Records the result of a command that nobody is to be told of.
+    pub fn finish_locally(&self, command: &HostCommandId, outcome: Outcome) -> Result<(), LedgerError> {
+        let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(command)?.ok_or_else(|| out_of_turn(command, "finished", "was never begun"))?;
+        let at = Timestamp::now();
+        self.write(&Entry {
+            progress: Progress::Reported { finished: at, at, outcome, delivery: Delivery::Local },
+            ..entry
+        })
+    }
+
     /// Counts that a life of the agent takes a begun command up from its beginning; answers how many did.
     pub fn count_life(&self, command: &HostCommandId) -> Result<u32, LedgerError> {
         let _turn = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,11 +247,21 @@ impl Ledger {
         Ok(lives)
     }
 
-    /// Commands that have begun and have no result: at the start, those that an earlier life left.
+    /// Commands of the service that have begun and have no result: at the start, those that an earlier life left.
     pub fn unfinished(&self) -> Result<Listing, LedgerError> {
-        let (mut entries, unreadable) = self.each(|entry| (entry.progress == Progress::Begun).then_some(entry))?;
+        let (mut entries, unreadable) =
+            self.each(|entry| (entry.progress == Progress::Begun && !entry.is_local()).then_some(entry))?;
         entries.sort_by_key(|entry| entry.begun);
         Ok(Listing { entries, unreadable })
+    }
+
+    /// Whether a deployment has had a command on this host that is still remembered.
+    pub fn knows(&self, deployment: &DeploymentId) -> Result<bool, LedgerError> {
+        Ok(self
+            .all()?
+            .entries
+            .iter()
+            .any(|entry| entry.work.as_ref().is_some_and(|work| work.deployment == *deployment)))
     }
 
     /// The newest commands, the newest first.
@@ -242,6 +270,11 @@ impl Ledger {
         listing.entries.sort_by_key(|entry| std::cmp::Reverse((entry.begun, entry.finished_at())));
         listing.entries.truncate(at_most);
         Ok(listing)
+    }
+
+    /// How many results wait to be reported.
+    pub fn waiting(&self) -> Result<usize, LedgerError> {
+        Ok(files_in(&self.layout.outbox())?.len())
     }
 
     /// The newest command that failed.
@@ -269,10 +302,12 @@ impl Ledger {
         Ok((kept, unreadable))
     }
 
-    /// Lets reported entries go that are beyond the newest `keep`. What is not reported stays for ever.
+    /// Lets reported entries go that are beyond the newest `keep`. What is not reported stays for ever; nobody
+    /// waits for the report of a local deploy that was cut off.
     fn prune(&self, keep: usize) -> Result<(), LedgerError> {
         let reported = |entry: Entry| match entry.progress {
             Progress::Reported { at, .. } => Some((at, entry.command)),
+            Progress::Begun if entry.execution.is_empty() => Some((entry.begun, entry.command)),
             Progress::Begun | Progress::Finished { .. } => None,
         };
         let (mut entries, _unreadable) = self.each(reported)?;
@@ -312,7 +347,10 @@ fn out_of_turn(command: &HostCommandId, step: &'static str, state: &'static str)
 fn files_in(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let named =
         |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".json") && !name.starts_with('.'));
-    let entries = Dir::open(dir)?.entries()?;
+    let entries = match Dir::open(dir) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        other => other?.entries()?,
+    };
     Ok(entries.into_iter().filter(|entry| named(&entry.name)).map(|entry| dir.join(entry.name)).collect())
 }
 

@@ -36,6 +36,11 @@ impl Account {
         user.map(|user| Self::of(user).map_err(fail)).transpose()
     }
 
+    /// The account of this process.
+    pub fn own() -> Result<Option<Self>> {
+        Self::find(&geteuid().to_string())
+    }
+
     /// Whether this process runs as this user already.
     pub fn is_own(&self) -> bool {
         geteuid().as_raw() == self.uid

@@ -1,4 +1,5 @@
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,6 +24,19 @@ impl Bell {
             Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(system("ring an event descriptor")(errno)),
         }
+    }
+
+    /// Waits until somebody has rung it, at most so long.
+    pub fn wait(&self, at_most: Duration) {
+        let timeout = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
+        // An interruption is only an early look.
+        let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout);
+    }
+
+    /// Forgets that it was rung.
+    pub fn hush(&self) {
+        // There is nothing to forget where nobody has rung it.
+        let _ = self.0.read();
     }
 
     /// Whether somebody has rung it.

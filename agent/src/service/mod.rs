@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use slipway_protocol::commands::{
     Acknowledgement, CommandStatus, CommandStatusOutput, Envelope, GetDeploymentSpecificationInput,
     GetDeploymentSpecificationOutput, HostCommand, PollHostCommandInput, PollHostCommandOutput,
-    PutHostCommandAcknowledgementInput, PutHostCommandCompleteInput, operation,
+    PostHostCommandUpdateInput, PutHostCommandAcknowledgementInput, PutHostCommandCompleteInput, operation,
 };
 use slipway_protocol::diagnostics::Diagnostics;
 use slipway_protocol::wire;
@@ -109,6 +109,17 @@ impl CommandsService {
             diagnostics: Some(Envelope::new(wire::FORMAT_JSON, diagnostics.to_payload())),
         };
         let _: serde_json::Value = self.call(operation::PUT_HOST_COMMAND_COMPLETE, &input).await?;
+        Ok(())
+    }
+
+    /// Reports a command's progress.
+    pub async fn update(&self, command: &str, diagnostics: &Diagnostics) -> Result<(), ServiceError> {
+        let input = PostHostCommandUpdateInput {
+            host_command_identifier: command.to_owned(),
+            estimated_completion_time: None,
+            diagnostics: Some(Envelope::new(wire::FORMAT_JSON, diagnostics.to_payload())),
+        };
+        let _: serde_json::Value = self.call(operation::POST_HOST_COMMAND_UPDATE, &input).await?;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ pub mod checks;
 pub mod digests;
 pub mod manifests;
 pub mod markers;
+pub mod requests;
 pub mod retention;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
     read_markers, withdraw_good,
 };
-pub use retention::{Retention, retain};
+pub use requests::{
+    Asker, Cancels, Request, ask_to_cancel, ask_to_pause, cancels, read_cancel, read_pause, withdraw_cancel,
+    withdraw_pause,
+};
+pub use retention::{Retention, is_kept, retain};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without the members
 /// `format` and `crc32c`.
@@ -203,7 +208,7 @@ pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
         Dir::open_or_create(empty, 0o700)?;
     }
     let groups = layout.own().join("groups");
-    for state in [layout.own(), layout.manifests(), layout.ledger(), layout.outbox(), groups] {
+    for state in [layout.own(), layout.manifests(), layout.ledger(), layout.outbox(), layout.requests(), groups] {
         Dir::open_or_create(&state, 0o700)?;
         disk::sweep_temporaries(&state)?;
     }

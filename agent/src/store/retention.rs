@@ -62,6 +62,23 @@ pub fn retain(
     Ok(result)
 }
 
+/// Whether anything of a deployment is on this host: its revision, or its logs.
+pub fn is_kept(layout: &Layout, deployment: &DeploymentId) -> Result<bool, disk::Error> {
+    let root = match Dir::open(layout.root()) {
+        Err(error) if error.is_not_found() => return Ok(false),
+        other => other?,
+    };
+    for entry in root.entries()? {
+        if entry.kind == Kind::Directory
+            && let Some(group) = entry.name.to_str().and_then(|name| GroupId::parse(name).ok())
+            && Dir::open(layout.group(&group))?.stat_if_exists(deployment.as_str())?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn remove(group: &Dir, id: &DeploymentId) -> Result<(), disk::Error> {
     let doomed = format!("{REMOVING}{id}");
     group.rename_noreplace(Path::new(OsStr::new(id.as_str())), &doomed)?;

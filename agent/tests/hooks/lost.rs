@@ -139,7 +139,7 @@ fn a_script_that_ended_while_no_agent_was_there_has_its_true_result() {
     // An agent of its own, so that it can be killed.
     success_log(host.run(&[host.sh("other.sh", "true")]));
     let dir = host.hook_dir(0);
-    let mut spec: serde_json::Value = serde_json::from_str(&crate::fixture::read(&dir.join("spec.json"))).unwrap();
+    let mut spec = unsealed(&dir.join("spec.json"));
     spec["subject"]["name"] = "x.sh".into();
     spec["program"]["path"] = host.revision.root().join("x.sh").display().to_string().into();
     std::fs::remove_dir_all(&dir).unwrap();
@@ -170,10 +170,9 @@ fn a_script_of_another_boot_is_told_as_such() {
     let scripts = [host.sh("x.sh", "echo ran >> DIR/count")];
     host.run(&scripts);
     let started = host.hook_dir(0).join("started");
-    let text = crate::fixture::read(&started);
-    let boot: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let boot = unsealed(&started);
     let id = boot["runner"]["boot"]["id"].as_str().unwrap();
-    std::fs::write(&started, text.replace(id, "11111111-2222-3333-4444-555555555555")).unwrap();
+    std::fs::write(&started, boot.to_string().replace(id, "11111111-2222-3333-4444-555555555555")).unwrap();
     std::fs::remove_file(host.hook_dir(0).join("exit.json")).unwrap();
     let failure = over(host.recover());
     assert_eq!(failure.code, ErrorCode::FailedAfterRestart);
@@ -200,7 +199,7 @@ fn a_number_that_was_given_to_another_process_is_left_alone() {
     // As if the runner and the script had had this number, and had ended long ago.
     for (file, member) in [("started", "runner"), ("child", "script")] {
         let path = host.hook_dir(0).join(file);
-        let mut json: serde_json::Value = serde_json::from_str(&crate::fixture::read(&path)).unwrap();
+        let mut json = unsealed(&path);
         json[member]["pid"] = bystander.id().into();
         std::fs::write(&path, json.to_string()).unwrap();
     }
@@ -209,6 +208,13 @@ fn a_number_that_was_given_to_another_process_is_left_alone() {
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();
     bystander.wait().unwrap();
+}
+
+/// A state file without its checksum, so that it can be changed.
+fn unsealed(path: &std::path::Path) -> serde_json::Value {
+    let mut json: serde_json::Value = serde_json::from_str(&crate::fixture::read(path)).unwrap();
+    json.as_object_mut().unwrap().remove("crc32c");
+    json
 }
 
 /// Ticks from the boot to the start of a script.

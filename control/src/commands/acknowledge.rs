@@ -5,10 +5,10 @@ use slipway_protocol::commands::{
     PutHostCommandAcknowledgementInput,
 };
 
-use super::{client, own_command, status};
+use super::{client, diagnostics, own_command, status};
 use crate::deployments::EventError;
 use crate::deployments::commands::{self, Command, CommandState};
-use crate::deployments::progress::{Outcome, Report, settle};
+use crate::deployments::progress::{self, Outcome, Report, settle};
 use crate::error::ApiError;
 use crate::service::Service;
 
@@ -41,14 +41,20 @@ pub(super) async fn handle(
     Ok(CommandStatusOutput { command_status: Some(status(state)) })
 }
 
-/// Takes a report of progress: it changes nothing, and tells the agent how the command stands.
+/// Takes a report of progress: the last output of a command that runs, to be seen until its result comes. It tells
+/// the agent how the command stands.
 pub(super) async fn update(
     service: &Service,
     host: &str,
     input: PostHostCommandUpdateInput,
 ) -> Result<CommandStatusOutput, ApiError> {
-    let mut reader = service.pool().acquire().await?;
-    let command = own_command(&mut reader, host, &input.host_command_identifier).await?;
+    let mut change = service.change().await?;
+    let command = own_command(change.db(), host, &input.host_command_identifier).await?;
+    if let (CommandState::Acknowledged, Some(_)) = (command.state, &input.diagnostics) {
+        let report = diagnostics::read(input.diagnostics.as_ref(), EventError::Success)?;
+        progress::show_output(&mut change, &command, &report.log_tail).await?;
+    }
+    change.commit().await?;
     let answer: CommandStatus = status(command.state);
     Ok(CommandStatusOutput { command_status: Some(answer) })
 }

@@ -82,6 +82,17 @@ fn is_ignored(deployment: &Deployment, command: &Command, ended: CommandState) -
     deployment.options.ignore_application_stop_failures && command.name == APPLICATION_STOP && was_taken
 }
 
+/// Shows what a command that runs has said last. Its result replaces that.
+pub async fn show_output(change: &mut Change<'_>, command: &Command, output: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE events SET log_tail = ? WHERE target_id = ? AND position = ? AND ended_ms IS NULL")
+        .bind(output)
+        .bind(command.target_id)
+        .bind(command.position)
+        .execute(change.db())
+        .await
+        .map(drop)
+}
+
 async fn end_event(
     change: &mut Change<'_>,
     command: &Command,

@@ -1,0 +1,113 @@
+//! From the configuration to what the daemon alone needs.
+
+use anyhow::Context as _;
+use url::Url;
+
+use super::logging::{Files, Level, Plan, Readers, WhenFiles};
+use super::settings::{CONNECT_TIMEOUT, Context};
+use crate::config::{self, ProgressUpdates};
+use crate::daemon;
+use crate::daemon::progress::ProgressReports;
+use crate::daemon::reload::{Pace, Reload, Reloaded};
+use crate::deployment::envelope::{Anchors, Sha1, Trust};
+use crate::disk;
+
+/// Longest file of certificates for specifications, in bytes.
+const MAX_CA_FILE: u64 = 1 << 20;
+/// What SIGHUP changes; everything else waits for the next start.
+const RELOADED: [&str; 4] = ["verbose", "wait_between_runs", "wait_after_error", "kill_agent_max_wait_time_seconds"];
+
+impl Context {
+    pub(super) fn daemon_options(&self, level: Level) -> anyhow::Result<daemon::Options> {
+        let settings = &self.settings;
+        let anchors = match &*settings.deployment_spec_ca_file {
+            None => None,
+            Some(path) => {
+                let text = disk::read_bounded(path, MAX_CA_FILE).context("deployment_spec_ca_file cannot be used")?;
+                Some(Anchors::from_pem(&text)?)
+            }
+        };
+        Ok(daemon::Options {
+            trust: Trust { anchors, sha1: if *settings.allow_sha1_envelope { Sha1::Allowed } else { Sha1::Refused } },
+            pace: self.pace(),
+            reload: self.reload(level),
+            max_parallel_groups: settings.max_parallel_groups.get(),
+            // Name resolution, proxy and redirects have their own timeouts within these.
+            longest_poll: 4 * (CONNECT_TIMEOUT + *settings.http_read_timeout),
+            progress: self.progress(),
+            metrics_file: (*settings.metrics_file).clone(),
+        })
+    }
+
+    /// AWS's services are not known to take reports of progress.
+    fn progress(&self) -> ProgressReports {
+        let is_own = (*self.settings.deploy_control_endpoint).as_ref().is_some_and(|endpoint| !is_of_aws(endpoint));
+        match *self.settings.progress_updates {
+            ProgressUpdates::Auto if is_own => ProgressReports::Sent,
+            ProgressUpdates::Auto | ProgressUpdates::Off => ProgressReports::Off,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let settings = &self.settings;
+        Pace {
+            wait_between_runs: *settings.wait_between_runs,
+            longest_backoff: settings.wait_after_error.is_explicit().then_some(*settings.wait_after_error),
+            max_wait_at_end: *settings.kill_agent_max_wait_time_seconds,
+        }
+    }
+
+    /// What reads the configuration again, as this one was read.
+    fn reload(&self, level: Level) -> Reload {
+        let (path, before) = (self.path.clone(), self.settings.describe());
+        Reload(Box::new(move || {
+            let now = Self::load(path.as_deref())?;
+            now.warn();
+            level.set(now.verbosity())?;
+            let differs = |setting: &&config::Described| {
+                before.iter().any(|was| was.key == setting.key && was.value != setting.value)
+            };
+            let after = now.settings.describe();
+            let waiting = after.iter().filter(differs).map(|setting| setting.key).filter(|key| !RELOADED.contains(key));
+            Ok(Reloaded { pace: now.pace(), at_next_start: waiting.collect() })
+        }))
+    }
+
+    /// How the daemon logs.
+    pub(super) fn logging(&self) -> Plan {
+        let settings = &self.settings;
+        Plan {
+            verbosity: self.verbosity(),
+            shape: self.shape(),
+            name: settings.program_name.is_explicit().then(|| (*settings.program_name).clone()),
+            files: Files {
+                directory: settings.log_dir.to_path_buf(),
+                when: if settings.log_dir.is_explicit() { WhenFiles::Always } else { WhenFiles::NothingElse },
+                readers: if *settings.restrict_log_dir_permissions { Readers::Own } else { Readers::All },
+                name: (*settings.program_name).clone(),
+            },
+        }
+    }
+}
+
+fn is_of_aws(endpoint: &Url) -> bool {
+    let host = endpoint.host_str().unwrap_or_default();
+    ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "api.aws"]
+        .iter()
+        .any(|domain| host.strip_suffix(domain).is_some_and(|before| before.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_is_known_by_its_domains() {
+        let is_of_aws = |text: &str| super::is_of_aws(&Url::parse(text).unwrap());
+        assert!(is_of_aws("https://codedeploy-commands.eu-west-1.amazonaws.com/"));
+        assert!(is_of_aws("https://vpce-1.codedeploy-commands.cn-north-1.vpce.amazonaws.com.cn/"));
+        assert!(!is_of_aws("https://deploy.example.com:8443/"));
+        assert!(!is_of_aws("https://myamazonaws.com/"));
+        assert!(!is_of_aws("https://127.0.0.1:8443/"));
+    }
+}
