@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 from .. import listener, service, wire
@@ -126,7 +127,8 @@ class Weather(AgainstAgent):
         command = deployment.send("BeforeInstall")
         self.until("the script to run", self.noted)
         self.service.stop()
-        ends = lambda: self.tested.program.text().count('ended command="BeforeInstall"')  # noqa: E731
+        ended = re.compile(r'event="BeforeInstall"[^\n]*: ended')
+        ends = lambda: len(ended.findall(self.tested.program.text()))  # noqa: E731
         before = ends()
         gate.touch()
         self.until("the end of the script", lambda: ends() > before)
