@@ -31,7 +31,7 @@ test: ## All tests, installing what they need where that can be done (Debian and
 .PHONY: test-faults
 test-faults: ## Kill, fail and cut the power of installs everywhere (as root); ONLY=kill_recovery for one test
 	@tests/prepare faults
-	$(CARGO) build -p slipway-agent -p slipway-tests --bins
+	$(CARGO) build --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
 .PHONY: test-system

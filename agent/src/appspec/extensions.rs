@@ -160,6 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_has_a_name_that_is_one_and_is_not_the_deployments_own() {
+        for name in ["A", "_", "WORKERS_2", "path"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for bad in ["", "2A", "A-B", "A B", "A=B", "Ä", "A\n", "DEPLOYMENT_ID", "BUNDLE_KEY", "SLIPWAY_HOOK"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn sizes_and_shares_have_one_way_to_be_written() {
         for (text, bytes) in [("67108864", 64 << 20), ("65536K", 64 << 20), ("64M", 64 << 20), ("1T", 1 << 40)] {
             assert_eq!(memory(text), Ok(bytes), "{text}");
