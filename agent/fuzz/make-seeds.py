@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -282,12 +283,14 @@ def journals() -> None:
 
 
 def digests() -> None:
-    record = b"%s 42 7 1000000.0 1795226434.120741790 %s\0"
-    names = (b"app/run.sh", b"odd name\nwith \xff", b"")
-    records = b"".join(record % (b"2c" * 32, name) for name in names)
+    """Lists of digests: the target makes the checksum."""
+    records = b""
+    for number, path in enumerate((b"/srv/app/a", b"/srv/app/b/odd \xff\n name"), 1):
+        times = struct.pack("<qIqI", 1700000000, 0, 1700000000 + number, 123456789)
+        records += struct.pack("<I", len(path)) + path + bytes([number]) * 32 + struct.pack("<QQ", 4711, 12) + times
     put("digests", "list", b"Cslipway digests 1\n" + records)
     put("digests", "newer", b"Cslipway digests 2\n" + records)
-    put("digests", "empty", b"slipway digests 1\n00000000")
+    put("digests", "empty", b"Cslipway digests 1\n")
 
 
 if __name__ == "__main__":
