@@ -10,8 +10,8 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 import struct
+import subprocess
 import tarfile
 import tempfile
 import zipfile
