@@ -207,8 +207,9 @@ pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
     for empty in [layout.transactions(), layout.hooks(), layout.locks()] {
         Dir::open_or_create(empty, 0o700)?;
     }
-    let groups = layout.own().join("groups");
-    for state in [layout.own(), layout.manifests(), layout.ledger(), layout.outbox(), layout.requests(), groups] {
+    let (groups, digests) = (layout.own().join("groups"), layout.own().join("digests"));
+    let kept = [layout.own(), layout.manifests(), layout.ledger(), layout.outbox(), layout.requests()];
+    for state in kept.into_iter().chain([groups, digests]) {
         Dir::open_or_create(&state, 0o700)?;
         disk::sweep_temporaries(&state)?;
     }
