@@ -52,7 +52,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Feed the agent what nobody would send, each tar
 	@agent/fuzz/run "$(FUZZ)" "$(SECONDS)" $(ONLY)
 
 .PHONY: bench
-bench: ## Latency and memory against their figures, with a release build; fails beyond them
+bench: ## Latency and memory against their figures, with a release build and 12 GB of disk; fails beyond them
 	@tests/prepare demo
 	$(CARGO) build --release --workspace --bins
 	@"$(CARGO_TARGET_DIR)/release/bench"

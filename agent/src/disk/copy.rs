@@ -44,3 +44,10 @@ pub fn copy(mut from: &File, mut to: &File, path: &Path) -> Result<u64> {
         copied += count as u64;
     }
 }
+
+/// Gives back the memory in which the kernel keeps what was read of a file, in the hope that nobody reads it
+/// again soon: the pages of the running application are to stay instead.
+pub fn forget_cached(open: &File) {
+    // A request that may be refused.
+    let _ = sys::fadvise(open, 0, None, sys::Advice::DontNeed);
+}

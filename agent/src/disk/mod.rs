@@ -35,7 +35,7 @@ mod xattr;
 pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
-pub use copy::copy;
+pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
 pub use error::{Error, Result};
 pub use facts::Facts;

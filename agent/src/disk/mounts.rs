@@ -56,7 +56,8 @@ impl Mounts {
 
     /// Whether something is mounted exactly there.
     pub fn is_mount_point(&self, path: &Path) -> bool {
-        self.0.iter().any(|mount| mount.point == path)
+        // Paths without symlinks are equal where their bytes are: `Path` would take them apart each time.
+        self.0.iter().any(|mount| mount.point.as_os_str() == path.as_os_str())
     }
 }
 

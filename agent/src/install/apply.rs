@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Cause;
 use super::attributes;
+use super::filesystems::Filesystems;
 use super::names::Names;
 use super::root::{Root, identity, name};
 use super::transaction::Transaction;
@@ -70,23 +71,30 @@ pub(super) fn apply(root: &Root, transaction: &Transaction) -> Result<(), Cause>
 }
 
 /// Makes durable what happened to the names and attributes of all targets.
-pub(super) fn sync_targets(root: &Root, steps: &[Step]) -> Result<(), disk::Error> {
+pub(super) fn sync_targets(root: &Root, steps: &[Step], filesystems: &Filesystems) -> Result<(), disk::Error> {
     let mut directories = BTreeSet::new();
+    let mut files = Vec::new();
     for (_, step, _) in trees(steps) {
-        directories.extend(step.path.parent().map(Path::to_owned));
+        directories.extend(step.path.parent());
         match step.change {
             Change::Attributes => {
-                directories.insert(step.path.clone());
+                directories.insert(&step.path);
             }
-            Change::Touch => match root.file(&step.path) {
-                Err(error) if error.is_not_found() || error.is_not_a_directory() => {}
-                file => sync_file(&file?, &step.path)?,
-            },
+            Change::Touch => files.push(&step.path),
             _ => {}
         }
     }
+    if filesystems.sync_instead(directories.len() + files.len())? {
+        return Ok(());
+    }
+    for path in files {
+        match root.file(path) {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => {}
+            file => sync_file(&file?, path)?,
+        }
+    }
     for directory in directories {
-        match root.dir(&directory) {
+        match root.dir(directory) {
             // It was removed, or somebody else put something in its place: its parent tells.
             Err(error) if error.is_not_found() || error.is_not_a_directory() => {}
             dir => dir?.sync()?,

@@ -15,6 +15,7 @@ mod capability;
 mod claims;
 mod clean;
 mod display;
+mod filesystems;
 mod follow;
 mod index;
 mod lost;
@@ -32,6 +33,7 @@ mod transaction;
 mod undo;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use index::contents;
@@ -46,10 +48,11 @@ use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::JournalError;
 use crate::layout::Layout;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Blocked, Plan, Refusals, Step};
+use crate::plan::{self, Blocked, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests, StoreError};
 use attempts::Patience;
+use filesystems::Filesystems;
 use transaction::{Phase, Transaction};
 
 /// What to install, and where.
@@ -215,8 +218,8 @@ impl From<Cause> for InstallError {
 
 /// Says what [`run`] would do now. Changes nothing and takes no lock.
 pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
-    let before = claims::read(request)?;
-    Ok(planned(request, &before, &mut Digests::read(&request.layout.digests(request.group)))?)
+    let Inputs { before, index } = read_inputs(request)?;
+    Ok(planned(request, &before, &index, &mut Digests::read(&request.layout.digests(request.group)))?)
 }
 
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
@@ -232,9 +235,10 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
     check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
-    let before = claims::read(request)?;
+    let Inputs { before, index } = read_inputs(request)?;
     let mut digests = Digests::read(&request.layout.digests(request.group));
-    let plan = planned(request, &before, &mut digests)?;
+    let plan = planned(request, &before, &index, &mut digests)?;
+    drop(index);
     check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
     let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
     let installed = |drift| Installed { changed, warnings, settled, drift };
@@ -304,7 +308,9 @@ fn attempt(
 ) -> Result<Attempt, Failed> {
     let mut transaction =
         Transaction::begin(request, plan, before, id.clone()).map_err(|cause| Failed { cause, phase: Phase::Begun })?;
-    if let Err(cause) = transaction.commit(request) {
+    let opened = Filesystems::open(request.layout, id, &transaction.begin);
+    let filesystems = opened.map_err(|error| Failed { cause: error.into(), phase: transaction.phase })?;
+    if let Err(cause) = transaction.commit(request, &filesystems) {
         let phase = transaction.phase;
         drop(transaction);
         // The commit may be in the page cache without being on the disk. If it cannot be taken back
@@ -319,15 +325,41 @@ fn attempt(
     let mut drift = Vec::new();
     let completed = root::Root::open()
         .map_err(SettleError::from)
-        .and_then(|root| settle::complete(request.layout, &root, &mut transaction, &mut drift));
+        .and_then(|root| settle::complete(request.layout, &root, &filesystems, &mut transaction, &mut drift));
     completed.map_err(|error| Failed { cause: Cause::Unfinished(error), phase: transaction.phase })?;
     Ok(Attempt { drift, steps: transaction.steps })
 }
 
-fn planned(request: &InstallRequest<'_>, before: &claims::Before, digests: &mut Digests) -> Result<Plan, Cause> {
-    let index = index::read(request.revision, request.appspec)?;
+/// What a plan is made from, but for what is on the host.
+struct Inputs {
+    before: claims::Before,
+    index: Index,
+}
+
+/// Reads the manifests and the revision, both at once: each can be of a hundred thousand paths.
+fn read_inputs(request: &InstallRequest<'_>) -> Result<Inputs, Cause> {
+    let read = || index::read(request.revision, request.appspec);
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().name("revision".to_owned()).spawn_scoped(scope, read);
+        let before = claims::read(request)?;
+        let index = match reader.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(index)) => index?,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // There is no thread to be had.
+            Err(_) => read()?,
+        };
+        Ok(Inputs { before, index })
+    })
+}
+
+fn planned(
+    request: &InstallRequest<'_>,
+    before: &claims::Before,
+    index: &Index,
+    digests: &mut Digests,
+) -> Result<Plan, Cause> {
     let mut conflicts = Vec::new();
-    let targets = plan::expand(request.appspec, &index, &mut conflicts);
+    let targets = plan::expand(request.appspec, index, &mut conflicts);
     let known = survey::Known { claims: &before.claims, digests };
     let (survey, sites) = survey::survey(request.layout, request.appspec, targets, known)?;
     let grounds = Grounds {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::filesystems;
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, TransactionId};
 use crate::journal::Begin;
@@ -20,13 +21,13 @@ const CLEANUP: &str = "cleanup";
 const INSTALL: &str = "install.json";
 
 /// Writes all that the commit will publish where it will find it, so that a disk that fills up later does not
-/// keep it from that.
+/// keep it from that. The manifest is durable then; what stands in it alone is with the targets.
 pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &ManifestToBe<'_>) -> Result<(), StoreError> {
     let transaction = layout.transaction(id);
-    disk::write_atomic(&transaction.join(CLEANUP), &cleanup(manifest.entries()), 0o644)?;
+    filesystems::write_ahead(&transaction.join(CLEANUP), &cleanup(manifest.entries()), 0o644)?;
     let path = transaction.join(INSTALL);
     let text = for_people(manifest.deployment(), manifest.entries(), &path)?;
-    disk::write_atomic(&path, &text, 0o644)?;
+    filesystems::write_ahead(&path, &text, 0o644)?;
     drop(text);
     store::write_as::<Manifest>(&ahead(layout, id), manifest)
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::attempts::{Attempt, GivenUp, Patience};
+use super::filesystems::Filesystems;
 use super::names::Names;
 use super::root::{Root, identity};
 use super::rules::RulesError;
@@ -161,45 +162,57 @@ fn finish(
     mut transaction: Transaction,
     drift: &mut Vec<Drift>,
 ) -> Result<Ending, SettleError> {
+    let id = transaction.names.0.clone();
     let ending = match transaction.phase {
         Phase::Begun => Ending::Discarded,
-        Phase::Planned => {
-            clean::stage_names(root, &transaction)?;
-            Ending::RolledBack
-        }
-        Phase::Prepared => {
-            undo::undo(root, &transaction, drift)?;
-            rules::undo(&transaction.rules, drift)?;
-            apply::sync_targets(root, &transaction.steps)?;
-            transaction.record(Record::RolledBack, Phase::RolledBack)?;
-            clean::after_undo(root, &transaction, drift)?;
-            Ending::RolledBack
-        }
-        Phase::RolledBack => {
-            clean::after_undo(root, &transaction, drift)?;
-            Ending::RolledBack
-        }
-        Phase::Committed | Phase::Done => {
-            complete(layout, root, &mut transaction, drift)?;
+        Phase::Done => Ending::Completed,
+        Phase::Committed => {
+            let filesystems = Filesystems::open(layout, &id, &transaction.begin)?;
+            complete(layout, root, &filesystems, &mut transaction, drift)?;
             return Ok(Ending::Completed);
         }
+        Phase::Planned | Phase::Prepared | Phase::RolledBack => {
+            let filesystems = Filesystems::open(layout, &id, &transaction.begin)?;
+            put_back(root, &filesystems, &mut transaction, drift)?;
+            Ending::RolledBack
+        }
     };
-    apply::sync_targets(root, &transaction.steps)?;
-    Transaction::forget(layout, &transaction.names.0)?;
+    Transaction::forget(layout, &id)?;
     Ok(ending)
+}
+
+/// From wherever an install is before its commit to the state before it.
+fn put_back(
+    root: &Root,
+    filesystems: &Filesystems,
+    transaction: &mut Transaction,
+    drift: &mut Vec<Drift>,
+) -> Result<(), SettleError> {
+    if transaction.phase == Phase::Prepared {
+        undo::undo(root, transaction, drift)?;
+        rules::undo(&transaction.rules, drift)?;
+        apply::sync_targets(root, &transaction.steps, filesystems)?;
+        transaction.record(Record::RolledBack, Phase::RolledBack)?;
+    }
+    match transaction.phase {
+        Phase::RolledBack => clean::after_undo(root, transaction, drift)?,
+        _ => clean::stage_names(root, transaction)?,
+    }
+    Ok(apply::sync_targets(root, &transaction.steps, filesystems)?)
 }
 
 /// Everything after the commit.
 pub(super) fn complete(
     layout: &Layout,
     root: &Root,
+    filesystems: &Filesystems,
     transaction: &mut Transaction,
     drift: &mut Vec<Drift>,
 ) -> Result<(), SettleError> {
     if transaction.phase == Phase::Committed {
         publish::publish(layout, &transaction.names.0, &transaction.begin)?;
         clean::after_commit(root, transaction, drift)?;
-        apply::sync_targets(root, &transaction.steps)?;
+        apply::sync_targets(root, &transaction.steps, filesystems)?;
         transaction.record(Record::Done, Phase::Done)?;
     }
     Ok(Transaction::forget(layout, &transaction.names.0)?)

@@ -50,7 +50,9 @@ impl Stager {
                 let file = parent.create_file(at, 0o600)?;
                 let path = parent.path().join(at);
                 let from = step.source.as_deref().unwrap_or(Path::new(""));
-                let copied = disk::copy(&self.source.open_file(from)?, &file, &path)?;
+                let content = self.source.open_file(from)?;
+                let copied = disk::copy(&content, &file, &path)?;
+                disk::forget_cached(&content);
                 if copied != *size {
                     return Err(Cause::SourceChanged { path: self.source.path().join(from) });
                 }

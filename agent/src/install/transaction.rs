@@ -1,11 +1,11 @@
 //! One install from its plan to its end.
 
-use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use jiff::Timestamp;
 
 use super::claims::Before;
+use super::filesystems::Filesystems;
 use super::names::Names;
 use super::root::Root;
 use super::{Cause, InstallRequest, apply, publish, rules, space, stage};
@@ -88,10 +88,10 @@ impl Transaction {
     }
 
     /// Stages, prepares, applies and commits.
-    pub(super) fn commit(&mut self, request: &InstallRequest<'_>) -> Result<(), Cause> {
+    pub(super) fn commit(&mut self, request: &InstallRequest<'_>, filesystems: &Filesystems) -> Result<(), Cause> {
         let root = Root::open()?;
         stage::stage(&root, &self.steps, &self.names, request.revision)?;
-        self.sync_filesystems()?;
+        filesystems.sync()?;
         self.staged = apply::prepare(&root, &self.steps, &self.names)?;
         for staged in &self.staged {
             self.journal.append(&Record::Staged(*staged))?;
@@ -100,7 +100,7 @@ impl Transaction {
         // The rules first: of all that is still to come they are the likeliest to fail.
         rules::apply(&self.rules)?;
         apply::apply(&root, self)?;
-        apply::sync_targets(&root, &self.steps)?;
+        apply::sync_targets(&root, &self.steps, filesystems)?;
         self.record(Record::Commit, Phase::Committed)?;
         Ok(())
     }
@@ -164,11 +164,6 @@ impl Transaction {
             all.sync()?;
         }
         Ok(())
-    }
-
-    fn sync_filesystems(&self) -> Result<(), disk::Error> {
-        let points: BTreeSet<&Path> = self.begin.filesystems.iter().map(|known| known.mount_point.as_path()).collect();
-        points.into_iter().try_for_each(|point| Dir::open(point)?.sync_filesystem())
     }
 }
 

@@ -35,6 +35,11 @@ pub enum UnpackError {
         /// Where.
         place: PathBuf,
     },
+    /// The system gives no thread to decompress on.
+    #[error(
+        "the bundle could not be unpacked: no thread can be started ({0}); the agent's limit of tasks or memory is reached"
+    )]
+    NoThread(std::io::Error),
     /// The content is of another type.
     #[error("the bundle is {found}, but its type is given as {expected}; {remedy}")]
     WrongType {

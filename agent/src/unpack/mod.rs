@@ -4,6 +4,7 @@
 //! Nothing is ever written outside the staged tree: entries are placed by descriptor, one name at a
 //! time, and no link is followed. Memory is bounded whatever the bundle says.
 
+mod ahead;
 mod directory;
 mod entry;
 mod error;
@@ -127,8 +128,8 @@ pub fn unpack(
     let tree = Tree::new(staging, policy);
     match format {
         Format::Tar => tar::unpack(file, tree),
-        Format::Gzip => tar::unpack(tar::gunzip(file), tree),
-        Format::Zstd => tar::unpack(tar::unzstd(file)?, tree),
+        Format::Gzip => tar::unpack_compressed(tar::gunzip(file), tree),
+        Format::Zstd => tar::unpack_compressed(tar::unzstd(file)?, tree),
         Format::Zip => zip::unpack(file, tree),
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ::tar::{Archive, Entry, EntryType};
 
+use super::ahead::read_ahead;
 use super::entry::{EntryPath, Header, shown};
 use super::tree::{Tree, read_failed};
 use super::{UnpackError, UnpackReport};
@@ -18,15 +19,20 @@ const MAX_EXTENSIONS: u64 = 1 << 20;
 /// zstd's largest window that is accepted, as a power of two: 32 MiB. Its level 19 takes 8 MiB.
 const MAX_ZSTD_WINDOW: u32 = 25;
 
-pub(super) fn gunzip(file: File) -> impl Read {
+pub(super) fn gunzip(file: File) -> impl Read + Send {
     flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER, file))
 }
 
-pub(super) fn unzstd(file: File) -> Result<impl Read, UnpackError> {
+pub(super) fn unzstd(file: File) -> Result<impl Read + Send, UnpackError> {
     let failed = |error: io::Error| read_failed(None, &error);
     let mut decoder = zstd::stream::read::Decoder::new(file).map_err(failed)?;
     decoder.window_log_max(MAX_ZSTD_WINDOW).map_err(failed)?;
     Ok(decoder)
+}
+
+/// As [`unpack`], of what it takes time to read.
+pub(super) fn unpack_compressed(content: impl Read + Send, tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
+    read_ahead(content, |content| unpack(content, tree)).unwrap_or_else(|error| Err(UnpackError::NoThread(error)))
 }
 
 pub(super) fn unpack(content: impl Read, mut tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
