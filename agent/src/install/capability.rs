@@ -7,6 +7,7 @@ use super::root::Root;
 use crate::disk::{self, Dir, Mount, Mounts};
 
 /// Something that not every file system keeps. It is asked for only where an entry wants it.
+#[derive(Clone)]
 pub(super) struct Capability {
     is_wanted: bool,
     is_kept: fn(&Dir) -> Result<bool, disk::Error>,

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
 
 use super::Cause;
 use super::accounts;
@@ -21,6 +22,10 @@ use crate::store::{Digests, Stamp};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
+
+/// Sites from which on they are looked at by several threads, and the most of these.
+const MANY: usize = 2000;
+const MOST_THREADS: usize = 4;
 
 /// What is known before anything was looked at.
 pub(super) struct Known<'a> {
@@ -55,10 +60,11 @@ pub(super) fn survey<'a>(
         survey.selinux = selinux(appspec, &mounts, &mut survey.warnings)?;
     }
     let mut surveyor = Surveyor {
-        root,
-        mounts,
+        root: &root,
+        mounts: &mounts,
         claims,
         digests: known.digests,
+        fresh: Vec::new(),
         closed: HashMap::new(),
         ways: HashMap::new(),
         last: None,
@@ -71,27 +77,33 @@ pub(super) fn survey<'a>(
     for target in targets {
         sites.push(surveyor.site(target)?);
     }
-    let known: HashSet<&Path> = match claims.ours().next() {
+    surveyor.leaves(&mut sites)?;
+    let targeted: HashSet<&Path> = match claims.ours().next() {
         Some(_) => sites.iter().map(Site::path).collect(),
         None => HashSet::new(),
     };
-    for (path, _) in claims.ours().filter(|(path, _)| !known.contains(path)) {
+    for (path, _) in claims.ours().filter(|(path, _)| !targeted.contains(path)) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
+    let fresh = surveyor.fresh;
+    fresh.into_iter().for_each(|(path, stamp, digest)| known.digests.insert(path, stamp, digest));
     Ok((survey, sites))
 }
 
+#[derive(Clone)]
 struct Surveyor<'a> {
-    root: Root,
-    mounts: Mounts,
+    root: &'a Root,
+    mounts: &'a Mounts,
     claims: &'a Claims,
-    digests: &'a mut Digests,
+    digests: &'a Digests,
+    /// Digests of files that were read now.
+    fresh: Vec<(PathBuf, Stamp, Sha256)>,
     /// Why nothing can be changed in a directory.
     closed: HashMap<PathBuf, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
     ways: HashMap<PathBuf, Way>,
     /// The directory that was looked into last: the next path is in it more often than not.
-    last: Option<(PathBuf, Rc<Dir>)>,
+    last: Option<(PathBuf, Arc<Dir>)>,
     acls: Capability,
     labels: Capability,
     /// Whether labels count: an entry asks for one, or the group gave one earlier.
@@ -108,30 +120,14 @@ enum Way {
 }
 
 impl Surveyor<'_> {
+    /// The site of a target; a leaf is not looked at yet.
     fn site<'t>(&mut self, target: Target<'t>) -> Result<Site<'t>, disk::Error> {
-        let name = target.path.file_name().unwrap_or_default();
-        let path = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
-            Some(Way::Missing(parent)) => {
-                let path = parent.join(name);
-                if target.role != Role::Leaf {
-                    self.ways.insert(target.path.clone(), Way::Missing(path.clone()));
-                }
-                let place = self.nothing(&path)?;
-                return Ok(Site { elsewhere: (path != target.path).then_some(path), target, place });
-            }
-            Some(Way::Exists(parent)) => parent.join(name),
-            None => Path::new("/").join(name),
-        };
-        let want = (target.role == Role::Leaf).then_some(target.state);
-        let place = self.place(&path, want)?;
-        let mut site = Site { elsewhere: (path != target.path).then_some(path), target, place };
+        let mut site = Site { target, elsewhere: None, place: Place::default() };
         if site.target.role == Role::Leaf {
-            let Site { target, elsewhere, place } = &mut site;
-            if let Some(found) = &mut place.found
-                && found.state.is_directory()
-            {
-                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
-            }
+            return Ok(site);
+        }
+        if !self.look(&mut site)? {
+            self.ways.insert(site.target.path.clone(), Way::Missing(site.path().to_owned()));
             return Ok(site);
         }
         if let Some(directory) = self.followed(&site)? {
@@ -144,6 +140,61 @@ impl Surveyor<'_> {
         Ok(site)
     }
 
+    /// Looks at every leaf. Their directories are all known: they need not be looked at in any order.
+    fn leaves(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        if threads == 1 || sites.len() < MANY {
+            return self.leaves_of(sites);
+        }
+        let (own, others) = sites.split_at_mut(sites.len().div_ceil(threads));
+        let mut helpers: Vec<Self> =
+            (1..threads).map(|_| Surveyor { fresh: Vec::new(), last: None, ..self.clone() }).collect();
+        thread::scope(|scope| {
+            let parts = others.chunks_mut(own.len()).zip(&mut helpers);
+            let begun = parts.map(|(part, helper)| {
+                thread::Builder::new().name("survey".to_owned()).spawn_scoped(scope, || helper.leaves_of(part))
+            });
+            let at_work: Vec<_> = begun
+                .collect::<Result<_, _>>()
+                .map_err(|error| disk::Error::new("start a thread that looks at what is below", "/", error))?;
+            let mut done = self.leaves_of(own);
+            for helper in at_work {
+                done = done.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        })?;
+        self.fresh.extend(helpers.into_iter().flat_map(|helper| helper.fresh));
+        Ok(())
+    }
+
+    fn leaves_of(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
+        for site in sites.iter_mut().filter(|site| site.target.role == Role::Leaf) {
+            self.look(site)?;
+            let Site { target, elsewhere, place } = site;
+            if let Some(found) = &mut place.found
+                && found.state.is_directory()
+            {
+                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out where a target really is and what is there; tells whether its directory is there at all.
+    fn look(&mut self, site: &mut Site<'_>) -> Result<bool, disk::Error> {
+        let target = &site.target;
+        let name = target.path.file_name().unwrap_or_default();
+        let (path, exists) = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
+            Some(Way::Missing(parent)) => (parent.join(name), false),
+            Some(Way::Exists(parent)) => (parent.join(name), true),
+            None => (Path::new("/").join(name), true),
+        };
+        let want = (target.role == Role::Leaf).then_some(target.state);
+        site.place = if exists { self.place(&path, want)? } else { self.nothing(&path)? };
+        site.elsewhere = (path != target.path).then_some(path);
+        Ok(exists)
+    }
+
     /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
     /// not: it counts as absent.
     fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
@@ -153,7 +204,7 @@ impl Surveyor<'_> {
             return Ok(None);
         }
         let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
-        follow::directory(&self.root, site.path(), trust)
+        follow::directory(self.root, site.path(), trust)
     }
 
     fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
@@ -173,7 +224,7 @@ impl Surveyor<'_> {
         match &mut state {
             PathState::Symlink { target, .. } => {
                 *target = parent.read_link(name(path))?;
-                leads_to_directory = follow::directory(&self.root, path, Trust::Any)?.is_some();
+                leads_to_directory = follow::directory(self.root, path, Trust::Any)?.is_some();
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
@@ -190,7 +241,7 @@ impl Surveyor<'_> {
             && untouched.is_none()
             && !attrs.has_acls()
         {
-            self.digests.insert(path.to_owned(), Stamp::of(&facts.stat), *digest);
+            self.fresh.push((path.to_owned(), Stamp::of(&facts.stat), *digest));
         }
         let found = Found {
             state,
@@ -208,8 +259,8 @@ impl Surveyor<'_> {
         Ok(Place {
             found: None,
             closed: None,
-            without_acls: self.acls.lacking(&self.root, &self.mounts, path)?,
-            without_labels: self.labels.lacking(&self.root, &self.mounts, path)?,
+            without_acls: self.acls.lacking(self.root, self.mounts, path)?,
+            without_labels: self.labels.lacking(self.root, self.mounts, path)?,
         })
     }
 
@@ -220,18 +271,18 @@ impl Surveyor<'_> {
     }
 
     /// The directory that holds the path; nothing where there is none.
-    fn parent(&mut self, path: &Path) -> Result<Option<Rc<Dir>>, disk::Error> {
+    fn parent(&mut self, path: &Path) -> Result<Option<Arc<Dir>>, disk::Error> {
         let directory = path.parent().unwrap_or(path);
         if let Some((known, dir)) = &self.last
             && known == directory
         {
-            return Ok(Some(Rc::clone(dir)));
+            return Ok(Some(Arc::clone(dir)));
         }
         match self.root.dir(directory) {
             Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
             dir => {
-                let dir = Rc::new(dir?);
-                self.last = Some((directory.to_owned(), Rc::clone(&dir)));
+                let dir = Arc::new(dir?);
+                self.last = Some((directory.to_owned(), Arc::clone(&dir)));
                 Ok(Some(dir))
             }
         }

@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod path_text;
 mod permission;
 pub mod state;
+mod state_text;
 pub mod target;
 
 mod build;

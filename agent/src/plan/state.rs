@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::acl::Acl;
 use super::label::Label;
-use super::path_text;
+use super::{path_text, state_text};
 
 /// Everything about a path that an install sets and compares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case", try_from = "state_text::Members")]
 pub enum PathState {
     /// Nothing is there.
     Absent,
@@ -86,8 +86,7 @@ pub fn is_unsafe_mode(mode: u32) -> bool {
 pub struct Time(pub i64, pub u32);
 
 /// SHA-256 of a content; 64 hexadecimal digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sha256(pub [u8; 32]);
 
 /// Tells one inode of a file system from another, over renames and over boots.
@@ -280,20 +279,5 @@ impl fmt::Display for PathState {
 impl fmt::Debug for Sha256 {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&hex::encode(self.0))
-    }
-}
-
-impl From<Sha256> for String {
-    fn from(digest: Sha256) -> Self {
-        hex::encode(digest.0)
-    }
-}
-
-impl TryFrom<String> for Sha256 {
-    type Error = hex::FromHexError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest)?;
-        Ok(Self(digest))
     }
 }

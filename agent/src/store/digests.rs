@@ -124,8 +124,7 @@ impl Digests {
     }
 
     fn recorded(&self, path: &[u8]) -> Option<Known> {
-        let path_at = |start: &usize| record(&self.text, *start).map(|(path, _)| path).unwrap_or_default();
-        let found = self.starts.binary_search_by(|start| path_at(start).cmp(path)).ok()?;
+        let found = self.starts.binary_search_by(|start| path_at(&self.text, *start).cmp(path)).ok()?;
         record(&self.text, *self.starts.get(found)?).map(|(_, known)| known)
     }
 }
@@ -159,6 +158,16 @@ fn starts(text: &[u8]) -> Option<Vec<usize>> {
 
 fn record(text: &[u8], start: usize) -> Option<(&[u8], Known)> {
     parse(text, start).map(|(path, known, _)| (path, known))
+}
+
+/// The path of the record that begins at a place, without a look at the rest of it.
+fn path_at(text: &[u8], start: usize) -> &[u8] {
+    let path = || {
+        let mut rest = text.get(start..)?;
+        let length = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
+        rest.get(..length)
+    };
+    path().unwrap_or_default()
 }
 
 /// The record that begins at a place, and where the next one does.

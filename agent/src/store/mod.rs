@@ -107,6 +107,9 @@ pub enum StoreError {
 pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(text) = disk::read_if_exists(path, T::MAX_BYTES)? else { return Ok(None) };
     let malformed = |source| StoreError::Malformed { what: T::WHAT, path: path.to_owned(), source };
+    if is_whole::<T>(&text) {
+        return serde_json::from_slice(&text).map(Some).map_err(malformed);
+    }
     let Head { format, crc32c } = serde_json::from_slice(&text).map_err(malformed)?;
     if format > T::FORMAT {
         return Err(StoreError::Newer { what: T::WHAT, path: path.to_owned(), found: format, known: T::FORMAT });
@@ -118,6 +121,13 @@ pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
         return Err(StoreError::Damaged { what: T::WHAT, path: path.to_owned() });
     }
     serde_json::from_slice(&text).map(Some).map_err(malformed)
+}
+
+/// Whether a text begins with the head that this version gives it, which is seen without reading the rest as JSON.
+fn is_whole<T: Stored>(text: &[u8]) -> bool {
+    let length = head(T::FORMAT, &checksum(b"")).len();
+    let Some((found, rest)) = text.split_at_checked(length) else { return false };
+    found == head(T::FORMAT, &checksum(rest)).as_bytes()
 }
 
 /// Replaces a state file, mode 0600; its directory is made where it is missing.

@@ -13,7 +13,7 @@ use crate::cli::output::shown;
 use crate::disk::{self, Dir, Kind, Stat};
 use crate::engine::Planned;
 use crate::ids::{DeploymentId, GroupId};
-use crate::plan::{Acl, Attrs, Change, Label, PathExpression, PathState, Plan, Rule, Step, path_text};
+use crate::plan::{Acl, Attrs, Change, Label, PathExpression, PathState, Plan, Rule, Sha256, Step, path_text};
 
 /// What a deployment would do.
 #[derive(Debug, Serialize)]
@@ -88,7 +88,7 @@ pub(super) enum State {
         extended: Extended,
         size: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        sha256: Option<String>,
+        sha256: Option<Sha256>,
     },
     Directory {
         mode: String,
@@ -280,7 +280,7 @@ impl From<&PathState> for State {
                 gid: attrs.gid,
                 extended: Extended::from(attrs),
                 size: *size,
-                sha256: sha256.map(String::from),
+                sha256: *sha256,
             },
             PathState::Directory { attrs } => {
                 Self::Directory { mode: octal(attrs), uid: attrs.uid, gid: attrs.gid, extended: Extended::from(attrs) }

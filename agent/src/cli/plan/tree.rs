@@ -207,6 +207,7 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Sha256;
 
     fn lines(leaves: &[(&str, char)]) -> Vec<String> {
         let leaves: Vec<Leaf<'_>> = leaves
@@ -270,7 +271,7 @@ mod tests {
             gid: 0,
             extended: Extended::default(),
             size,
-            sha256: digest.map(|byte| byte.to_string()),
+            sha256: digest.map(|byte| Sha256([byte; 32])),
         };
         let listed = |acl: Option<&str>, default: Option<&str>| State::Directory {
             mode: "0755".to_owned(),

@@ -183,7 +183,7 @@ impl Host {
             peak = peak_kib(child.id()).unwrap_or(peak);
             match child.try_wait()? {
                 Some(status) => break status,
-                None => thread::sleep(Duration::from_millis(2)),
+                None => thread::sleep(Duration::from_millis(10)),
             }
         };
         let whole = begun.elapsed().as_secs_f64();
