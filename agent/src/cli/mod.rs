@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::ids::{DeploymentId, GroupId};
+use crate::process;
 
 /// Exit status: something failed, or was found.
 const FAILED: u8 = 1;
@@ -99,6 +100,7 @@ struct ConfigFile {
 /// Parses the arguments of the process and runs the command that they name. Called by the name
 /// `codedeploy-local`, it is `deploy-local`.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    process::share_heap();
     let cli = match Cli::try_parse_from(with_command(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -14,7 +14,6 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
         Ok(Role::Over(how)) => return ended_like(how),
         Err(error) => return fail(&error.into()),
     }
-    process::share_heap();
     let context = match Context::load(config.path.as_deref()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),

@@ -1,7 +1,7 @@
 //! Who owns what before an install, and taking over from another agent.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -50,15 +50,14 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
 
 /// Finds what was installed in a directory that root has moved elsewhere since, leaving a link.
 pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
-    let mut moved: BTreeMap<PathBuf, Option<PathBuf>> = BTreeMap::new();
+    let mut moved: HashMap<OsString, Option<PathBuf>> = HashMap::new();
     for owned in &mut manifest.entries {
         let (Some(parent), Some(name)) = (owned.path.parent(), owned.path.file_name()) else { continue };
-        let now = match moved.get(parent) {
-            Some(known) => known.clone(),
+        let now = match moved.get(parent.as_os_str()) {
+            Some(known) => known,
             None => {
                 let found = follow::directory(root, parent, Trust::RootAlone)?.filter(|found| found != parent);
-                moved.insert(parent.to_owned(), found.clone());
-                found
+                moved.entry(parent.as_os_str().to_owned()).or_insert(found)
             }
         };
         if let Some(now) = now {

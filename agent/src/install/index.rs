@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256 as Hasher};
 use super::Cause;
 use super::root::shallow_state;
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Kind};
+use crate::disk::{self, Dir, Entry, Kind};
 use crate::plan::{Index, PathState, Sha256};
 use crate::revision::Revision;
 use crate::store::{Digests, Stamp};
@@ -31,32 +31,52 @@ fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Inde
     let root = Dir::open(revision.root())?;
     let digests = Digests::read(&revision.digests());
     let mut found = vec![(PathBuf::new(), shallow_state(&root.stat_self()?))];
-    let mut directories = vec![PathBuf::new()];
-    while let Some(directory) = directories.pop() {
-        let dir = root.open_dir(&directory)?;
-        for entry in dir.entries()? {
-            let path = directory.join(&entry.name);
-            let stat = dir.stat(&entry.name)?;
-            let mut state = shallow_state(&stat);
-            match (&mut state, entry.kind) {
-                (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
-                (PathState::File { sha256, .. }, _) if is_digested(&path) => {
-                    *sha256 = match digests.of(&path, &Stamp::of(&stat)) {
-                        None => Some(digest(&dir.open_file(&entry.name)?, &revision.root().join(&path))?),
-                        known => known,
-                    };
-                }
-                (_, Kind::Directory) => directories.push(path.clone()),
-                _ => {}
+    let mut ahead = vec![Listing::of(&root, PathBuf::new())?];
+    while let Some(Listing { dir, path: directory, entries }) = ahead.last_mut() {
+        let Some(entry) = entries.next() else {
+            ahead.pop();
+            continue;
+        };
+        let path = directory.join(&entry.name);
+        let stat = dir.stat(&entry.name)?;
+        let mut state = shallow_state(&stat);
+        match (&mut state, entry.kind) {
+            (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
+            (PathState::File { sha256, .. }, _) if is_digested(&path) => {
+                *sha256 = match digests.of(&path, &Stamp::of(&stat)) {
+                    None => Some(digest(&dir.open_file(&entry.name)?, &revision.root().join(&path))?),
+                    known => known,
+                };
             }
-            found.push((path, state));
-            if found.len() > MAX_ENTRIES {
-                return Err(Cause::TooMany { path: revision.root().to_owned(), limit: MAX_ENTRIES });
+            (_, Kind::Directory) => {
+                let below = Listing::of(&root, path.clone())?;
+                ahead.push(below);
             }
+            _ => {}
+        }
+        found.push((path, state));
+        if found.len() > MAX_ENTRIES {
+            return Err(Cause::TooMany { path: revision.root().to_owned(), limit: MAX_ENTRIES });
         }
     }
-    // At once: a tree that grows entry by entry is half empty.
+    // At once, and in order: a tree that grows entry by entry is half empty, and sorting takes apart each path.
     Ok(found.into_iter().collect())
+}
+
+/// A directory that is being gone through.
+struct Listing {
+    dir: Dir,
+    path: PathBuf,
+    entries: std::vec::IntoIter<Entry>,
+}
+
+impl Listing {
+    fn of(root: &Dir, path: PathBuf) -> Result<Self, disk::Error> {
+        let dir = root.open_dir(&path)?;
+        let mut entries = dir.entries()?;
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(Self { dir, path, entries: entries.into_iter() })
+    }
 }
 
 /// The digest of an open file, named `path` in errors.

@@ -1,6 +1,7 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -78,11 +79,12 @@ pub(super) fn survey<'a>(
         sites.push(surveyor.site(target)?);
     }
     surveyor.leaves(&mut sites)?;
-    let targeted: HashSet<&Path> = match claims.ours().next() {
-        Some(_) => sites.iter().map(Site::path).collect(),
+    // By their bytes: a `Path` would be taken apart.
+    let targeted: HashSet<&OsStr> = match claims.ours().next() {
+        Some(_) => sites.iter().map(|site| site.path().as_os_str()).collect(),
         None => HashSet::new(),
     };
-    for (path, _) in claims.ours().filter(|(path, _)| !targeted.contains(path)) {
+    for (path, _) in claims.ours().filter(|(path, _)| !targeted.contains(path.as_os_str())) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
     let fresh = surveyor.fresh;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::acl::Acl;
@@ -74,7 +75,7 @@ struct Builder<'a> {
     /// What RETAIN left where a directory should be, and how many paths are not installed below it.
     retained: Vec<(PathBuf, usize)>,
     /// What the group owns and the revision has too.
-    wanted: HashSet<&'a Path>,
+    wanted: HashSet<&'a OsStr>,
     /// The default access control lists of directories that have one, as they will be.
     defaults: BTreeMap<PathBuf, Acl>,
     /// The labels of directories that have one, as they will be.
@@ -107,7 +108,7 @@ impl Decision {
 
 impl<'a> Builder<'a> {
     fn target(&mut self, site: Site<'_>) {
-        self.wanted.extend(self.grounds.claims.own(site.path()));
+        self.wanted.extend(self.grounds.claims.own(site.path()).map(Path::as_os_str));
         if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path().starts_with(path)) {
             *count += 1;
             return;
@@ -241,7 +242,7 @@ impl<'a> Builder<'a> {
             let Some(place) = self.grounds.survey.owned.get(path) else { continue };
             let Some(found) = &place.found else { continue };
             let is_replaced = path.ancestors().skip(1).any(|above| self.replaced.contains(above));
-            if self.wanted.contains(path) || is_replaced {
+            if self.wanted.contains(path.as_os_str()) || is_replaced {
                 continue;
             }
             if !claim.covers(&found.state) {
