@@ -20,6 +20,15 @@ pub fn write_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     replace(path, content, mode, Durability::Sometime)
 }
 
+/// Makes a file that must not exist yet, for whoever makes it durable later, together with others: nothing is
+/// synced.
+pub fn create_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new("write", path, std::io::ErrorKind::InvalidInput));
+    };
+    write_new(&Dir::open(parent)?, Path::new(name), content, mode, Durability::Sometime)
+}
+
 /// When a write is to survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {

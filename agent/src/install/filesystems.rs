@@ -50,10 +50,10 @@ impl Filesystems {
     }
 }
 
-/// Writes a file that has to be on the disk after the next [`Filesystems::sync`], and not before.
+/// Makes a file that has to be on the disk after the next [`Filesystems::sync`], and not before.
 pub(super) fn write_ahead(path: &Path, content: &[u8], mode: u32) -> Result<(), disk::Error> {
     match Syncfs::of_this_kernel() {
-        Syncfs::Reports => disk::write_unsynced(path, content, mode),
+        Syncfs::Reports => disk::create_unsynced(path, content, mode),
         Syncfs::Swallows => disk::write_atomic(path, content, mode),
     }
 }

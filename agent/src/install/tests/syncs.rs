@@ -35,7 +35,7 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
             // Everything is on one file system here.
             "sync file system" => unsynced = Unsynced::default(),
             "create" | "make directory" | "make symlink" => {
-                if is_target && unsynced.holds(&records) {
+                if is_target && unsynced.holds_plan(&records) {
                     trouble = Some("no plan of this is on the disk");
                 }
                 unsynced.contents.insert(path.clone());
@@ -70,7 +70,7 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
             "reserve" => {}
             // Content and attributes.
             _ => {
-                if is_target && unsynced.holds(&records) {
+                if is_target && unsynced.holds_plan(&records) {
                     trouble = Some("no record of this is on the disk");
                 }
                 unsynced.contents.insert(path.clone());
@@ -116,6 +116,13 @@ impl Unsynced {
     /// Whether a path, or anything below it, may not be on the disk.
     fn holds(&self, path: &Path) -> bool {
         self.contents.iter().chain(&self.names).any(|known| known.starts_with(path))
+    }
+
+    /// Whether what undoes something that was staged may not be on the disk. The lists that follow a commit are
+    /// not needed for that: they have to be there before anything is moved.
+    fn holds_plan(&self, records: &Path) -> bool {
+        let follows = |path: &Path| path.ends_with("cleanup") || path.ends_with("install.json");
+        self.contents.iter().chain(&self.names).any(|known| known.starts_with(records) && !follows(known))
     }
 
     fn is_empty(&self) -> bool {
