@@ -12,8 +12,9 @@ use super::{Access, Host, IdentityError, PassedOver, Region, Source};
 
 /// Credentials are renewed this long before they expire.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// Shortest time between two renewals, as long as what there is may be valid.
-const PACE: Duration = Duration::from_secs(30);
+/// How long after a renewal that failed or brought nothing new the next one is made, as long as what there is may
+/// be valid.
+const PACE: Duration = Duration::from_secs(10);
 
 /// Tells who this host is, and gives credentials that are valid. Cheap to clone; all clones share what they know.
 ///
@@ -37,7 +38,8 @@ struct Known {
 /// How the last renewal went.
 #[derive(Debug, Default)]
 struct Renewal {
-    tried: Option<Instant>,
+    /// When it can help to try again.
+    not_before: Option<Instant>,
     /// A service has refused what there is.
     refused: bool,
     /// What went wrong, if it failed; said once.
@@ -99,7 +101,8 @@ impl Provider {
         let Some(sources) = self.sources.clone().filter(|_| !is_sure) else { return Ok(()) };
         let choice = tokio::task::spawn_blocking(move || sources.choose()).await.map_err(|error| cut_off(&error))??;
         // What is known of the metadata service stays: it has a token.
-        let same = |known: &Choice| matches!((&known.chosen, &choice.chosen), (Chosen::Metadata(_), Chosen::Metadata(_)));
+        let same =
+            |known: &Choice| matches!((&known.chosen, &choice.chosen), (Chosen::Metadata(_), Chosen::Metadata(_)));
         if !known.choice.as_ref().is_some_and(same) {
             known.choice = Some(choice);
         }
@@ -139,13 +142,17 @@ impl Known {
             None => return Err(IdentityError::NoHost),
         }
         let renewed = self.renew().await;
-        self.renewal.tried = Some(Instant::now());
+        let later = Some(Instant::now() + PACE);
         match renewed {
             Ok(access) => {
-                self.renewal.refused = false;
-                self.renewal.complaint = None;
-                if self.access.as_ref().is_none_or(|old| old.credentials.access_key_id != access.credentials.access_key_id)
-                {
+                let is_new = self
+                    .access
+                    .as_ref()
+                    .is_none_or(|old| old.credentials.access_key_id != access.credentials.access_key_id);
+                // With a clock that is ahead they have always expired.
+                self.renewal =
+                    Renewal { not_before: later.filter(|_| !is_new || expires_soon(&access)), ..Renewal::default() };
+                if is_new {
                     let expires = access.expires.map(tracing::field::display);
                     let key = &access.credentials.access_key_id;
                     tracing::info!(access_key = key, source = %access.source, expires, "credentials are there");
@@ -155,7 +162,7 @@ impl Known {
             Err(error) => {
                 let complaint = Some(error.to_string());
                 let is_new = self.renewal.complaint != complaint;
-                self.renewal.complaint = complaint;
+                self.renewal = Renewal { not_before: later, complaint, ..self.renewal };
                 let valid = self.access.as_ref().filter(|access| !has_expired(access)).ok_or_else(|| error.clone())?;
                 if is_new {
                     tracing::warn!("the credentials could not be renewed, and those that there are stay: {error}");
@@ -191,13 +198,16 @@ async fn of_role(metadata: &mut Metadata, region: Region) -> Result<Access, Iden
 }
 
 impl Renewal {
-    /// Whether it is time for new credentials. Not more often than at a pace, since the service would give the
-    /// same ones again: also with a clock by which they have always expired.
+    /// Whether it is time for new credentials, and asking for them can help.
     fn is_due(&self, access: &Access) -> bool {
-        let soon = access.expires.is_some_and(|expires| expires.duration_since(Timestamp::now()) <= MARGIN);
         let nothing_left = self.complaint.is_some() && has_expired(access);
-        (soon || self.refused) && (nothing_left || self.tried.is_none_or(|tried| tried.elapsed() >= PACE))
+        let may_help = nothing_left || self.not_before.is_none_or(|time| time <= Instant::now());
+        may_help && (self.refused || expires_soon(access))
     }
+}
+
+fn expires_soon(access: &Access) -> bool {
+    access.expires.is_some_and(|expires| expires.duration_since(Timestamp::now()) <= MARGIN)
 }
 
 fn has_expired(access: &Access) -> bool {

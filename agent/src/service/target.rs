@@ -122,7 +122,10 @@ mod tests {
         }
         for region in ["eu-west-1", "cn-north-1", "us-iso-east-1", "ca-central-1"] {
             let error = Target::Aws(Required).endpoint(Ordinary, &host(region, None)).unwrap_err();
-            assert!(error.contains("use_fips_mode") && error.contains(region) && error.contains("us-west-2"), "{error}");
+            assert!(
+                error.contains("use_fips_mode") && error.contains(region) && error.contains("us-west-2"),
+                "{error}"
+            );
         }
         let own = Url::parse("https://deploy.example.com:8443/").unwrap();
         for region in ["eu-west-1", "us-iso-east-1"] {

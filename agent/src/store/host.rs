@@ -10,8 +10,8 @@ use super::{StoreError, Stored, read, write};
 use crate::disk::{self, Dir};
 use crate::layout::Layout;
 
-/// The machine's own id, of `machine-id(5)`: made at the first boot, unless an image brings one.
-const MACHINE_ID: &str = "/etc/machine-id";
+/// Directory and name of the machine's own id, of `machine-id(5)`: made at the first boot, unless an image brings one.
+const MACHINE_ID: (&str, &str) = ("/etc", "machine-id");
 /// Longest such file, in bytes.
 const MAX_MACHINE_ID: u64 = 200;
 
@@ -39,11 +39,8 @@ pub struct Disowned {
 impl HostRecord {
     /// This host, with the instance's id where one is known.
     pub fn of_this_host(instance: Option<&str>) -> Result<Self, disk::Error> {
-        let text = disk::read_if_exists(Path::new(MACHINE_ID), MAX_MACHINE_ID)?.unwrap_or_default();
-        let id = String::from_utf8_lossy(&text).trim().to_owned();
-        // What a host's first boot finds in an image that was made ready for it.
-        let machine = Some(id).filter(|id| !id.is_empty() && id != "uninitialized");
-        Ok(Self { machine, instance: instance.map(str::to_owned) })
+        let (directory, name) = MACHINE_ID;
+        Ok(Self { machine: machine_id(Path::new(directory), name)?, instance: instance.map(str::to_owned) })
     }
 
     /// An instance's id tells on EC2, since an image often brings a machine's id; elsewhere the machine's does. What
@@ -78,6 +75,18 @@ pub fn claim(layout: &Layout, now: HostRecord) -> Result<Option<Disowned>, Store
         write(&path, &record)?;
     }
     Ok(disowned)
+}
+
+/// A machine's id, where it has one that lasts.
+fn machine_id(directory: &Path, name: &str) -> Result<Option<String>, disk::Error> {
+    // Where the file cannot be written, systemd mounts one over it, with another id at each boot.
+    if Dir::open(directory)?.facts(name)?.is_some_and(|facts| facts.mount_point) {
+        return Ok(None);
+    }
+    let text = disk::read_if_exists(&directory.join(name), MAX_MACHINE_ID)?.unwrap_or_default();
+    let id = String::from_utf8_lossy(&text).trim().to_owned();
+    // What a first boot finds in an image that was made ready for it.
+    Ok(Some(id).filter(|id| !id.is_empty() && id != "uninitialized"))
 }
 
 fn empty(directory: &Path) -> Result<(), disk::Error> {
@@ -136,6 +145,22 @@ mod tests {
         ] {
             assert_eq!(record(was.0, was.1).is_same(&record(now.0, now.1)), same, "{was:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn a_machine_without_an_id_that_lasts_has_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let id = || machine_id(temp.path(), "machine-id").unwrap();
+        assert_eq!(id(), None);
+        for (text, expected) in [
+            ("", None),
+            ("uninitialized\n", None),
+            ("3d1219c7c4c5404aaa1f6d2a48adfda4\n", Some("3d1219c7c4c5404aaa1f6d2a48adfda4")),
+        ] {
+            disk::write_unsynced(&temp.path().join("machine-id"), text.as_bytes(), 0o444).unwrap();
+            assert_eq!(id().as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(machine_id(Path::new("/"), "proc").unwrap(), None, "something is mounted there");
     }
 
     #[test]

@@ -94,8 +94,7 @@ impl RoleCredentials {
 mod tests {
     use super::*;
 
-    const DOCUMENT: &str =
-        r#"{"accountId":"111122223333","instanceId":"i-0abc","region":"REGION","availabilityZone":"x","devpayProductCodes":null}"#;
+    const DOCUMENT: &str = r#"{"accountId":"111122223333","instanceId":"i-0abc","region":"REGION","availabilityZone":"x","devpayProductCodes":null}"#;
 
     fn host(region: &str, partition: Option<&str>, domain: Option<&str>) -> Result<Host, String> {
         let text = DOCUMENT.replace("REGION", region);
@@ -120,9 +119,13 @@ mod tests {
 
     #[test]
     fn what_could_lead_elsewhere_is_refused() {
-        for (partition, domain) in
-            [(None, Some("evil.example/x")), (None, Some("a@b")), (None, Some(".")), (None, Some("")), (Some("aws:x"), None)]
-        {
+        for (partition, domain) in [
+            (None, Some("evil.example/x")),
+            (None, Some("a@b")),
+            (None, Some(".")),
+            (None, Some("")),
+            (Some("aws:x"), None),
+        ] {
             assert!(host("eu-west-1", partition, domain).is_err(), "{partition:?} {domain:?}");
         }
         assert!(host("evil.example/", None, None).is_err());
@@ -149,7 +152,11 @@ mod tests {
             RoleCredentials::parse(refused.as_bytes()).unwrap(),
             RoleCredentials::Failed { code, .. } if code == "AssumeRoleUnauthorizedAccess"
         ));
-        for bad in [r#"{"Code":"Success","SecretAccessKey":"sEcReT"}"#, r#"{"SecretAccessKey":"sEcReT","Expiration":"sEcReT"}"#, "sEcReT"] {
+        for bad in [
+            r#"{"Code":"Success","SecretAccessKey":"sEcReT"}"#,
+            r#"{"SecretAccessKey":"sEcReT","Expiration":"sEcReT"}"#,
+            "sEcReT",
+        ] {
             let error = RoleCredentials::parse(bad.as_bytes()).unwrap_err();
             assert!(!error.contains("sEcReT"), "{error}");
         }

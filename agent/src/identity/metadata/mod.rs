@@ -48,7 +48,8 @@ pub(super) fn address(environment: &Environment) -> Result<Url, MetadataError> {
     if environment.metadata_disabled.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Err(MetadataError::Disabled);
     }
-    let wrong = |variable, found: &str, expected| MetadataError::Address { variable, found: found.to_owned(), expected };
+    let wrong =
+        |variable, found: &str, expected| MetadataError::Address { variable, found: found.to_owned(), expected };
     let (variable, text) = match (&environment.metadata_endpoint, environment.metadata_endpoint_mode.as_deref()) {
         (Some(endpoint), _) => ("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.as_str()),
         (None, None) => ("", IPV4),
@@ -186,7 +187,8 @@ impl Metadata {
         loop {
             let mut request = reqwest::Request::new(method.clone(), url.clone());
             request.headers_mut().insert(header.0.clone(), header.1.clone());
-            let response = self.client.send(request).await.map_err(|error| MetadataError::of(&error, &self.endpoint))?;
+            let response =
+                self.client.send(request).await.map_err(|error| MetadataError::of(&error, &self.endpoint))?;
             let status = response.status();
             let body = read_body(response, MAX_ANSWER).await.map_err(|error| MetadataError::Broken {
                 endpoint: self.endpoint.clone(),
