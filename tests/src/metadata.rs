@@ -1,6 +1,7 @@
 //! A metadata service as EC2's version 2 is, on loopback, with switches for what goes wrong.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -103,9 +104,14 @@ impl Metadata {
         Ok(Self { port, world, _runtime: runtime })
     }
 
-    /// Its address, for `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    /// Its address.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Has a program ask it.
+    pub fn tells(&self, command: &mut Command) {
+        ask_at(command, &self.endpoint());
     }
 
     /// Changes what it does.
@@ -127,6 +133,11 @@ impl Metadata {
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.world).asked.clone()
     }
+}
+
+/// Has a program ask a metadata service at that address, whether or not there is one.
+pub fn ask_at(command: &mut Command, endpoint: &str) {
+    command.env_remove("AWS_EC2_METADATA_DISABLED").env("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
 }
 
 fn lock(world: &Shared) -> MutexGuard<'_, World> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use slipway_tests::agent::Agent;
 use slipway_tests::deployment::finish;
 use slipway_tests::fleet::{BUCKET, Fleet, PATIENCE};
-use slipway_tests::metadata::{Given, Metadata, Mood};
+use slipway_tests::metadata::{Given, Metadata, Mood, ask_at};
 use slipway_tests::place::{Place, scenario, write_private};
 use slipway_tests::polled::Polled;
 use slipway_tests::program;
@@ -21,7 +21,6 @@ use slipway_tests::web::free_port;
 
 use crate::expect::{contains, page, succeeded};
 
-const ENDPOINT: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 const IDENTIFIER: &str = "arn:aws:ec2:eu-west-1:111122223333:instance/i-0abc";
 /// For what waits for a pause of the agent.
 const LONG: Duration = Duration::from_secs(90);
@@ -41,7 +40,8 @@ fn instance(place: &Place) -> Result<Agent<'_>> {
 
 fn whoami(place: &Place, agent: &Agent<'_>, endpoint: &str, arguments: &[&str]) -> Result<Output> {
     let mut command = agent.command(&[&["whoami"], arguments].concat())?;
-    program::output(place, command.env(ENDPOINT, endpoint))
+    ask_at(&mut command, endpoint);
+    program::output(place, &mut command)
 }
 
 fn text(output: &Output) -> String {
@@ -90,7 +90,7 @@ fn the_metadata_service_is_never_asked_through_a_proxy() -> Result<()> {
         agent.configure("40-proxy.yml", &format!("proxy_uri: {nobody}\n"))?;
         let metadata = Metadata::start("i-0abc", credentials())?;
         let mut command = agent.command(&["whoami"])?;
-        command.env(ENDPOINT, metadata.endpoint());
+        metadata.tells(&mut command);
         for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env(variable, &nobody);
         }
@@ -166,7 +166,8 @@ fn a_start_without_metadata_waits_says_why_and_goes_on_by_itself() -> Result<()>
         let systemd = UnixDatagram::bind(place.path().join("notify"))?;
         systemd.set_nonblocking(true)?;
         agent.start_with(|command| {
-            command.env(ENDPOINT, format!("http://127.0.0.1:{port}")).env("NOTIFY_SOCKET", place.path().join("notify"));
+            ask_at(command, &format!("http://127.0.0.1:{port}"));
+            command.env("NOTIFY_SOCKET", place.path().join("notify"));
         })?;
         until_told(&systemd, &["READY=1"])?;
         until_told(&systemd, &["STATUS=", "EC2 metadata service: nothing answers"])?;
@@ -204,9 +205,7 @@ fn an_end_that_is_asked_for_while_it_waits_comes_at_once() -> Result<()> {
     scenario(|place| {
         let mut agent = instance(place)?;
         let nobody = format!("http://127.0.0.1:{}", free_port()?);
-        agent.start_with(|command| {
-            command.env(ENDPOINT, &nobody);
-        })?;
+        agent.start_with(|command| ask_at(command, &nobody))?;
         until_true("the agent to wait", PATIENCE, || Ok(agent.log().contains("it is asked again who this host is")))?;
         agent.stop()?;
         ensure!(agent.status()?["daemon"]["connection"]["state"] == "stopped");
@@ -222,10 +221,7 @@ fn credentials_are_renewed_before_they_expire_and_kept_while_that_fails() -> Res
         agent.configure("40-service.yml", &format!("deploy_control_endpoint: {}\n", service.endpoint()))?;
         // Five minutes before the end is five seconds from now.
         let metadata = Metadata::start("i-0abc", Given::expiring("ASIAONE", 305))?;
-        let endpoint = metadata.endpoint();
-        agent.start_with(|command| {
-            command.env(ENDPOINT, &endpoint);
-        })?;
+        agent.start_with(|command| metadata.tells(command))?;
         until_true("polls with the first key", PATIENCE, || Ok(service.last_key() == "ASIAONE"))?;
         // The next ones are old already, so they are asked for again; but not with each poll.
         metadata.gives(Given::expiring("ASIATWO", 200));
@@ -256,10 +252,7 @@ fn credentials_that_the_service_refuses_are_renewed_at_once() -> Result<()> {
         let service = Polled::start()?;
         agent.configure("40-service.yml", &format!("deploy_control_endpoint: {}\n", service.endpoint()))?;
         let metadata = Metadata::start("i-0abc", credentials())?;
-        let endpoint = metadata.endpoint();
-        agent.start_with(|command| {
-            command.env(ENDPOINT, &endpoint);
-        })?;
+        agent.start_with(|command| metadata.tells(command))?;
         until_true("polls with the first key", PATIENCE, || Ok(service.last_key() == "ASIAONE"))?;
         metadata.gives(Given::expiring("ASIATWO", 6 * 3600));
         service.refuses("ASIAONE");
@@ -343,15 +336,16 @@ fn a_bundle_is_fetched_with_the_instances_role() -> Result<()> {
         let destination = place.path().join("app");
         let bundle = fleet.group.push("v1.tgz", &app(&destination, "page", &[]), BundleKind::Tgz)?;
         let location = format!("s3://{BUCKET}/{}", bundle.key());
-        let deploy = |endpoint: &str| -> Result<Output> {
+        let deploy = || -> Result<Output> {
             let mut command = agent.command(&["deploy-local", "-l", &location, "-t", "tgz", "-b", "OVERWRITE"])?;
-            program::output(place, command.env(ENDPOINT, endpoint))
+            metadata.tells(&mut command);
+            program::output(place, &mut command)
         };
-        let output = deploy(&metadata.endpoint())?;
+        let output = deploy()?;
         ensure!(output.status.success(), "{}", text(&output));
         ensure!(page(&destination)? == "page");
         metadata.turns(Mood::HasNoRole);
-        let output = deploy(&metadata.endpoint())?;
+        let output = deploy()?;
         ensure!(!output.status.success());
         contains(&text(&output), &["the bundle cannot be fetched", "attach an instance profile"])
     })
@@ -364,7 +358,8 @@ fn a_broken_on_premises_file_ends_the_start_whatever_else_there_is() -> Result<(
         let metadata = Metadata::start("i-0abc", credentials())?;
         write_private(&place.path().join("no-such-file.yml"), "region: eu-west-1\n")?;
         let mut command = agent.command(&["run"])?;
-        let output = program::output(place, command.env(ENDPOINT, metadata.endpoint()))?;
+        metadata.tells(&mut command);
+        let output = program::output(place, &mut command)?;
         ensure!(output.status.code() == Some(1), "{}", output.status);
         contains(&text(&output), &["no-such-file.yml:1:1", "iam_user_arn", "neither"])?;
         ensure!(metadata.asked().is_empty(), "{:?}", metadata.asked());
@@ -397,9 +392,7 @@ fn the_state_of_an_image_is_let_go_of_on_another_instance() -> Result<()> {
         let life = |agent: &mut Agent<'_>, id: &str, key: &str| -> Result<String> {
             let metadata = Metadata::start(id, Given::expiring(key, 6 * 3600))?;
             let before = agent.log().len();
-            agent.start_with(|command| {
-                command.env(ENDPOINT, metadata.endpoint());
-            })?;
+            agent.start_with(|command| metadata.tells(command))?;
             until_true("a poll", PATIENCE, || Ok(service.last_key() == key))?;
             agent.stop()?;
             Ok(agent.log()[before..].to_owned())
