@@ -187,6 +187,11 @@ impl Layout {
         self.locks().join("paths")
     }
 
+    /// Which host the state is of.
+    pub fn host(&self) -> PathBuf {
+        self.own().join("host.json")
+    }
+
     /// What the daemon is doing, for `status`.
     pub fn status(&self) -> PathBuf {
         self.own().join("status.json")

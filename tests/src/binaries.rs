@@ -41,5 +41,7 @@ fn program(name: &str) -> Result<Command> {
             command.env_remove(&variable);
         }
     }
+    // Nor does the machine: it may be an instance.
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     Ok(command)
 }

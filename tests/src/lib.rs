@@ -18,4 +18,6 @@ pub mod agent;
 pub mod deployment;
 pub mod fleet;
 pub mod proxy;
+pub mod metadata;
+pub mod polled;
 pub mod timeline;

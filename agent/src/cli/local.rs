@@ -12,6 +12,7 @@ use crate::deployment::DeploymentSpec;
 use crate::disk::{Dir, Watch};
 use crate::engine::{Execution, Life, Order};
 use crate::hooks::{Wish, Wishes};
+use crate::identity::Caller;
 use crate::ids::{DeploymentId, HostCommandId};
 use crate::ledger::{Ledger, Received, Work};
 use crate::lifecycle::Command;
@@ -37,8 +38,7 @@ pub(super) fn random_id() -> String {
 
 /// Runs every command until one fails, a line for each.
 pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow::Result<ExitCode> {
-    let runtime = context.runtime()?;
-    let engine = context.engine(runtime.handle().clone())?;
+    let engine = context.engine(context.runtime_of_its_own()?, context.provider(Caller::Person))?;
     let spec = &deployment.spec;
     println!("Deployment {} of {} to group {}", spec.deployment_id, spec.application_name, spec.group_id);
     let begun = Instant::now();

@@ -22,6 +22,7 @@ mod settings_daemon;
 mod status;
 mod status_watch;
 mod validate;
+mod whoami;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ enum Command {
     History(history::Arguments),
     /// Show the output of a deployment's scripts
     Logs(logs::Arguments),
+    /// Show who this host is, with which credentials it speaks, and where both came from
+    Whoami(whoami::Arguments),
     /// Print figures for a monitoring system, as OpenMetrics
     Metrics(ConfigFile),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
@@ -116,6 +119,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Metrics(config) => metrics::run(&config),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),

@@ -6,7 +6,9 @@ use super::logging::Level;
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
 use crate::daemon;
+use crate::identity::Caller;
 use crate::process::{self, Ended, Role};
+use crate::service::CommandsService;
 
 pub(super) fn run(config: &ConfigFile) -> ExitCode {
     match process::leave_init() {
@@ -39,18 +41,25 @@ fn ended_like(how: Ended) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(FAILED))
 }
 
+/// A start fails at once by what only a change of files or settings can mend. What may come by itself, as the
+/// metadata service's answer does, is waited for.
+async fn refuse_what_stays_wrong(service: &CommandsService) -> anyhow::Result<()> {
+    match service.provider().look().await {
+        Ok(Some(host)) => Ok(service.endpoint(&host).map(drop)?),
+        Ok(None) => Ok(()),
+        Err(error) if error.is_of_configuration() => Err(error.into()),
+        Err(_) => Ok(()),
+    }
+}
+
 fn serve(context: &Context, level: Level) -> anyhow::Result<()> {
     let runtime = context.runtime()?;
-    let engine = context.engine(runtime.handle().clone())?;
-    let service = context.service()?;
+    let provider = context.provider(Caller::Host);
+    let engine = context.engine(runtime.handle().clone(), provider.clone())?;
+    let service = context.service(provider)?;
     let options = context.daemon_options(level)?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        host = service.identity().host_identifier,
-        credentials = %service.identity().access.source,
-        endpoint = %service.endpoint(),
-        "slipway-agent starts"
-    );
+    runtime.block_on(refuse_what_stays_wrong(&service))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "slipway-agent starts");
     let ended = runtime.block_on(daemon::run(engine, service, context.gate.clone(), options));
     // A download that nobody waits for any more ends with the process.
     runtime.shutdown_background();

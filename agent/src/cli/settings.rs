@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3};
-use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
+use crate::config::{self, ConfigWarning, LogFormat, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
 use crate::engine::{Engine, KeepBundles, OnFailure, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
-use crate::identity::{self, Environment};
+use crate::identity::{Caller, Environment, Provider, Sources};
 use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{Labels, Modes};
 use crate::process::{self, Account};
-use crate::service::{CommandsService, Fips, Flavor, aws_endpoint};
+use crate::service::{CommandsService, Fips, Flavor, Target};
 use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
@@ -98,19 +98,31 @@ impl Context {
             .context("the runtime could not be started")
     }
 
+    /// The same for a command whose work is done on the thread that calls this: the network is waited for on another
+    /// one, which ends with the process.
+    pub(super) fn runtime_of_its_own(&self) -> anyhow::Result<tokio::runtime::Handle> {
+        let runtime = self.runtime()?;
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .context("a thread could not be started")?;
+        Ok(handle)
+    }
+
     /// The engine, on a root directory that is ready for it.
-    pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
+    pub(super) fn engine(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;
-        self.engine_to_look(runtime)
+        self.engine_to_look(runtime, provider)
     }
 
     /// The engine, for a command that changes nothing: the root directory stays as it is.
-    pub(super) fn engine_to_look(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
+    pub(super) fn engine_to_look(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<Engine> {
         let client = self.client(&self.settings.s3_proxy_uri)?;
-        let s3 = identity::for_person(self.on_premises()?, &self.environment).map(|access| S3 {
+        let s3 = S3 {
             client,
             runtime,
-            access,
+            provider,
             endpoint: match (&*self.settings.s3_endpoint_override, *self.settings.use_fips_mode) {
                 (Some(url), _) => Endpoint::Override(url.clone()),
                 (None, true) => Endpoint::Fips,
@@ -118,21 +130,27 @@ impl Context {
             },
             gate: self.gate.clone(),
             backoff: S3::pauses(),
-        });
+        };
         Ok(Engine::new(self.layout.clone(), self.policy()?, s3))
     }
 
+    /// Who asks the services, and with which credentials. One for all that a process asks.
+    pub(super) fn provider(&self, caller: Caller) -> Provider {
+        Provider::new(Sources {
+            on_premises_file: self.settings.on_premises_config_file.to_path_buf(),
+            environment: self.environment.clone(),
+            caller,
+        })
+    }
+
     /// The commands service, as this host.
-    pub(super) fn service(&self) -> anyhow::Result<CommandsService> {
+    pub(super) fn service(&self, provider: Provider) -> anyhow::Result<CommandsService> {
         let settings = &self.settings;
-        let identity = identity::load(self.on_premises()?, &self.environment)?;
         let flavor = if *settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary };
-        let endpoint = match &*settings.deploy_control_endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => {
-                let fips = if *settings.use_fips_mode { Fips::Required } else { Fips::No };
-                aws_endpoint(flavor, &identity.access.region, fips).map_err(anyhow::Error::msg)?
-            }
+        let target = match (&*settings.deploy_control_endpoint, *settings.use_fips_mode) {
+            (Some(endpoint), _) => Target::Fixed(endpoint.clone()),
+            (None, true) => Target::Aws(Fips::Required),
+            (None, false) => Target::Aws(Fips::No),
         };
         if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
             tracing::warn!(
@@ -145,7 +163,7 @@ impl Context {
             None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),
         };
         let client = self.client(&settings.control_proxy_uri)?;
-        Ok(CommandsService::new(client, endpoint, flavor, identity, version))
+        Ok(CommandsService::new(client, target, flavor, provider, version))
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {
@@ -221,21 +239,6 @@ impl Context {
             policy.ownership = unpack::Ownership::Own;
         }
         policy
-    }
-
-    /// The identity that the on-premises file gives; nothing if there is no such file.
-    fn on_premises(&self) -> anyhow::Result<Option<identity::OnPremises>> {
-        let path = self.settings.on_premises_config_file.to_path_buf();
-        let Some(parsed) = config_files::on_premises(&self.settings)? else { return Ok(None) };
-        for warning in &parsed.warnings {
-            tracing::warn!("{}: {warning}", path.display());
-        }
-        Ok(Some(match parsed.identity {
-            OnPremises::IamUser { arn, region, access_key_id, secret } => {
-                identity::OnPremises::IamUser { path, arn, region, access_key_id, secret }
-            }
-            OnPremises::IamSession { arn, .. } => identity::OnPremises::IamSession { path, arn },
-        }))
     }
 
     /// A client for one kind of service; `own_proxy` goes before the proxy for all.

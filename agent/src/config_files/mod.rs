@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, ConfigErrors, ConfigWarning, Environment, Layer, Loaded, Settings, on_premises};
+use crate::config::{self, ConfigErrors, ConfigWarning, Environment, Layer, Loaded, on_premises};
 use crate::disk::{self, Dir, Kind};
 use crate::yaml::{Budget, Position};
 
@@ -83,9 +83,8 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, LoadEr
     Ok(loaded)
 }
 
-/// Reads the on-premises file that the settings name; there need not be one.
-pub fn on_premises(settings: &Settings) -> Result<Option<on_premises::Parsed>, OnPremisesError> {
-    let path = settings.on_premises_config_file.as_path();
+/// Reads an on-premises file; there need not be one.
+pub fn on_premises(path: &Path) -> Result<Option<on_premises::Parsed>, OnPremisesError> {
     match disk::read_if_exists(path, limit())? {
         Some(text) => Ok(Some(on_premises::parse(&text, &path.display().to_string())?)),
         None => Ok(None),

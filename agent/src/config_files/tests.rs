@@ -68,13 +68,11 @@ fn a_file_that_is_too_long_is_refused_before_it_is_in_memory() {
 fn the_on_premises_file_need_not_be_there_but_must_be_right() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("onpremises.yml");
-    write(&directory, "agent.yml", &format!("on_premises_config_file: {}\n", path.display()));
-    let settings = load(&given(&directory), &Environment::default()).unwrap().settings;
-    assert!(on_premises(&settings).unwrap().is_none());
+    assert!(on_premises(&path).unwrap().is_none());
     write(&directory, "onpremises.yml", "region: eu-west-1\n");
-    let error = on_premises(&settings).unwrap_err().to_string();
+    let error = on_premises(&path).unwrap_err().to_string();
     assert!(error.contains("onpremises.yml:1:1: expected either `iam_user_arn`"), "{error}");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(matches!(on_premises(&settings), Err(OnPremisesError::Unreadable(_))));
+    assert!(matches!(on_premises(&path), Err(OnPremisesError::Unreadable(_))));
 }

@@ -278,11 +278,11 @@ impl Daemon {
 
     /// Fetches and verifies what a command is about; with it the digest of what was signed.
     async fn order(&self, id: &HostCommandId, command: &HostCommand, life: Life) -> Result<(Order, String), Failure> {
-        let own = &self.service.identity().host_identifier;
-        if command.host_identifier != *own {
+        let own = self.service.provider().host().await.map_err(|error| Failure::unknown(error.to_string()))?;
+        if command.host_identifier != own.identifier {
             return Err(Failure::unknown(format!(
-                "the service sent this host, {own}, a command for {:?}; it was not run",
-                command.host_identifier
+                "the service sent this host, {}, a command for {:?}; it was not run",
+                own.identifier, command.host_identifier
             )));
         }
         let parsed = Command::parse(&command.command_name).map_err(|error| Failure::unknown(error.to_string()))?;

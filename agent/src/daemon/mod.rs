@@ -13,6 +13,7 @@
 
 mod command;
 pub mod figures;
+mod host;
 mod outbox;
 mod poll;
 pub mod progress;
@@ -37,6 +38,7 @@ use crate::disk::{Lock, LockError};
 use crate::engine::Engine;
 use crate::hooks::{self, Wish, Wishes};
 use crate::http::{Backoff, ThrottleGate};
+use crate::identity::Host;
 use crate::ids::{DeploymentId, HostCommandId};
 use crate::install;
 use crate::ledger::{Ledger, LedgerError};
@@ -119,10 +121,6 @@ pub async fn run(
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
     let hangups = reload::signals().context("signals cannot be received")?;
     let board = Board::new(layout.status());
-    board.update(|status| {
-        status.host = Some(service.identity().host_identifier.clone());
-        status.endpoint = Some(service.endpoint().to_string());
-    });
     let ledger = Arc::new(Ledger::open(&layout).context("the ledger of host commands cannot be read")?);
     let daemon = Arc::new(Daemon {
         service,
@@ -153,25 +151,14 @@ pub async fn run(
 
     let recovering = daemon.clone();
     tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
-    let outbox = tokio::spawn(daemon.clone().report_until_end());
-    let sweeper = tokio::spawn(daemon.clone().sweep_for_ever());
-    let requests = tokio::spawn(daemon.clone().heed_requests());
-    daemon.clone().resume()?;
-    tokio::select! {
-        () = daemon.clone().poll_for_ever() => {}
-        () = shutdown.asked() => {}
+    // Nothing of an earlier life is taken up or reported before it is known to be this host's.
+    let host = tokio::select! {
+        host = daemon.know_host() => Some(host?),
+        () = shutdown.asked() => None,
+    };
+    if let Some(host) = host {
+        daemon.serve(&host, &shutdown).await?;
     }
-
-    notify_systemd(&[sd_notify::NotifyState::Stopping]);
-    daemon.finish_running().await;
-    sweeper.abort();
-    requests.abort();
-    // It ends by itself, between two results: one that is cut off while it is sent would be sent twice.
-    let abort = outbox.abort_handle();
-    if tokio::time::timeout(LAST_REPORTS, outbox).await.is_err() {
-        abort.abort();
-    }
-    daemon.send_last_reports().await;
     tellers.iter().for_each(tokio::task::JoinHandle::abort);
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
@@ -201,6 +188,30 @@ fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
 }
 
 impl Daemon {
+    /// Takes up what was begun, polls, and reports, until the end is asked for; then brings that about.
+    async fn serve(self: &Arc<Self>, host: &Host, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let outbox = tokio::spawn(self.clone().report_until_end());
+        let sweeper = tokio::spawn(self.clone().sweep_for_ever());
+        let requests = tokio::spawn(self.clone().heed_requests());
+        self.clone().resume(host)?;
+        tokio::select! {
+            () = self.clone().poll_for_ever() => {}
+            () = shutdown.asked() => {}
+        }
+
+        notify_systemd(&[sd_notify::NotifyState::Stopping]);
+        self.finish_running().await;
+        sweeper.abort();
+        requests.abort();
+        // It ends by itself, between two results: one that is cut off while it is sent would be sent twice.
+        let abort = outbox.abort_handle();
+        if tokio::time::timeout(LAST_REPORTS, outbox).await.is_err() {
+            abort.abort();
+        }
+        self.send_last_reports().await;
+        Ok(())
+    }
+
     /// Brings the disk in order before anything new is taken: installs that were cut off are finished
     /// or undone.
     fn recover(&self) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use super::command::{self, Unrecorded};
 use super::{Daemon, InHand};
 use crate::engine::Execution;
 use crate::hooks::Wish;
+use crate::identity::Host;
 use crate::ids::EventName;
 use crate::ledger::{Entry, LedgerError, Work};
 use crate::lifecycle::Command;
@@ -20,7 +21,7 @@ const MOST_LIVES: u32 = 5;
 
 impl Daemon {
     /// Takes them up again, each in a task of its own.
-    pub(super) fn resume(self: Arc<Self>) -> Result<(), LedgerError> {
+    pub(super) fn resume(self: Arc<Self>, host: &Host) -> Result<(), LedgerError> {
         let unfinished = self.ledger.unfinished()?;
         for error in unfinished.unreadable {
             tracing::error!(%error, "a record of a host command is left aside");
@@ -30,7 +31,7 @@ impl Daemon {
             tracing::warn!(event = entry.name, begun = %entry.begun, "an earlier life of the agent did not end this");
             let command = HostCommand {
                 host_command_identifier: entry.command.as_str().to_owned(),
-                host_identifier: self.service.identity().host_identifier.clone(),
+                host_identifier: host.identifier.clone(),
                 deployment_execution_id: entry.execution.clone(),
                 command_name: entry.name.clone(),
                 nonce: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::failure::StageError;
 use super::{Engine, KeepBundles};
 use crate::appspec;
-use crate::bundle::{self, Acquired, BundleError};
+use crate::bundle::{self, Acquired};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
 use crate::hooks;
@@ -62,7 +62,7 @@ impl Engine {
             limit: self.policy.unpack.limits.bytes,
             requirement: self.policy.requirement,
         };
-        Ok(bundle::acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
+        Ok(bundle::acquire(&request, || Ok(&self.s3))?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {

@@ -15,7 +15,6 @@ use crate::appspec::AppSpec;
 use crate::bundle::{Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{HookSettings, Wish, Wishes};
-use crate::identity::IdentityError;
 use crate::ids::{EventName, GroupId, HostCommandId};
 use crate::install::{self, Ending};
 use crate::layout::Layout;
@@ -101,14 +100,14 @@ pub enum KeepBundles {
 pub struct Engine {
     layout: Layout,
     policy: Policy,
-    /// A way to S3, or why there is none: local deploys need no identity.
-    s3: Result<S3, IdentityError>,
+    /// The way to S3; it is asked for credentials only once something is fetched.
+    s3: S3,
     fetched: AtomicU64,
 }
 
 impl Engine {
     /// An engine over `layout`.
-    pub fn new(layout: Layout, policy: Policy, s3: Result<S3, IdentityError>) -> Self {
+    pub fn new(layout: Layout, policy: Policy, s3: S3) -> Self {
         Self { layout, policy, s3, fetched: AtomicU64::new(0) }
     }
 

@@ -21,13 +21,13 @@ pub struct SendError {
 pub enum Phase {
     /// The name was not found.
     Resolve,
-    /// No connection.
+    /// No connection came about, or not in time.
     Connect,
     /// The proxy did not let it through.
     Proxy,
     /// TLS failed; most often a certificate is not trusted.
     Tls,
-    /// Nothing came in time.
+    /// There is a connection, and nothing came over it in time.
     Timeout,
     /// The connection broke later.
     Exchange,
@@ -43,6 +43,11 @@ impl SendError {
         let cause = innermost(&error);
         let Client { proxy, anchors, .. } = client;
         Self { phase: phase(&error, &cause), target, proxy: proxy.shown(), anchors: *anchors, cause }
+    }
+
+    /// The system's own words for it.
+    pub fn cause(&self) -> &str {
+        &self.cause
     }
 }
 
@@ -88,12 +93,12 @@ fn phase(error: &reqwest::Error, cause: &str) -> Phase {
     }
     if error.is_dns() {
         Phase::Resolve
-    } else if error.is_timeout() {
-        Phase::Timeout
     } else if cause.contains("tunnel") || cause.contains("proxy auth") {
         Phase::Proxy
     } else if error.is_connect() {
         Phase::Connect
+    } else if error.is_timeout() {
+        Phase::Timeout
     } else {
         Phase::Exchange
     }

@@ -102,6 +102,15 @@ impl Client {
         }
     }
 
+    /// A client for plain HTTP on the host's own link, never through a proxy: for the metadata service. It trusts
+    /// nobody's certificate, so it reads none.
+    pub fn plain(timeouts: Timeouts) -> Result<Self, ClientError> {
+        let profile = Profile { trust: Trust::default(), proxy: Proxy::Direct, timeouts };
+        let inner = profile.proxy.apply(Self::builder(&profile).tls_certs_only([])).build();
+        let inner = inner.map_err(|error| ClientError::Build(innermost(&error)))?;
+        Ok(Self { inner, proxy: profile.proxy, anchors: Anchors::None })
+    }
+
     fn builder(profile: &Profile) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .user_agent(concat!("slipway-agent/", env!("CARGO_PKG_VERSION")))

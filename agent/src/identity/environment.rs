@@ -14,6 +14,12 @@ pub struct Environment {
     pub secret_access_key: Option<Secret>,
     /// `AWS_SESSION_TOKEN`
     pub session_token: Option<Secret>,
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT`
+    pub metadata_endpoint: Option<String>,
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`: `IPv4` or `IPv6`
+    pub metadata_endpoint_mode: Option<String>,
+    /// `AWS_EC2_METADATA_DISABLED`
+    pub metadata_disabled: Option<String>,
 }
 
 impl Environment {
@@ -26,6 +32,9 @@ impl Environment {
             access_key_id: get("AWS_ACCESS_KEY_ID"),
             secret_access_key: get("AWS_SECRET_ACCESS_KEY").map(Secret::new),
             session_token: get("AWS_SESSION_TOKEN").map(Secret::new),
+            metadata_endpoint: get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+            metadata_endpoint_mode: get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
+            metadata_disabled: get("AWS_EC2_METADATA_DISABLED"),
         }
     }
 

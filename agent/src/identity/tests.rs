@@ -1,89 +1,221 @@
 use std::collections::HashMap;
+use std::path::Path;
 
 use http::Method;
 use jiff::Timestamp;
 
+use super::sources::Chosen;
 use super::*;
+use crate::deployment::Secret;
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     let map: HashMap<_, _> = pairs.iter().copied().collect();
     Environment::capture(|name| map.get(name).map(|value| (*value).to_owned()))
 }
 
-fn file() -> OnPremises {
-    OnPremises::IamUser {
-        path: "/etc/codedeploy-agent/conf/codedeploy.onpremises.yml".into(),
-        arn: "arn:aws:iam::111122223333:user/host-1".into(),
-        region: "eu-west-1".into(),
-        access_key_id: "AKIAFILE".into(),
-        secret: Secret::new("file-secret".into()),
-    }
-}
-
+const USER: &str = "region: eu-west-1\niam_user_arn: arn:aws:iam::111122223333:user/host-1\n\
+                    aws_access_key_id: AKIAFILE\naws_secret_access_key: file-secret\n";
+const SESSION: &str = "region: eu-west-1\niam_session_arn: arn:aws:sts::111122223333:assumed-role/hosts/host-1\n\
+                       aws_credentials_file: CREDENTIALS\n";
 const FULL: &[(&str, &str)] = &[
     ("AWS_HOST_IDENTIFIER", "arn:aws:iam::111122223333:user/host-2"),
     ("AWS_REGION", "us-west-2"),
     ("AWS_ACCESS_KEY_ID", "AKIAENV"),
     ("AWS_SECRET_ACCESS_KEY", "env-secret"),
 ];
+const KEYS: &[(&str, &str)] =
+    &[("AWS_REGION", "us-west-2"), ("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", "env-secret")];
 
-#[test]
-fn the_file_comes_before_the_environment() {
-    let identity = load(Some(file()), &environment(FULL)).unwrap();
-    assert_eq!(identity.host_identifier, "arn:aws:iam::111122223333:user/host-1");
-    assert_eq!(identity.access.credentials.access_key_id, "AKIAFILE");
-    assert_eq!(identity.access.region.as_str(), "eu-west-1");
-    let identity = load(None, &environment(FULL)).unwrap();
-    assert_eq!(identity.host_identifier, "arn:aws:iam::111122223333:user/host-2");
-    assert_eq!(identity.access.source, Source::Environment);
+/// The sources of a host whose on-premises file, if it has one, is in `directory`.
+fn sources(directory: &Path, file: Option<&str>, variables: &[(&str, &str)], caller: Caller) -> Sources {
+    let on_premises_file = directory.join("onpremises.yml");
+    if let Some(text) = file {
+        let text = text.replace("CREDENTIALS", &directory.join("credentials").display().to_string());
+        crate::disk::write_unsynced(&on_premises_file, text.as_bytes(), 0o600).unwrap();
+    }
+    Sources { on_premises_file, environment: environment(variables), caller }
 }
 
-#[test]
-fn credentials_in_the_environment_need_a_host_identifier_except_for_a_person() {
-    let without = environment(&FULL[1..]);
-    let error = load(None, &without).unwrap_err().to_string();
-    assert!(
-        error.contains("on-premises file: there is none; environment: AWS_HOST_IDENTIFIER is not set; EC2 metadata")
-    );
-    assert_eq!(for_person(None, &without).unwrap().credentials.access_key_id, "AKIAENV");
-    assert_eq!(for_person(Some(file()), &without).unwrap().credentials.access_key_id, "AKIAFILE");
-}
-
-#[test]
-fn what_is_missing_is_named() {
-    let error = load(None, &environment(&FULL[..2])).unwrap_err().to_string();
-    assert!(error.contains("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{error}");
-    let error = for_person(None, &environment(&FULL[2..])).unwrap_err().to_string();
-    assert!(error.contains("lacks AWS_REGION;"), "{error}");
-}
-
-#[test]
-fn a_broken_source_is_not_passed_over() {
-    let session = OnPremises::IamSession { path: "/c.yml".into(), arn: "arn:aws:sts::1:assumed-role/r/h".into() };
-    let error = load(Some(session), &environment(FULL)).unwrap_err().to_string();
-    assert!(error.contains("/c.yml") && error.contains("iam_user_arn"), "{error}");
-    let OnPremises::IamUser { path, arn, access_key_id, secret, .. } = file() else { unreachable!() };
-    let bad = OnPremises::IamUser { path, arn, region: "evil.example/".into(), access_key_id, secret };
-    assert!(matches!(load(Some(bad), &environment(FULL)), Err(IdentityError::Region { .. })));
-}
-
-#[test]
-fn secrets_are_never_shown() {
-    let mut pairs = FULL.to_vec();
-    pairs.push(("AWS_SESSION_TOKEN", "env-token"));
-    let environment = environment(&pairs);
-    let shown = format!("{environment:?} {:?} {:?}", load(None, &environment).unwrap(), file());
-    for secret in ["env-secret", "env-token", "file-secret"] {
-        assert!(!shown.contains(secret), "{shown}");
+/// What was chosen, or the error.
+fn choose(file: Option<&str>, variables: &[(&str, &str)], caller: Caller) -> (String, Vec<&'static str>) {
+    let directory = tempfile::tempdir().unwrap();
+    match sources(directory.path(), file, variables, caller).choose() {
+        Ok(choice) => {
+            let chosen = match choice.chosen {
+                Chosen::Keys { access, .. } => access.credentials.access_key_id.clone(),
+                Chosen::Session { host, .. } => host.identifier.clone(),
+                Chosen::Metadata(_) => "metadata".to_owned(),
+            };
+            (chosen, choice.passed_over.iter().map(|passed| passed.source).collect())
+        }
+        Err(error) => (format!("error: {error}"), Vec::new()),
     }
 }
 
 #[test]
-fn domains_follow_the_region() {
-    for (region, domain) in
-        [("us-east-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn"), ("eusc-de-east-1", "amazonaws.eu")]
-    {
-        assert_eq!(Region::parse(region).unwrap().domain(), domain);
+fn there_is_one_order_for_everything() {
+    use Caller::{Host, Person};
+    let both = [USER, "iam_session_arn: arn:aws:sts::111122223333:assumed-role/hosts/host-1\n"].concat();
+    let off = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let (on_premises, environment, none): (&[&str], &[&str], &[&str]) =
+        (&["on-premises file"], &["on-premises file", "environment"], &[]);
+    for (file, variables, caller, chosen, passed_over) in [
+        (Some(USER), FULL, Host, "AKIAFILE", none),
+        (Some(USER), &[], Host, "AKIAFILE", none),
+        (Some(USER), KEYS, Person, "AKIAFILE", none),
+        (Some(SESSION), FULL, Host, "arn:aws:sts::111122223333:assumed-role/hosts/host-1", none),
+        (None, FULL, Host, "AKIAENV", on_premises),
+        (None, FULL, Person, "AKIAENV", on_premises),
+        (None, KEYS, Person, "AKIAENV", on_premises),
+        (None, KEYS, Host, "metadata", environment),
+        (None, &[], Host, "metadata", environment),
+        (None, &[], Person, "metadata", environment),
+        // What is there and broken is never passed over.
+        (Some(both.as_str()), FULL, Host, "error: DIR/onpremises.yml:5:18: expected either `iam_user_arn`", none),
+        (
+            Some("region: eu-west-1\n"),
+            FULL,
+            Host,
+            "error: DIR/onpremises.yml:1:1: expected either `iam_user_arn`",
+            none,
+        ),
+        (Some("\u{0}"), FULL, Host, "error: DIR/onpremises.yml", none),
+        (
+            None,
+            &FULL[..2],
+            Host,
+            "error: the environment gives an identity, but lacks AWS_ACCESS_KEY_ID and AWS_SEC",
+            none,
+        ),
+        (None, &KEYS[1..], Person, "error: the environment gives an identity, but lacks AWS_REGION;", none),
+        (None, &off, Host, "error: it is not known who this host is. Tried in this order: on-premises file: ", none),
+    ] {
+        let (found, passed) = choose(file, variables, caller);
+        // The directory is another one each time.
+        let found = match found.split_once("/onpremises.yml:") {
+            Some((_, rest)) if found.starts_with("error: /") => format!("error: DIR/onpremises.yml:{rest}"),
+            _ => found,
+        };
+        assert!(found.starts_with(chosen), "{found}\nexpected {chosen}");
+        assert_eq!(passed, passed_over, "{chosen}");
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_not_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sources = sources(directory.path(), None, FULL, Caller::Host);
+    sources.on_premises_file = directory.path().to_owned();
+    let error = sources.choose().unwrap_err();
+    assert!(matches!(error, IdentityError::OnPremises(_)) && error.is_of_configuration(), "{error}");
+}
+
+#[test]
+fn a_region_that_cannot_be_one_is_refused() {
+    let variables = [&FULL[..1], &[("AWS_REGION", "evil.example/")], &FULL[2..]].concat();
+    let directory = tempfile::tempdir().unwrap();
+    let error = sources(directory.path(), None, &variables, Caller::Host).choose().unwrap_err();
+    assert!(matches!(error, IdentityError::Region { .. }), "{error}");
+}
+
+#[test]
+fn the_metadata_service_is_where_the_environment_says() {
+    let address = |variables: &[(&str, &str)]| metadata::address(&environment(variables)).map(String::from);
+    assert_eq!(address(&[]).unwrap(), "http://169.254.169.254/");
+    let mode = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
+    assert_eq!(address(&[(mode, "IPv6")]).unwrap(), "http://[fd00:ec2::254]/");
+    assert_eq!(address(&[(mode, "IPv4")]).unwrap(), "http://169.254.169.254/");
+    let own = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1338");
+    assert_eq!(address(&[own, (mode, "IPv6")]).unwrap(), "http://127.0.0.1:1338/");
+    assert_eq!(address(&[own, ("AWS_EC2_METADATA_DISABLED", "False")]).unwrap(), "http://127.0.0.1:1338/");
+    for (name, value) in [
+        (mode, "IPv5"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "169.254.169.254"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "ftp://169.254.169.254"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254/?x"),
+    ] {
+        let error = address(&[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(value) && error.contains("expected"), "{error}");
+    }
+    let disabled = [own, ("AWS_EC2_METADATA_DISABLED", "TRUE")];
+    assert_eq!(address(&disabled), Err(metadata::MetadataError::Disabled));
+}
+
+#[tokio::test]
+async fn a_sessions_file_counts_as_it_is_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new(sources(directory.path(), Some(SESSION), &[], Caller::Host));
+    let write = |id: &str| {
+        let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = s\naws_session_token = t\n");
+        crate::disk::write_unsynced(&directory.path().join("credentials"), text.as_bytes(), 0o600).unwrap();
+    };
+    let id = async || provider.access().await.map(|access| access.credentials.access_key_id.clone());
+    let host = provider.host().await.unwrap();
+    assert_eq!(host.identifier, "arn:aws:sts::111122223333:assumed-role/hosts/host-1", "known without credentials");
+    let error = id().await.unwrap_err();
+    assert!(error.to_string().contains("/credentials") && error.to_string().contains("onpremises.yml"), "{error}");
+    assert!(!error.is_of_configuration(), "it is waited for");
+    write("ASIAONE");
+    assert_eq!(id().await.unwrap(), "ASIAONE");
+    write("ASIATWO");
+    assert_eq!(id().await.unwrap(), "ASIATWO");
+    crate::disk::write_unsynced(&directory.path().join("credentials"), b"[default]\naws_acc", 0o600).unwrap();
+    assert_eq!(id().await.unwrap(), "ASIATWO", "what is being written does not take away what there is");
+    write("ASIATHREE");
+    assert_eq!(id().await.unwrap(), "ASIATHREE");
+}
+
+#[tokio::test]
+async fn an_on_premises_file_that_comes_later_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let off = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let provider = Provider::new(sources(directory.path(), None, &off, Caller::Host));
+    let error = provider.host().await.unwrap_err();
+    assert_eq!(error.tried().len(), 3, "{error}");
+    assert!(!error.is_of_configuration());
+    sources(directory.path(), Some(USER), &[], Caller::Host);
+    assert_eq!(provider.host().await.unwrap().identifier, "arn:aws:iam::111122223333:user/host-1");
+    assert_eq!(provider.access().await.unwrap().credentials.access_key_id, "AKIAFILE");
+}
+
+#[tokio::test]
+async fn a_person_is_no_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new(sources(directory.path(), None, KEYS, Caller::Person));
+    assert_eq!(provider.access().await.unwrap().region.as_str(), "us-west-2");
+    assert!(matches!(provider.host().await, Err(IdentityError::NoHost)));
+}
+
+#[tokio::test]
+async fn secrets_are_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [FULL, &[("AWS_SESSION_TOKEN", "env-token")]].concat();
+    for file in [None, Some(USER)] {
+        let sources = sources(directory.path(), file, &variables, Caller::Host);
+        let shown = format!("{sources:?} {:?}", sources.choose().unwrap());
+        let provider = Provider::new(sources);
+        let access = provider.access().await.unwrap();
+        let shown = format!("{shown} {access:?} {provider:?}");
+        for secret in ["env-secret", "env-token", "file-secret"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn partitions_and_domains_follow_the_region() {
+    for (region, partition, domain) in [
+        ("us-east-1", "aws", "amazonaws.com"),
+        ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-east-1", "aws-us-gov", "amazonaws.com"),
+        ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+        ("us-iso-west-1", "aws-iso", "c2s.ic.gov"),
+        ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov"),
+        ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk"),
+        ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov"),
+    ] {
+        let region = Region::parse(region).unwrap();
+        assert_eq!((region.partition(), region.domain()), (partition, domain), "{region}");
     }
 }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use slipway_protocol::wire::ErrorBody;
 
 use crate::http::{BodyError, Retry, SendError, clock_ahead};
+use crate::identity::IdentityError;
 
 /// Clocks that differ by more than this many seconds are worth a word.
 const CLOCKS_AGREE: i64 = 120;
@@ -12,6 +13,12 @@ const CLOCKS_AGREE: i64 = 120;
 /// Why a call to the commands service failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
+    /// It is not known who asks, or with which credentials.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The service has no address for this host.
+    #[error("{0}")]
+    NoEndpoint(String),
     /// No answer came: name resolution, connection, TLS, proxy or time.
     #[error(transparent)]
     Unreachable(#[from] SendError),

@@ -18,10 +18,10 @@ use slipway_protocol::wire;
 use url::Url;
 
 pub use error::ServiceError;
-pub use target::{Fips, Flavor, aws_endpoint};
+pub use target::{Fips, Flavor, Target};
 
 use crate::http::{self, Client};
-use crate::identity::{self, Identity, Scope};
+use crate::identity::{self, Host, Provider, Scope};
 
 /// Longest answer that is read, in bytes: a specification in its envelope and some room.
 const MAX_ANSWER: usize = 2 * wire::MAX_SPECIFICATION;
@@ -30,31 +30,31 @@ const MAX_ANSWER: usize = 2 * wire::MAX_SPECIFICATION;
 #[derive(Debug)]
 pub struct CommandsService {
     client: Client,
-    endpoint: Url,
+    target: Target,
     flavor: Flavor,
-    identity: Identity,
+    provider: Provider,
     version: String,
 }
 
 impl CommandsService {
-    /// A client for `endpoint`. `version` goes into the agent version header.
-    pub fn new(client: Client, endpoint: Url, flavor: Flavor, identity: Identity, version: String) -> Self {
-        Self { client, endpoint, flavor, identity, version }
+    /// A client as the host that `provider` knows. `version` goes into the agent version header.
+    pub fn new(client: Client, target: Target, flavor: Flavor, provider: Provider, version: String) -> Self {
+        Self { client, target, flavor, provider, version }
     }
 
-    /// Where it is.
-    pub fn endpoint(&self) -> &Url {
-        &self.endpoint
+    /// Where it is for a host.
+    pub fn endpoint(&self, host: &Host) -> Result<Url, ServiceError> {
+        self.target.endpoint(self.flavor, host).map_err(ServiceError::NoEndpoint)
     }
 
-    /// Who asks.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    /// Who asks, and with which credentials.
+    pub fn provider(&self) -> &Provider {
+        &self.provider
     }
 
     /// The next command, if there is one. The service may hold the request open until there is.
     pub async fn poll(&self) -> Result<Option<HostCommand>, ServiceError> {
-        let input = PollHostCommandInput { host_identifier: self.identity.host_identifier.clone() };
+        let input = PollHostCommandInput { host_identifier: self.provider.host().await?.identifier.clone() };
         let output: PollHostCommandOutput = self.call(operation::POLL_HOST_COMMAND, &input).await?;
         Ok(output.host_command)
     }
@@ -63,7 +63,7 @@ impl CommandsService {
     pub async fn specification(&self, command: &HostCommand) -> Result<Envelope, ServiceError> {
         let input = GetDeploymentSpecificationInput {
             deployment_execution_id: command.deployment_execution_id.clone(),
-            host_identifier: self.identity.host_identifier.clone(),
+            host_identifier: self.provider.host().await?.identifier.clone(),
         };
         let output: GetDeploymentSpecificationOutput =
             self.call(operation::GET_DEPLOYMENT_SPECIFICATION, &input).await?;
@@ -126,36 +126,41 @@ impl CommandsService {
     async fn call<I: Serialize, O: DeserializeOwned>(&self, operation: &str, input: &I) -> Result<O, ServiceError> {
         let body = serde_json::to_vec(input)
             .map_err(|error| ServiceError::Unusable(format!("the request is not JSON: {error}")))?;
-        let request = self.request(operation, body).map_err(ServiceError::Unusable)?;
+        let request = self.request(operation, body).await?;
         let answer = self.client.send(request).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = http::read_body(answer, MAX_ANSWER).await?;
         if status != StatusCode::OK {
-            return Err(ServiceError::from_answer(status, &headers, &body));
+            let error = ServiceError::from_answer(status, &headers, &body);
+            if matches!(error, ServiceError::Denied { .. }) {
+                self.provider.refused().await;
+            }
+            return Err(error);
         }
         serde_json::from_slice(&body).map_err(|error| {
             ServiceError::Unusable(format!("the answer to {operation} is not what the protocol says: {error}"))
         })
     }
 
-    fn request(&self, operation: &str, body: Vec<u8>) -> Result<reqwest::Request, String> {
+    async fn request(&self, operation: &str, body: Vec<u8>) -> Result<reqwest::Request, ServiceError> {
+        let endpoint = self.endpoint(&*self.provider.host().await?)?;
         let target = format!("{}.{operation}", self.flavor.target_prefix());
-        let mut request = reqwest::Request::new(Method::POST, self.endpoint.clone());
+        let mut request = reqwest::Request::new(Method::POST, endpoint);
         let headers = [
             (CONTENT_TYPE, wire::CONTENT_TYPE),
             (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.version.as_str()),
             (HeaderName::from_static(wire::TARGET_HEADER), target.as_str()),
         ];
         for (name, value) in headers {
-            let value =
-                HeaderValue::from_str(value).map_err(|error| format!("{value:?} is no {name} header: {error}"))?;
+            let value = HeaderValue::from_str(value)
+                .map_err(|error| ServiceError::Unusable(format!("{value:?} is no {name} header: {error}")))?;
             request.headers_mut().insert(name, value);
         }
         *request.body_mut() = Some(body.into());
-        let access = &self.identity.access;
+        let access = self.provider.access().await?;
         let scope = Scope { service: self.flavor.signing_name(), region: &access.region };
         identity::sign(&mut request, &access.credentials, scope, Timestamp::now())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| ServiceError::Unusable(error.to_string()))?;
         Ok(request)
     }
 }

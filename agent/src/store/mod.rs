@@ -10,6 +10,7 @@
 
 pub mod checks;
 pub mod digests;
+pub mod host;
 pub mod manifests;
 pub mod markers;
 pub mod requests;
@@ -25,6 +26,7 @@ use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Stamp};
+pub use host::{Disowned, HostRecord, claim};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,

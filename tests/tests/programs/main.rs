@@ -14,6 +14,7 @@ mod envelope;
 mod failures;
 mod groups;
 mod history;
+mod identity;
 mod integrity;
 mod kill_moments;
 mod labels;

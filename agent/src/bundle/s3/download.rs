@@ -121,7 +121,7 @@ impl Fetch<'_> {
             let etag = partial.etag.clone()?;
             Some(Resume { from: partial.content.written(), etag }).filter(|resume| resume.from > 0)
         });
-        let request = self.s3.request(&self.object, resume.as_ref())?;
+        let request = self.s3.request(&self.object, resume.as_ref()).await?;
         self.s3.gate.pass().await;
         let response = match self.s3.client.send(request).await {
             Ok(response) => response,
@@ -226,7 +226,7 @@ impl Fetch<'_> {
         match Retry::judge(status, &document.code, &document.message) {
             Retry::Never => {
                 let refusal = refusal(status, &headers, &document, Timestamp::now());
-                Err(BundleError::Refused { object, caller: self.s3.caller(), refusal })
+                Err(BundleError::Refused { object, caller: self.s3.caller().await, refusal })
             }
             Retry::Throttled => {
                 self.s3.gate.throttled();

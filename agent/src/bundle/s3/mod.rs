@@ -14,7 +14,7 @@ use url::Url;
 use super::{BundleError, Fetched, Request};
 use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, ThrottleGate};
-use crate::identity::{Access, Region, Scope, sign};
+use crate::identity::{Provider, Region, Scope, sign};
 
 pub(super) use address::address;
 
@@ -28,8 +28,8 @@ pub struct S3 {
     pub client: Client,
     /// Where the client's connections are driven.
     pub runtime: Handle,
-    /// With which credentials; its region is the first guess for a bucket's.
-    pub access: Access,
+    /// With which credentials; their region is the first guess for a bucket's.
+    pub provider: Provider,
     /// Where it is.
     pub endpoint: Endpoint,
     /// The one of the process.
@@ -56,12 +56,18 @@ impl S3 {
     }
 
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
-        let object = Object { source, region: self.access.region.clone() };
-        self.runtime.block_on(download::run(self, object, request))
+        self.runtime.block_on(async {
+            let object = Object { source, region: self.provider.access().await?.region.clone() };
+            download::run(self, object, request).await
+        })
     }
 
     /// A signed GET; from a byte on, and of a certain ETag, where the caller goes on with a broken fetch.
-    fn request(&self, object: &Object<'_>, resume: Option<&download::Resume>) -> Result<reqwest::Request, BundleError> {
+    async fn request(
+        &self,
+        object: &Object<'_>,
+        resume: Option<&download::Resume>,
+    ) -> Result<reqwest::Request, BundleError> {
         let url = address(&self.endpoint, &object.region, object.source)
             .map_err(|reason| BundleError::Address { object: object.shown(), reason })?;
         let mut request = reqwest::Request::new(reqwest::Method::GET, url);
@@ -85,12 +91,16 @@ impl S3 {
             insert(http::header::IF_RANGE, resume.etag.clone())?;
         }
         let scope = Scope { service: "s3", region: &object.region };
-        sign(&mut request, &self.access.credentials, scope, Timestamp::now())?;
+        let access = self.provider.access().await?;
+        sign(&mut request, &access.credentials, scope, Timestamp::now())?;
         Ok(request)
     }
 
-    fn caller(&self) -> String {
-        format!("access key {} of {}", self.access.credentials.access_key_id, self.access.source)
+    async fn caller(&self) -> String {
+        match self.provider.access().await {
+            Ok(access) => format!("access key {} of {}", access.credentials.access_key_id, access.source),
+            Err(error) => error.to_string(),
+        }
     }
 }
 

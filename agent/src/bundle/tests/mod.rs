@@ -13,7 +13,7 @@ use super::*;
 use crate::deployment::Secret;
 use crate::deployment::revision::{GitHubSource, S3Source};
 use crate::http::{Backoff, Client, Profile, Proxy, Roots, ThrottleGate, Timeouts, Trust};
-use crate::identity::{Access, Credentials, Region, Source};
+use crate::identity::{Access, Credentials, Provider, Region, Source};
 use crate::ids::DeploymentId;
 
 const CONTENT: &[u8] = b"0123456789abcdefghij";
@@ -59,7 +59,7 @@ impl Service {
         S3 {
             client: Client::new(&Profile { trust, proxy: Proxy::Direct, timeouts }).unwrap(),
             runtime: self.handle.clone(),
-            access: Access {
+            provider: Provider::fixed(Access {
                 region: Region::parse("eu-west-1").unwrap(),
                 credentials: Credentials {
                     access_key_id: "AKIATEST".into(),
@@ -67,7 +67,8 @@ impl Service {
                     session_token: None,
                 },
                 source: Source::Environment,
-            },
+                expires: None,
+            }),
             endpoint: Endpoint::Override(self.url.clone()),
             gate: Arc::new(ThrottleGate::new()),
             backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(5)),

@@ -15,6 +15,7 @@ use super::settings::Context;
 use super::{CLASHES, deploy_local, fail, logging, unreadable};
 use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Scratch};
+use crate::identity::Caller;
 use crate::layout::Layout;
 use crate::process;
 use report::Report;
@@ -51,8 +52,7 @@ fn plan(context: &Context, spec: &DeploymentSpec, arguments: &Arguments) -> anyh
     let scratch = scratch(&context.layout).context("there is no place to unpack the revision")?;
     let remover = scratch.remover()?;
     process::on_interrupt(move || drop(remover.remove()))?;
-    let runtime = context.runtime()?;
-    let engine = context.engine_to_look(runtime.handle().clone())?;
+    let engine = context.engine_to_look(context.runtime_of_its_own()?, context.provider(Caller::Person))?;
     let planned = engine.plan(spec, scratch.dir())?;
     let mut report = Report::of(&spec.group_id, &planned)?;
     if arguments.diff {
