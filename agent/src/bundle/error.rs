@@ -163,6 +163,13 @@ pub enum Refusal {
     Decryption(String),
     /// The caller is unknown, or its secret is wrong or expired.
     Credentials(String),
+    /// The caller's temporary credentials have expired.
+    Expired(String),
+    /// The bucket is in another region.
+    Elsewhere {
+        /// The region that was named at last; none if the answer does not name one.
+        region: Option<String>,
+    },
     /// The clocks are too far apart.
     Clock {
         /// By how many seconds this host is ahead; negative if it is behind.
@@ -194,6 +201,19 @@ impl fmt::Display for Refusal {
                 write!(out, "it is encrypted with a key that may not be used ({answer}); allow kms:Decrypt with it")
             }
             Self::Credentials(answer) => write!(out, "the credentials are not accepted ({answer}); renew them"),
+            Self::Expired(answer) => write!(
+                out,
+                "the temporary credentials have expired ({answer}); renew them, and check that this host's clock is right"
+            ),
+            Self::Elsewhere { region: Some(region) } => write!(
+                out,
+                "the bucket is said to be in {region}, after another region was tried that had been named too; \
+                 check s3_endpoint_override, and the proxies on the way"
+            ),
+            Self::Elsewhere { region: None } => out.write_str(
+                "the bucket is in another region, which the answer does not name; set the region of this host's \
+                 identity, or s3_endpoint_override, to the bucket's",
+            ),
             Self::Clock { ahead: Some(ahead) } if *ahead >= 0 => {
                 write!(out, "this host's clock is {ahead} s ahead of the service's; synchronise it")
             }

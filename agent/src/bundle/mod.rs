@@ -1,10 +1,14 @@
 //! Acquiring: the bundle of a revision is fetched and verified, or found on this host.
 //!
-//! Everything is a stream: what arrives is hashed on its way to the disk and never held.
+//! What arrives goes to its place in the file at once and is never held; its digests follow behind it.
 
+mod arrival;
+mod digest;
 mod error;
+mod follow;
 mod local;
 mod location;
+mod received;
 pub mod s3;
 mod verify;
 

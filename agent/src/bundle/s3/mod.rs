@@ -3,23 +3,29 @@
 mod address;
 mod answer;
 mod download;
+mod exchange;
+mod parts;
+mod patience;
+mod pieces;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::arrival::Destination;
 use super::{BundleError, Fetched, Request};
 use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, ThrottleGate};
 use crate::identity::{Access, Region, Scope, sign};
 
 pub(super) use address::address;
-
-/// Tries in a row that bring nothing before it is given up.
-const TRIES: u32 = 6;
+use exchange::{Exchange, Stretch};
+pub(super) use patience::{GivenUp, Patience};
 
 /// A way to S3.
 #[derive(Clone, Debug)]
@@ -57,33 +63,45 @@ impl S3 {
 
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
         let object = Object { source, region: self.access.region.clone() };
-        self.runtime.block_on(download::run(self, object, request))
+        let place = Destination::open(request.destination, object.shown())?;
+        let exchange = Exchange { s3: self, object };
+        let fetched = self.runtime.block_on(download::run(exchange, request, &place));
+        if fetched.is_err() {
+            // The first error is the one that tells.
+            let _ = place.remove();
+        }
+        fetched
     }
 
-    /// A signed GET; from a byte on, and of a certain ETag, where the caller goes on with a broken fetch.
-    fn request(&self, object: &Object<'_>, resume: Option<&download::Resume>) -> Result<reqwest::Request, BundleError> {
+    /// A signed GET of the whole object, or of a stretch of it.
+    fn request(&self, object: &Object<'_>, stretch: Option<&Stretch<'_>>) -> Result<reqwest::Request, BundleError> {
+        self.signed(Method::GET, object, |request| {
+            request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            let Some(stretch) = stretch else { return Ok(()) };
+            let range = match stretch.until {
+                Some(until) => format!("bytes={}-{}", stretch.from, until.saturating_sub(1)),
+                None => format!("bytes={}-", stretch.from),
+            };
+            insert(request, object, header::RANGE, range)?;
+            insert(request, object, header::IF_RANGE, stretch.etag.to_owned())?;
+            insert(request, object, header::IF_MATCH, stretch.etag.to_owned())
+        })
+    }
+
+    /// A request for an object, signed once `prepare` has added what it has to.
+    fn signed(
+        &self,
+        method: Method,
+        object: &Object<'_>,
+        prepare: impl FnOnce(&mut reqwest::Request) -> Result<(), BundleError>,
+    ) -> Result<reqwest::Request, BundleError> {
         let url = address(&self.endpoint, &object.region, object.source)
             .map_err(|reason| BundleError::Address { object: object.shown(), reason })?;
-        let mut request = reqwest::Request::new(reqwest::Method::GET, url);
-        let headers = request.headers_mut();
-        headers.insert("x-amz-checksum-mode", http::HeaderValue::from_static("ENABLED"));
-        let mut insert = |name: http::HeaderName, value: String| match value.parse() {
-            Ok(value) => {
-                headers.insert(name, value);
-                Ok(())
-            }
-            Err(_) => {
-                let reason = format!("{value:?} cannot be sent as {name}");
-                Err(BundleError::Address { object: object.shown(), reason })
-            }
-        };
+        let mut request = reqwest::Request::new(method, url);
         if let Some(etag) = &object.source.etag {
-            insert(http::header::IF_MATCH, format!("\"{etag}\""))?;
+            insert(&mut request, object, header::IF_MATCH, format!("\"{etag}\""))?;
         }
-        if let Some(resume) = resume {
-            insert(http::header::RANGE, format!("bytes={}-", resume.from))?;
-            insert(http::header::IF_RANGE, resume.etag.clone())?;
-        }
+        prepare(&mut request)?;
         let scope = Scope { service: "s3", region: &object.region };
         sign(&mut request, &self.access.credentials, scope, Timestamp::now())?;
         Ok(request)
@@ -91,6 +109,24 @@ impl S3 {
 
     fn caller(&self) -> String {
         format!("access key {} of {}", self.access.credentials.access_key_id, self.access.source)
+    }
+}
+
+fn insert(
+    request: &mut reqwest::Request,
+    object: &Object<'_>,
+    name: HeaderName,
+    value: String,
+) -> Result<(), BundleError> {
+    match value.parse() {
+        Ok(parsed) => {
+            request.headers_mut().insert(name, parsed);
+            Ok(())
+        }
+        Err(_) => {
+            let reason = format!("{value:?} cannot be sent as {name}");
+            Err(BundleError::Address { object: object.shown(), reason })
+        }
     }
 }
 
