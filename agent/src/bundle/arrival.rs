@@ -81,9 +81,9 @@ impl<'a> Arrival<'a> {
         // Not for others: a bundle can hold secrets that its files' modes protect.
         let file = place.dir.create_file(place.name, 0o600).map_err(|error| place.failed(error, needed))?;
         disk::allocate(&file, place.path, needed).map_err(|error| place.failed(error, needed))?;
-        let followed = file.try_clone().map_err(|source| {
-            BundleError::Disk(disk::Error::new("duplicate descriptor of", place.path, source))
-        })?;
+        let followed = file
+            .try_clone()
+            .map_err(|source| BundleError::Disk(disk::Error::new("duplicate descriptor of", place.path, source)))?;
         let followers = Followers::begin(followed, place.path, wanted).map_err(BundleError::Disk)?;
         Ok(Self { place, file, length, received: Received::default(), followers, told: 0 })
     }

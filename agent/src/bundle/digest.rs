@@ -183,14 +183,8 @@ impl State {
 mod tests {
     use super::*;
 
-    const ALL: [Algorithm; 6] = [
-        Algorithm::Sha256,
-        Algorithm::Sha1,
-        Algorithm::Md5,
-        Algorithm::Crc32,
-        Algorithm::Crc32c,
-        Algorithm::Crc64Nvme,
-    ];
+    const ALL: [Algorithm; 6] =
+        [Algorithm::Sha256, Algorithm::Sha1, Algorithm::Md5, Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme];
 
     fn of(algorithm: Algorithm, over: Over, pieces: &[&[u8]]) -> String {
         let mut running = Running::new(&Wanted { algorithm, over });

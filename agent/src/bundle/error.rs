@@ -130,18 +130,19 @@ pub enum BundleError {
     /// A file or directory of this host is not usable.
     #[error("the local bundle is not usable: {0}")]
     Local(disk::Error),
-    /// GitHub is not supported yet.
-    #[error(
-        "the revision is {account}/{repository} at {commit} on GitHub, which this version of the agent \
-         cannot fetch yet; upload it to S3 and deploy it from there"
-    )]
+    /// GitHub refuses.
+    #[error("the bundle {what} was not given to {caller}: HTTP status {status} ({answer}); {remedy}")]
     GitHub {
-        /// Owner.
-        account: String,
-        /// Repository.
-        repository: String,
-        /// Commit.
-        commit: String,
+        /// Repository and commit.
+        what: String,
+        /// Whether it was asked with a token.
+        caller: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Its message.
+        answer: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A retained revision is not acquired.
     #[error("the revision of deployment {0} is on this host already; there is nothing to fetch")]

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
-pub use index::contents;
+pub use index::{contents, everything};
 pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
 pub use space::{Amount, Shortage};

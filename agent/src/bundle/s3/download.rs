@@ -8,8 +8,8 @@ use http::HeaderMap;
 use super::answer::{Claims, claims, etag, text};
 use super::exchange::{Answered, Exchange, Stretch};
 use super::pieces;
-use super::{GivenUp, Patience};
 use crate::bundle::arrival::{Arrival, Destination};
+use crate::bundle::patience::{GivenUp, Patience};
 use crate::bundle::verify;
 use crate::bundle::{BundleError, Fetched, Request, Requirement};
 use crate::http::innermost;
@@ -72,6 +72,9 @@ pub(super) async fn run(
         };
         let head = Head::read(&exchange, response.headers(), request)?;
         let known = exchange.known(&head).await?;
+        if request.requirement == Requirement::Sha256 && !known.has_sha256() {
+            return Err(BundleError::NoSha256 { what: exchange.object.shown() });
+        }
         let arrival = RefCell::new(Arrival::begin(place, head.length, verify::wanted(&known.expectations))?);
         let fetch = Fetch { exchange: &exchange, head: &head, arrival: &arrival, limit: request.limit };
         let ended = match (&head.etag, head.length, ranges) {
@@ -151,9 +154,6 @@ impl Head {
             return Err(exchange.changed(expected, found.to_owned()));
         }
         let claims = claims(object.source, headers);
-        if request.requirement == Requirement::Sha256 && !claims.know_sha256() {
-            return Err(BundleError::NoSha256 { what: object.shown() });
-        }
         let length = text(headers, "content-length").and_then(|length| length.parse().ok());
         if length.is_some_and(|length| length > request.limit) {
             return Err(BundleError::TooLong { object: object.shown(), limit: request.limit });

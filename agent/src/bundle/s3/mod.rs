@@ -5,7 +5,6 @@ mod answer;
 mod download;
 mod exchange;
 mod parts;
-mod patience;
 mod pieces;
 mod verdict;
 
@@ -25,7 +24,6 @@ use crate::identity::{Access, Region, Scope, sign};
 
 pub(super) use address::address;
 use exchange::{Exchange, Stretch};
-pub(super) use patience::{GivenUp, Patience};
 
 /// A way to S3.
 #[derive(Clone, Debug)]
@@ -48,11 +46,32 @@ pub struct S3 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// AWS's, in the bucket's region.
-    Aws,
-    /// AWS's FIPS endpoints: the setting `use_fips_mode`.
-    Fips,
+    Aws {
+        /// Which of them.
+        kind: Kind,
+        /// Which addresses their names have.
+        stack: Stack,
+    },
     /// Another one, addressed in path style: the setting `s3_endpoint_override`.
     Override(Url),
+}
+
+/// Which endpoints of AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The ordinary ones.
+    Ordinary,
+    /// Those with validated cryptography: the setting `use_fips_mode`.
+    Fips,
+}
+
+/// Which addresses the names of AWS's endpoints have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// IPv4 alone.
+    Single,
+    /// IPv6 too: the environment variable `AWS_USE_DUALSTACK_ENDPOINT`.
+    Dual,
 }
 
 impl S3 {

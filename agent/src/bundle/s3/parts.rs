@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 
 use super::answer::{PartsClaim, text};
 use super::exchange::Exchange;
-use super::patience::Patience;
 use crate::bundle::BundleError;
+use crate::bundle::patience::Patience;
 
 /// The lengths of an object's parts, and how sure they are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::exchange::Exchange;
 use super::parts::Parts;
 use crate::bundle::BundleError;
 use crate::bundle::arrival::Destination;
-use crate::bundle::digest::Running;
+use crate::bundle::digest::{Algorithm, Running};
 use crate::bundle::verify::{Computed, Difference, Expectation};
 use crate::disk;
 
@@ -18,6 +18,13 @@ pub(super) struct Known {
     pub expectations: Vec<Expectation>,
     /// Of these, those whose parts may be of other lengths than was assumed.
     assumed: Vec<(Expectation, PartsClaim)>,
+}
+
+impl Known {
+    /// Whether a SHA-256 is among it.
+    pub fn has_sha256(&self) -> bool {
+        self.expectations.iter().any(|expectation| expectation.digest.algorithm == Algorithm::Sha256)
+    }
 }
 
 impl Exchange<'_> {
@@ -36,7 +43,11 @@ impl Exchange<'_> {
             };
             let Some(expectation) = expectation else {
                 let (object, header) = (self.object.shown(), claim.origin);
-                tracing::warn!(bundle = object, header, "a checksum over parts is not verified: their lengths are not told");
+                tracing::warn!(
+                    bundle = object,
+                    header,
+                    "a checksum over parts is not verified: their lengths are not told"
+                );
                 continue;
             };
             if is_assumed {

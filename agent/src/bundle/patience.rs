@@ -1,3 +1,5 @@
+//! How often a fetch is tried.
+
 use std::time::Duration;
 
 use crate::http::Backoff;
@@ -7,14 +9,14 @@ const TRIES: u32 = 6;
 
 /// How long one keeps trying.
 #[derive(Debug)]
-pub(in crate::bundle) struct Patience {
+pub(super) struct Patience {
     failures: u32,
     backoff: Backoff,
 }
 
 /// It has failed too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bundle) struct GivenUp {
+pub(super) struct GivenUp {
     /// How often in a row.
     pub tries: u32,
 }
