@@ -37,8 +37,7 @@ pub(super) fn random_id() -> String {
 
 /// Runs every command until one fails, a line for each.
 pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow::Result<ExitCode> {
-    let runtime = context.runtime()?;
-    let engine = context.engine(runtime.handle().clone())?;
+    let engine = context.engine(context.runtime_of_its_own()?)?;
     let spec = &deployment.spec;
     println!("Deployment {} of {} to group {}", spec.deployment_id, spec.application_name, spec.group_id);
     let begun = Instant::now();

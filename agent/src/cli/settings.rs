@@ -98,6 +98,18 @@ impl Context {
             .context("the runtime could not be started")
     }
 
+    /// The same for a command whose work is done on the thread that calls this: the network is waited for on another
+    /// one, which ends with the process.
+    pub(super) fn runtime_of_its_own(&self) -> anyhow::Result<tokio::runtime::Handle> {
+        let runtime = self.runtime()?;
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .context("a thread could not be started")?;
+        Ok(handle)
+    }
+
     /// The engine, on a root directory that is ready for it.
     pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;

@@ -50,6 +50,17 @@ pub(super) struct PartsClaim {
     pub value: String,
     /// How many parts there are, at least one.
     pub count: u64,
+    /// Whether it can be anything else.
+    pub form: Form,
+}
+
+/// How a checksum over parts is told from one over the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By the number of parts after it, as S3 writes it.
+    Numbered,
+    /// Only the ETag tells that there are parts. It may be over the whole all the same.
+    Bare,
 }
 
 /// Everything that is known of the content by the specification and by the answer.
@@ -62,7 +73,12 @@ pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
     for (origin, algorithm) in CHECKSUMS {
         let Some(text) = text(headers, origin) else { continue };
         match (whole(algorithm, origin, text), PartsClaim::parse(algorithm, origin, text)) {
-            (Some(expectation), _) => claims.whole.push(expectation),
+            (Some(expectation), _) => match parts_by_etag(headers) {
+                None => claims.whole.push(expectation),
+                Some(count) => {
+                    claims.parts.push(PartsClaim { algorithm, origin, value: text.to_owned(), count, form: Form::Bare });
+                }
+            },
             (None, Some(claim)) => claims.parts.push(claim),
             (None, None) => tracing::warn!(header = origin, value = text, "this is no checksum and is ignored"),
         }
@@ -84,8 +100,16 @@ impl PartsClaim {
     fn parse(algorithm: Algorithm, origin: &'static str, text: &str) -> Option<Self> {
         let (value, count) = text.rsplit_once('-')?;
         let count = count.parse().ok().filter(|count| (1..=MOST_PARTS).contains(count))?;
-        let claim = Self { algorithm, origin, value: value.to_owned(), count };
+        let claim = Self { algorithm, origin, value: value.to_owned(), count, form: Form::Numbered };
         claim.expectation(Vec::new()).map(|_| claim)
+    }
+
+    /// What the claim is, if it is over the whole; nothing if it cannot be.
+    pub fn over_the_whole(&self) -> Option<Expectation> {
+        match self.form {
+            Form::Numbered => None,
+            Form::Bare => Expectation::parse(Wanted::whole(self.algorithm), self.origin, &self.value),
+        }
     }
 
     /// The claim, with the lengths of the parts.
@@ -93,6 +117,14 @@ impl PartsClaim {
         let digest = Wanted { algorithm: self.algorithm, over: Over::Parts(lengths) };
         Expectation::parse(digest, self.origin, &self.value)
     }
+}
+
+/// The number of parts by the ETag, where the answer does not say that its checksums are over the whole.
+fn parts_by_etag(headers: &HeaderMap) -> Option<u64> {
+    let (digest, count) = etag(headers)?.split_once('-')?;
+    let is_composite = digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_whole = text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
+    count.parse().ok().filter(|count| is_composite && !is_whole && (1..=MOST_PARTS).contains(count))
 }
 
 /// The bounds in `Content-Range: bytes first-last/length`: where it begins, where it ends (exclusive), and the
@@ -220,6 +252,25 @@ mod tests {
         let sha256 = format!("{}=-3", "A".repeat(43));
         let claims = claims(&source(), &headers(&[("x-amz-checksum-sha256", &sha256)]));
         assert_eq!((claims.parts[0].algorithm, claims.whole.len()), (Algorithm::Sha256, 0));
+    }
+
+    #[test]
+    fn a_checksum_without_a_number_may_be_over_the_parts_that_the_etag_tells_of() {
+        let etag = ("etag", "\"25f9e794323b453885f5181f1b624d0b-3\"");
+        let crc = ("x-amz-checksum-crc32", "y/Q5Jg==");
+        for (answer, whole, parts) in [
+            (vec![etag, crc], 0, 1),
+            (vec![etag, crc, ("x-amz-checksum-type", "COMPOSITE")], 0, 1),
+            (vec![etag, crc, ("x-amz-checksum-type", "FULL_OBJECT")], 1, 0),
+            (vec![("etag", "\"some-3\""), crc], 1, 0),
+            (vec![crc, ("x-amz-checksum-type", "COMPOSITE")], 1, 0),
+        ] {
+            let claims = claims(&source(), &headers(&answer));
+            assert_eq!((claims.whole.len(), claims.parts.len()), (whole, parts), "{answer:?}");
+            for claim in claims.parts {
+                assert_eq!((claim.count, claim.form, claim.over_the_whole().is_some()), (3, Form::Bare, true));
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::exchange::{Answered, Exchange, Stretch};
 use super::pieces;
 use crate::bundle::arrival::{Arrival, Destination};
 use crate::bundle::patience::{GivenUp, Patience};
-use crate::bundle::verify;
 use crate::bundle::{BundleError, Fetched, Request, Requirement};
 use crate::http::innermost;
 
@@ -75,7 +74,7 @@ pub(super) async fn run(
         if request.requirement == Requirement::Sha256 && !known.has_sha256() {
             return Err(BundleError::NoSha256 { what: exchange.object.shown() });
         }
-        let arrival = RefCell::new(Arrival::begin(place, head.length, verify::wanted(&known.expectations))?);
+        let arrival = RefCell::new(Arrival::begin(place, head.length, known.wanted())?);
         let fetch = Fetch { exchange: &exchange, head: &head, arrival: &arrival, limit: request.limit };
         let ended = match (&head.etag, head.length, ranges) {
             (Some(etag), Some(length), Ranges::Tried) if length >= pieces::LARGE => {

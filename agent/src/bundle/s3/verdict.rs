@@ -6,8 +6,8 @@ use super::exchange::Exchange;
 use super::parts::Parts;
 use crate::bundle::BundleError;
 use crate::bundle::arrival::Destination;
-use crate::bundle::digest::{Algorithm, Running};
-use crate::bundle::verify::{Computed, Difference, Expectation};
+use crate::bundle::digest::{Algorithm, Running, Wanted};
+use crate::bundle::verify::{Computed, Difference, Expectation, wanted};
 use crate::disk;
 
 /// Bytes that are read at once.
@@ -18,6 +18,8 @@ pub(super) struct Known {
     pub expectations: Vec<Expectation>,
     /// Of these, those whose parts may be of other lengths than was assumed.
     assumed: Vec<(Expectation, PartsClaim)>,
+    /// Of these, those that may be over the whole: as they are then.
+    or_whole: Vec<(Expectation, Expectation)>,
 }
 
 impl Known {
@@ -25,12 +27,17 @@ impl Known {
     pub fn has_sha256(&self) -> bool {
         self.expectations.iter().any(|expectation| expectation.digest.algorithm == Algorithm::Sha256)
     }
+
+    /// Each digest that has to be computed.
+    pub fn wanted(&self) -> Vec<Wanted> {
+        wanted(self.expectations.iter().chain(self.or_whole.iter().map(|(_, whole)| whole)))
+    }
 }
 
 impl Exchange<'_> {
     /// Everything that can be known of the object by its first answer, and by asking where its parts begin.
     pub async fn known(&self, head: &Head) -> Result<Known, BundleError> {
-        let mut known = Known { expectations: head.claims.whole.clone(), assumed: Vec::new() };
+        let mut known = Known { expectations: head.claims.whole.clone(), assumed: Vec::new(), or_whole: Vec::new() };
         for claim in &head.claims.parts {
             let parts = match head.length {
                 Some(length) => self.parts(claim, length).await?,
@@ -53,6 +60,7 @@ impl Exchange<'_> {
             if is_assumed {
                 known.assumed.push((expectation.clone(), claim.clone()));
             }
+            known.or_whole.extend(claim.over_the_whole().map(|whole| (expectation.clone(), whole)));
             known.expectations.push(expectation);
         }
         Ok(known)
@@ -68,6 +76,10 @@ impl Exchange<'_> {
     ) -> Result<Vec<&'static str>, BundleError> {
         for expectation in &known.expectations {
             let Err(difference) = computed.compare(std::slice::from_ref(expectation)) else { continue };
+            let whole = known.or_whole.iter().find(|(over_parts, _)| over_parts == expectation).map(|(_, whole)| whole);
+            if whole.is_some_and(|whole| computed.compare(std::slice::from_ref(whole)).is_ok()) {
+                continue;
+            }
             let claim = known.assumed.iter().find(|(assumed, _)| assumed == expectation).map(|(_, claim)| claim);
             let Some(claim) = claim else { return Err(self.mismatch(difference)) };
             match self.each_part(claim, length).await? {

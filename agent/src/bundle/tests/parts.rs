@@ -21,6 +21,18 @@ fn composite(lengths: &[usize]) -> String {
     format!("{}-{}", STANDARD.encode(joined.finalize()), lengths.len())
 }
 
+/// A checksum that another S3 writes without the number of parts, of an object in three.
+fn bare(checksum: &str) -> Origin {
+    let checksum = checksum.to_owned();
+    Origin::start(move |asked| {
+        let headers = [("x-amz-checksum-sha256", checksum.as_str()), ("x-amz-mp-parts-count", "3")];
+        Reply::Bytes(match part_number(asked) {
+            None => asked.answer(CONTENT, "\"25f9e794323b453885f5181f1b624d0b-3\"", &headers),
+            Some(_) => answer("206 Partial Content", &headers, 8, b""),
+        })
+    })
+}
+
 /// An object in parts: with its checksum, and the lengths that it tells when it is asked for them.
 fn object(checksum: &str, told: &'static [usize]) -> Origin {
     let checksum = checksum.to_owned();
@@ -52,6 +64,17 @@ fn equal_parts_are_verified_by_the_length_of_the_first() {
     let fetched = origin.fetch(source()).unwrap();
     assert_eq!((fetched.verified_by, fetched.sha256), (vec!["x-amz-checksum-sha256"], sha256_of(CONTENT)));
     assert_eq!(requests_for_parts(&origin), 1);
+}
+
+#[test]
+fn a_checksum_without_the_number_of_parts_is_over_them_or_over_the_whole() {
+    let over_parts = composite(&[8, 8, 4]).trim_end_matches("-3").to_owned();
+    let over_all = STANDARD.encode(Sha256::digest(CONTENT));
+    for right in [&over_parts, &over_all] {
+        assert_eq!(bare(right).fetch(source()).unwrap().verified_by, ["x-amz-checksum-sha256"]);
+    }
+    let error = bare(&STANDARD.encode([7; 32])).refused(source());
+    assert!(matches!(error, BundleError::Mismatch { .. }), "{error}");
 }
 
 #[test]

@@ -51,8 +51,7 @@ fn plan(context: &Context, spec: &DeploymentSpec, arguments: &Arguments) -> anyh
     let scratch = scratch(&context.layout).context("there is no place to unpack the revision")?;
     let remover = scratch.remover()?;
     process::on_interrupt(move || drop(remover.remove()))?;
-    let runtime = context.runtime()?;
-    let engine = context.engine_to_look(runtime.handle().clone())?;
+    let engine = context.engine_to_look(context.runtime_of_its_own()?)?;
     let planned = engine.plan(spec, scratch.dir())?;
     let mut report = Report::of(&spec.group_id, &planned)?;
     if arguments.diff {
