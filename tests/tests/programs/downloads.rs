@@ -102,8 +102,10 @@ fn a_bundle_in_s3_is_deployed_and_planned_by_the_command_line() -> Result<()> {
         let fleet = Fleet::gather(place)?;
         let destination = place.path().join("app");
         let bundle = fleet.group.push("v1", &app(&destination, "from S3", &[]), BundleKind::Tgz)?;
+        // A host may read the bundles of its deployments alone.
+        fleet.group.begin(&bundle)?;
         let location = format!("s3://{BUCKET}/{}", bundle.key());
-        for (command, shown) in [("plan", "app/page"), ("deploy-local", "Deployed")] {
+        for (command, shown) in [("plan", "+ page"), ("deploy-local", "Deployed")] {
             let output = fleet.agent.output(&[command, "-l", &location, "-t", "tgz", "-g", "local"])?;
             let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             contains(&said, &[shown])?;
@@ -112,6 +114,9 @@ fn a_bundle_in_s3_is_deployed_and_planned_by_the_command_line() -> Result<()> {
         Ok(())
     })
 }
+
+const COMMIT: &str = "c0ffee0123456789c0ffee0123456789c0ffee01";
+const NO_COMMIT: &str = "badbad0123456789badbad0123456789badbad01";
 
 /// A GitHub of one commit, and what was asked of it.
 struct FakeGitHub {
@@ -143,7 +148,7 @@ async fn answer(State((asked, archive)): State<Archive>, uri: Uri, headers: Head
         return StatusCode::FORBIDDEN.into_response();
     }
     match uri.path() {
-        "/repos/acme/shop/tarball/c0ffee" => (StatusCode::FOUND, [("location", "/codeload/tar")]).into_response(),
+        path if path.strip_prefix("/repos/acme/shop/tarball/") == Some(COMMIT) => (StatusCode::FOUND, [("location", "/codeload/tar")]).into_response(),
         "/codeload/tar" => archive.to_vec().into_response(),
         _ => (StatusCode::NOT_FOUND, "{\"message\": \"Not Found\"}").into_response(),
     }
@@ -170,12 +175,12 @@ fn a_commit_is_deployed_from_github() -> Result<()> {
             let id = answer["deploymentId"].as_str().context("CreateDeployment answers an id")?.to_owned();
             finish(&fleet.api, &id, LONG)
         };
-        succeeded(&deploy("c0ffee")?)?;
+        succeeded(&deploy(COMMIT)?)?;
         ensure!(page(&destination)? == "from a commit");
         let asked = github.asked.lock().map(|asked| asked.clone()).unwrap_or_default();
-        ensure!(asked == ["/repos/acme/shop/tarball/c0ffee", "/codeload/tar"], "{asked:?}");
-        let message = failed_in(&deploy("badbad")?, "DownloadBundle")?;
-        contains(&message, &["acme/shop at badbad on GitHub", "404", "Not Found", "private repository"])
+        ensure!(asked == [format!("/repos/acme/shop/tarball/{COMMIT}"), "/codeload/tar".to_owned()], "{asked:?}");
+        let message = failed_in(&deploy(NO_COMMIT)?, "DownloadBundle")?;
+        contains(&message, &["acme/shop at badbad", "on GitHub", "404", "Not Found", "private repository"])
     })
 }
 
