@@ -76,7 +76,7 @@ impl Test {
             Self::JournalCorrupt => 1000,
             Self::PowerPrefix | Self::PowerReorder => 300,
             Self::PowerRecovery => 200,
-            Self::HarnessSelftest => 10,
+            Self::HarnessSelftest => 9,
         }
     }
 

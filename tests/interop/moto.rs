@@ -101,7 +101,8 @@ fn versions_are_told_apart() -> Result<()> {
         let Some(moto) = Moto::start(place)? else { return Ok(()) };
         let put = |page: &str| {
             let file = moto.bundle(page, 0)?;
-            let put = moto.aws(&format!("s3api put-object --bucket {BUCKET} --key app.tar --body {}", file.display()))?;
+            let put =
+                moto.aws(&format!("s3api put-object --bucket {BUCKET} --key app.tar --body {}", file.display()))?;
             let text = |member: &str| Ok::<_, anyhow::Error>(put[member].as_str().context("a member")?.to_owned());
             anyhow::Ok((text("VersionId")?, text("ETag")?.trim_matches('"').to_owned()))
         };

@@ -107,7 +107,8 @@ fn a_bundle_in_s3_is_deployed_and_planned_by_the_command_line() -> Result<()> {
         let location = format!("s3://{BUCKET}/{}", bundle.key());
         for (command, shown) in [("plan", "+ page"), ("deploy-local", "Deployed")] {
             let output = fleet.agent.output(&[command, "-l", &location, "-t", "tgz", "-g", "local"])?;
-            let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let said =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             contains(&said, &[shown])?;
         }
         ensure!(page(&destination)? == "from S3");
@@ -148,7 +149,9 @@ async fn answer(State((asked, archive)): State<Archive>, uri: Uri, headers: Head
         return StatusCode::FORBIDDEN.into_response();
     }
     match uri.path() {
-        path if path.strip_prefix("/repos/acme/shop/tarball/") == Some(COMMIT) => (StatusCode::FOUND, [("location", "/codeload/tar")]).into_response(),
+        path if path.strip_prefix("/repos/acme/shop/tarball/") == Some(COMMIT) => {
+            (StatusCode::FOUND, [("location", "/codeload/tar")]).into_response()
+        }
         "/codeload/tar" => archive.to_vec().into_response(),
         _ => (StatusCode::NOT_FOUND, "{\"message\": \"Not Found\"}").into_response(),
     }

@@ -76,7 +76,13 @@ pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
             (Some(expectation), _) => match parts_by_etag(headers) {
                 None => claims.whole.push(expectation),
                 Some(count) => {
-                    claims.parts.push(PartsClaim { algorithm, origin, value: text.to_owned(), count, form: Form::Bare });
+                    claims.parts.push(PartsClaim {
+                        algorithm,
+                        origin,
+                        value: text.to_owned(),
+                        count,
+                        form: Form::Bare,
+                    });
                 }
             },
             (None, Some(claim)) => claims.parts.push(claim),

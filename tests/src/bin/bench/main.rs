@@ -3,8 +3,7 @@
 //! Latency from CreateDeployment to the first hook; peak memory of agent and hook runner while a bundle of
 //! 1 GB is deployed and while nothing happens; an install against the machine's own tools, a redeployment
 //! against a first one, and 100,000 files against 10,000; a download of 1 GB against `curl` and `sha256sum`; a hook
-//! against its script alone. Ends with an error
-//! beyond a figure.
+//! against its script alone. Ends with an error beyond a figure.
 #![allow(clippy::disallowed_methods, reason = "the bench is the world around the programs")]
 
 mod bundle;
