@@ -63,7 +63,7 @@ impl Wanted {
 /// A digest on its way.
 pub(super) enum Running {
     Whole(State),
-    Parts(OverParts),
+    Parts(Box<OverParts>),
 }
 
 impl Running {
@@ -71,7 +71,7 @@ impl Running {
         let algorithm = wanted.algorithm;
         match &wanted.over {
             Over::Whole => Self::Whole(State::new(algorithm)),
-            Over::Parts(lengths) => Self::Parts(OverParts::new(algorithm, lengths.clone())),
+            Over::Parts(lengths) => Self::Parts(Box::new(OverParts::new(algorithm, lengths.clone()))),
         }
     }
 
@@ -139,13 +139,13 @@ impl OverParts {
 pub(super) enum State {
     Lc(digest::Context),
     Md5(md5::Md5),
-    Crc(Algorithm, crc_fast::Digest),
+    Crc(Algorithm, Box<crc_fast::Digest>),
     Crc32c(u32),
 }
 
 impl State {
     fn new(algorithm: Algorithm) -> Self {
-        let crc = |kind| Self::Crc(algorithm, crc_fast::Digest::new(kind));
+        let crc = |kind| Self::Crc(algorithm, Box::new(crc_fast::Digest::new(kind)));
         match algorithm {
             Algorithm::Sha256 => Self::Lc(digest::Context::new(&digest::SHA256)),
             Algorithm::Sha1 => Self::Lc(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY)),

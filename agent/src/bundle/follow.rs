@@ -17,8 +17,11 @@ const BUFFER: usize = 256 << 10;
 /// The digests of one file.
 pub(super) struct Followers {
     ground: Arc<Ground>,
-    threads: Vec<(Wanted, JoinHandle<disk::Result<Option<Vec<u8>>>>)>,
+    threads: Vec<(Wanted, JoinHandle<Followed>)>,
 }
+
+/// A digest; nothing, if it was not wanted any more.
+type Followed = disk::Result<Option<Vec<u8>>>;
 
 /// The file, and how much of it can be read.
 struct Ground {
@@ -92,8 +95,7 @@ impl Drop for Followers {
 }
 
 impl Ground {
-    /// Nothing, if it is abandoned.
-    fn follow(&self, mut running: Running) -> disk::Result<Option<Vec<u8>>> {
+    fn follow(&self, mut running: Running) -> Followed {
         let mut buffer = vec![0; BUFFER];
         let mut at = 0;
         loop {
