@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::Engine;
 use crate::deployment::DeploymentSpec;
@@ -58,11 +58,11 @@ impl Engine {
 /// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents.
 fn imprint(revision: &Revision) -> Result<String, Cause> {
     let content = install::everything(revision)?;
-    let mut text = Vec::new();
+    let mut digest = Context::new(&SHA256);
     for (path, state) in &content {
-        text.extend_from_slice(path.as_os_str().as_encoded_bytes());
-        text.push(0);
-        text.extend_from_slice(format!("{state:?}\n").as_bytes());
+        digest.update(path.as_os_str().as_encoded_bytes());
+        digest.update(&[0]);
+        digest.update(format!("{state:?}\n").as_bytes());
     }
-    Ok(format!("slipway seal 1\n{}\n", hex::encode(digest(&SHA256, &text))))
+    Ok(format!("slipway seal 1\n{}\n", hex::encode(digest.finish())))
 }

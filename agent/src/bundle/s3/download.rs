@@ -70,19 +70,18 @@ pub(super) async fn run(
             None => open(&mut exchange).await?,
         };
         let head = Head::read(&exchange, response.headers(), request)?;
+        let pieces = head.pieces().filter(|_| ranges == Ranges::Tried);
+        // Its body would come over one connection alone: not a byte more of that than is on its way.
+        let response = if pieces.is_some() { None } else { Some(response) };
         let known = exchange.known(&head).await?;
         if request.requirement == Requirement::Sha256 && !known.has_sha256() {
             return Err(BundleError::NoSha256 { what: exchange.object.shown() });
         }
         let arrival = RefCell::new(Arrival::begin(place, head.length, known.wanted())?);
         let fetch = Fetch { exchange: &exchange, head: &head, arrival: &arrival, limit: request.limit };
-        let ended = match (&head.etag, head.length, ranges) {
-            (Some(etag), Some(length), Ranges::Tried) if length >= pieces::LARGE => {
-                // Its body would come over one connection alone.
-                drop(response);
-                pieces::fetch(&fetch, etag, length).await
-            }
-            _ => fetch.stream(response).await,
+        let ended = match pieces {
+            Some((etag, length)) => pieces::fetch(&fetch, etag, length).await,
+            None => fetch.stream(response).await,
         };
         match ended {
             Ok(()) => {
@@ -161,6 +160,11 @@ impl Head {
         Ok(Self { etag, length, claims })
     }
 
+    /// ETag and length, if the object is to come in pieces.
+    fn pieces(&self) -> Option<(&str, u64)> {
+        Some((self.etag.as_deref()?, self.length.filter(|length| *length >= pieces::LARGE)?))
+    }
+
     /// Whether another answer is about the same object, by its strong ETag.
     fn is_of(&self, headers: &HeaderMap) -> bool {
         self.etag.as_deref().is_some_and(|etag| text(headers, "etag") == Some(etag))
@@ -177,9 +181,8 @@ pub(super) struct Fetch<'a, 'p> {
 
 impl Fetch<'_, '_> {
     /// Reads the object from one answer after the other, each where the one before it broke off.
-    async fn stream(&self, response: reqwest::Response) -> Result<(), End> {
+    async fn stream(&self, mut response: Option<reqwest::Response>) -> Result<(), End> {
         let mut patience = self.patience();
-        let mut response = Some(response);
         loop {
             let from = self.arrival.borrow().received().contiguous();
             let answered = match (response.take(), &self.head.etag) {
