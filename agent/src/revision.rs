@@ -28,9 +28,19 @@ impl Revision {
 
     /// The list of its files' digests, where it was unpacked from a bundle: beside the directory.
     pub fn digests(&self) -> PathBuf {
+        self.beside(".digests")
+    }
+
+    /// By what it is known that nothing of it was changed since it was unpacked: beside the directory, where it may
+    /// be used again.
+    pub fn seal(&self) -> PathBuf {
+        self.beside(".seal")
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut name = std::ffi::OsString::from(".");
         name.push(self.root.file_name().unwrap_or_default());
-        name.push(".digests");
+        name.push(ending);
         self.root.with_file_name(name)
     }
 }

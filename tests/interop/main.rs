@@ -4,6 +4,8 @@
 //! could not, this says that it was skipped.
 #![allow(clippy::disallowed_methods, reason = "these tests are the world around the programs")]
 
+mod moto;
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -130,18 +130,19 @@ pub enum BundleError {
     /// A file or directory of this host is not usable.
     #[error("the local bundle is not usable: {0}")]
     Local(disk::Error),
-    /// GitHub is not supported yet.
-    #[error(
-        "the revision is {account}/{repository} at {commit} on GitHub, which this version of the agent \
-         cannot fetch yet; upload it to S3 and deploy it from there"
-    )]
+    /// GitHub refuses.
+    #[error("the bundle {what} was not given to {caller}: HTTP status {status} ({answer}); {remedy}")]
     GitHub {
-        /// Owner.
-        account: String,
-        /// Repository.
-        repository: String,
-        /// Commit.
-        commit: String,
+        /// Repository and commit.
+        what: String,
+        /// Whether it was asked with a token.
+        caller: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Its message.
+        answer: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A retained revision is not acquired.
     #[error("the revision of deployment {0} is on this host already; there is nothing to fetch")]
@@ -163,6 +164,13 @@ pub enum Refusal {
     Decryption(String),
     /// The caller is unknown, or its secret is wrong or expired.
     Credentials(String),
+    /// The caller's temporary credentials have expired.
+    Expired(String),
+    /// The bucket is in another region.
+    Elsewhere {
+        /// The region that was named at last; none if the answer does not name one.
+        region: Option<String>,
+    },
     /// The clocks are too far apart.
     Clock {
         /// By how many seconds this host is ahead; negative if it is behind.
@@ -175,6 +183,13 @@ pub enum Refusal {
         /// Code and message of the answer.
         answer: String,
     },
+}
+
+impl Refusal {
+    /// Whether other credentials of the same caller may be accepted.
+    pub(super) fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Credentials(_) | Self::Expired(_))
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -194,6 +209,19 @@ impl fmt::Display for Refusal {
                 write!(out, "it is encrypted with a key that may not be used ({answer}); allow kms:Decrypt with it")
             }
             Self::Credentials(answer) => write!(out, "the credentials are not accepted ({answer}); renew them"),
+            Self::Expired(answer) => write!(
+                out,
+                "the temporary credentials have expired ({answer}); renew them, and check that this host's clock is right"
+            ),
+            Self::Elsewhere { region: Some(region) } => write!(
+                out,
+                "the bucket is said to be in {region}, after another region was tried that had been named too; \
+                 check s3_endpoint_override, and the proxies on the way"
+            ),
+            Self::Elsewhere { region: None } => out.write_str(
+                "the bucket is in another region, which the answer does not name; set the region of this host's \
+                 identity, or s3_endpoint_override, to the bucket's",
+            ),
             Self::Clock { ahead: Some(ahead) } if *ahead >= 0 => {
                 write!(out, "this host's clock is {ahead} s ahead of the service's; synchronise it")
             }

@@ -1,20 +1,27 @@
 //! Acquiring: the bundle of a revision is fetched and verified, or found on this host.
 //!
-//! Everything is a stream: what arrives is hashed on its way to the disk and never held.
+//! What arrives goes to its place in the file at once and is never held; its digests follow behind it.
 
+mod arrival;
+mod digest;
 mod error;
+mod follow;
+mod github;
 mod local;
 mod location;
+mod patience;
+mod received;
 pub mod s3;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{BundleError, Refusal};
+pub use github::GitHub;
 pub use location::{LocationError, parse_s3_location};
-pub use s3::{Endpoint, S3};
+pub use s3::{Endpoint, Kind, S3, Stack};
 
-use crate::deployment::{BundleType, RevisionSource};
+use crate::deployment::{BundleType, RevisionSource, Secret};
 
 /// What is to be acquired.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +34,8 @@ pub struct Request<'a> {
     pub limit: u64,
     /// What must be known of the content beforehand.
     pub requirement: Requirement,
+    /// What opens a repository on GitHub, where the deployment has it.
+    pub github_token: Option<&'a Secret>,
 }
 
 /// What must be known of the content before it is fetched.
@@ -69,22 +78,15 @@ pub struct Fetched {
     pub verified_by: Vec<&'static str>,
 }
 
-/// Acquires what `request` names. `s3` is asked for only where it is needed, since a local deploy has
-/// no need of credentials. Blocks; must not be called on a thread that drives the runtime. After an
-/// error nothing is left at the destination.
-pub fn acquire<'s>(
-    request: &Request<'_>,
-    s3: impl FnOnce() -> Result<&'s S3, BundleError>,
-) -> Result<Acquired, BundleError> {
+/// Acquires what `request` names. Credentials are asked for only where they are needed: neither a local deploy nor
+/// GitHub has need of them. Blocks; must not be called on a thread that drives the runtime. After an error nothing is
+/// left at the destination.
+pub fn acquire(request: &Request<'_>, s3: &S3, github: &GitHub) -> Result<Acquired, BundleError> {
     match request.source {
-        RevisionSource::S3(source) => s3()?.fetch(source, request).map(Acquired::Fetched),
+        RevisionSource::S3(source) => s3.fetch(source, request).map(Acquired::Fetched),
         RevisionSource::LocalFile { path, bundle_type } => local::file(path, *bundle_type, request.requirement),
         RevisionSource::LocalDirectory { path } => local::directory(path, request.requirement),
-        RevisionSource::GitHub(source) => Err(BundleError::GitHub {
-            account: source.account.clone(),
-            repository: source.repository.clone(),
-            commit: source.commit.clone(),
-        }),
+        RevisionSource::GitHub(source) => github.fetch(source, request).map(Acquired::Fetched),
         RevisionSource::Retained(deployment) => Err(BundleError::Retained(deployment.clone())),
     }
 }

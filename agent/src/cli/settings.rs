@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
-use crate::bundle::{Endpoint, Requirement, S3};
+use crate::bundle::{Endpoint, GitHub, Kind, Requirement, S3, Stack};
 use crate::config::{self, ConfigWarning, LogFormat, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
-use crate::engine::{Engine, KeepBundles, OnFailure, Policy};
+use crate::engine::{Engine, KeepBundles, OnFailure, Policy, Reuse};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{DeploymentsLog, HookSettings};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
@@ -119,19 +119,40 @@ impl Context {
     /// The engine, for a command that changes nothing: the root directory stays as it is.
     pub(super) fn engine_to_look(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<Engine> {
         let client = self.client(&self.settings.s3_proxy_uri)?;
+        let github = self.github(&client, runtime.clone())?;
         let s3 = S3 {
             client,
             runtime,
             provider,
-            endpoint: match (&*self.settings.s3_endpoint_override, *self.settings.use_fips_mode) {
-                (Some(url), _) => Endpoint::Override(url.clone()),
-                (None, true) => Endpoint::Fips,
-                (None, false) => Endpoint::Aws,
-            },
+            endpoint: self.s3_endpoint(),
             gate: self.gate.clone(),
             backoff: S3::pauses(),
         };
-        Ok(Engine::new(self.layout.clone(), self.policy()?, s3))
+        Ok(Engine::new(self.layout.clone(), self.policy()?, s3, github))
+    }
+
+    fn s3_endpoint(&self) -> Endpoint {
+        if let Some(url) = &*self.settings.s3_endpoint_override {
+            return Endpoint::Override(url.clone());
+        }
+        let kind = if *self.settings.use_fips_mode { Kind::Fips } else { Kind::Ordinary };
+        let dual = variable("AWS_USE_DUALSTACK_ENDPOINT").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        Endpoint::Aws { kind, stack: if dual { Stack::Dual } else { Stack::Single } }
+    }
+
+    /// GitHub is reached by the proxy for all, and has nothing to do with how often AWS is asked.
+    fn github(&self, s3: &Client, runtime: tokio::runtime::Handle) -> anyhow::Result<GitHub> {
+        let own_proxy = self.settings.s3_proxy_uri.is_some();
+        Ok(GitHub {
+            client: if own_proxy { self.client(&None)? } else { s3.clone() },
+            runtime,
+            endpoint: match &*self.settings.github_endpoint_override {
+                Some(url) => url.clone(),
+                None => GitHub::api().context("the address of GitHub's API")?,
+            },
+            gate: Arc::new(ThrottleGate::new()),
+            backoff: GitHub::pauses(),
+        })
     }
 
     /// Who asks the services, and with which credentials. One for all that a process asks.
@@ -179,6 +200,7 @@ impl Context {
             default_owner: default_owner(user.as_deref())?,
             max_revisions: *settings.max_revisions,
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
+            reuse: if *settings.enable_archive_reuse { Reuse::Allowed } else { Reuse::Refused },
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
             unpack: self.unpack_policy(),
             refusals: self.refusals(),

@@ -160,6 +160,8 @@ settings! {
     deploy_control_endpoint: Option<Url> = None, by optional(read::endpoint);
     /// S3 instead of the region's.
     s3_endpoint_override: Option<Url> = None, by optional(read::endpoint);
+    /// GitHub's API instead of that of github.com.
+    github_endpoint_override: Option<Url> = None, by optional(read::endpoint);
     /// Uses endpoints with validated cryptography.
     use_fips_mode: bool = false, by read::boolean;
     /// Uses the commands service's endpoint for VPC endpoints with policies.

@@ -9,7 +9,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "hook_profile",
     "restrict_agent_dir_permissions",
     "disable_core_dumps",
-    "enable_archive_reuse",
 ];
 
 /// Keys of AWS's agents, earlier ones too, that mean nothing here; each with the reason.

@@ -99,6 +99,7 @@ no_proxy: [localhost, .internal]
 ca_bundle: /srv/ca.pem
 deploy_control_endpoint: https://localhost:8443
 s3_endpoint_override: http://localhost:9000
+github_endpoint_override: https://git.example.com/api/v3
 use_fips_mode: true
 enable_auth_policy: true
 agent_version_header: OFFICIAL_1.8.1-1_deb

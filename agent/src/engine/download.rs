@@ -43,12 +43,12 @@ impl Engine {
         self.appspec(&revision, spec)?;
         let who = Who { application: spec.application_name.clone(), group: spec.group_name.clone() };
         store::mark_most_recent(&self.layout, &spec.group_id, &spec.deployment_id, &who)?;
+        self.seal(&revision);
         self.retain(spec)?;
-        Ok(match &spec.reuse_archive_from {
-            None => Outcome::succeeded(),
-            Some(_) => {
-                Outcome::Succeeded { message: "Succeeded: BundleSource=downloaded".to_owned(), log: String::new() }
-            }
+        Ok(match (&spec.reuse_archive_from, &acquired) {
+            (None, _) => Outcome::succeeded(),
+            (Some(_), Acquired::Directory(_)) => from("archive-reuse"),
+            (Some(_), _) => from("downloaded"),
         })
     }
 
@@ -56,13 +56,17 @@ impl Engine {
         if let RevisionSource::Retained(earlier) = &spec.source {
             return Ok(Acquired::Directory(self.retained_revision(spec, earlier)?));
         }
+        if let Some(earlier) = self.reusable(spec) {
+            return Ok(Acquired::Directory(earlier));
+        }
         let request = bundle::Request {
             source: &spec.source,
             destination,
             limit: self.policy.unpack.limits.bytes,
             requirement: self.policy.requirement,
+            github_token: spec.github_token.as_ref(),
         };
-        Ok(bundle::acquire(&request, || Ok(&self.s3))?)
+        Ok(bundle::acquire(&request, &self.s3, &self.github)?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {
@@ -104,6 +108,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// As a deployment is told that would rather not have downloaded anything.
+fn from(source: &str) -> Outcome {
+    Outcome::Succeeded { message: format!("Succeeded: BundleSource={source}"), log: String::new() }
 }
 
 /// What is unpacked of what was acquired.

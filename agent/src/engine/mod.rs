@@ -5,6 +5,7 @@ mod event;
 mod failure;
 mod plan;
 mod restore;
+mod reuse;
 mod revisions;
 mod turn;
 
@@ -12,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::appspec::AppSpec;
-use crate::bundle::{Requirement, S3};
+use crate::bundle::{GitHub, Requirement, S3};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::ids::{EventName, GroupId, HostCommandId};
@@ -29,6 +30,7 @@ use turn::Turn;
 pub use failure::StageError;
 pub use plan::Planned;
 pub use restore::OnFailure;
+pub use reuse::Reuse;
 
 /// One thing to do for one deployment.
 #[derive(Clone, Debug)]
@@ -74,6 +76,8 @@ pub struct Policy {
     pub max_revisions: NonZeroUsize,
     /// Whether the bundle stays beside the revision.
     pub bundles: KeepBundles,
+    /// Whether an unpacked revision is used again where the service asks for that.
+    pub reuse: Reuse,
     /// What must be known of a bundle before it is fetched.
     pub requirement: Requirement,
     /// What a bundle may hold.
@@ -102,13 +106,14 @@ pub struct Engine {
     policy: Policy,
     /// The way to S3; it is asked for credentials only once something is fetched.
     s3: S3,
+    github: GitHub,
     fetched: AtomicU64,
 }
 
 impl Engine {
     /// An engine over `layout`.
-    pub fn new(layout: Layout, policy: Policy, s3: S3) -> Self {
-        Self { layout, policy, s3, fetched: AtomicU64::new(0) }
+    pub fn new(layout: Layout, policy: Policy, s3: S3, github: GitHub) -> Self {
+        Self { layout, policy, s3, github, fetched: AtomicU64::new(0) }
     }
 
     /// Where everything is.

@@ -27,6 +27,11 @@ pub fn contents(revision: &Revision) -> Result<Index, Cause> {
     walk(revision, |_| false)
 }
 
+/// Reads the whole tree, with a digest of each file.
+pub fn everything(revision: &Revision) -> Result<Index, Cause> {
+    walk(revision, |_| true)
+}
+
 fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
     let root = Dir::open(revision.root())?;
     let digests = Digests::read(&revision.digests());

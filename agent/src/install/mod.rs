@@ -39,7 +39,7 @@ use std::thread;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use error::{Aftermath, Cause, InstallError};
-pub use index::contents;
+pub use index::{contents, everything};
 pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
 pub use space::{Amount, Shortage};

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use url::Url;
 
-use super::Endpoint;
+use super::{Endpoint, Kind, Stack};
 use crate::deployment::revision::S3Source;
 use crate::identity::Region;
 
@@ -16,8 +16,13 @@ pub(in crate::bundle) fn address(endpoint: &Endpoint, region: &Region, source: &
     }
     let mut address = match endpoint {
         Endpoint::Override(url) => format!("{}/{bucket}", url.as_str().trim_end_matches('/')),
-        Endpoint::Aws | Endpoint::Fips => {
-            let service = if *endpoint == Endpoint::Fips { "s3-fips" } else { "s3" };
+        Endpoint::Aws { kind, stack } => {
+            let service = match (kind, stack) {
+                (Kind::Ordinary, Stack::Single) => "s3",
+                (Kind::Ordinary, Stack::Dual) => "s3.dualstack",
+                (Kind::Fips, Stack::Single) => "s3-fips",
+                (Kind::Fips, Stack::Dual) => "s3-fips.dualstack",
+            };
             let host = format!("{service}.{region}.{}", region.domain());
             if is_dns_label(bucket) { format!("https://{bucket}.{host}") } else { format!("https://{host}/{bucket}") }
         }
@@ -62,6 +67,8 @@ mod tests {
     use super::*;
     use crate::deployment::BundleType;
 
+    const AWS: Endpoint = Endpoint::Aws { kind: Kind::Ordinary, stack: Stack::Single };
+
     fn of(endpoint: &Endpoint, region: &str, bucket: &str, key: &str) -> Result<String, String> {
         let source = S3Source {
             bucket: bucket.to_owned(),
@@ -76,23 +83,29 @@ mod tests {
 
     #[test]
     fn buckets_are_addressed_by_host_or_by_path() {
+        let (aws, fips) = (&AWS, &Endpoint::Aws { kind: Kind::Fips, stack: Stack::Single });
+        let dual = &Endpoint::Aws { kind: Kind::Ordinary, stack: Stack::Dual };
+        let both = &Endpoint::Aws { kind: Kind::Fips, stack: Stack::Dual };
         let query = "?versionId=a%2Fb%2Bc%3D";
         let own = Endpoint::Override("https://s3.example.com:8443/base/".parse().unwrap());
         for (endpoint, region, bucket, key, expected) in [
-            (&Endpoint::Aws, "eu-west-1", "bucket", "a/k.tgz", "https://bucket.s3.eu-west-1.amazonaws.com/a/k.tgz"),
-            (&Endpoint::Aws, "cn-north-1", "bucket", "k", "https://bucket.s3.cn-north-1.amazonaws.com.cn/k"),
-            (&Endpoint::Fips, "us-east-1", "bucket", "k", "https://bucket.s3-fips.us-east-1.amazonaws.com/k"),
-            (&Endpoint::Aws, "eu-west-1", "my.bucket", "k", "https://s3.eu-west-1.amazonaws.com/my.bucket/k"),
-            (&Endpoint::Aws, "us-east-1", "Old_Bucket", "k", "https://s3.us-east-1.amazonaws.com/Old_Bucket/k"),
+            (aws, "eu-west-1", "bucket", "a/k.tgz", "https://bucket.s3.eu-west-1.amazonaws.com/a/k.tgz"),
+            (aws, "cn-north-1", "bucket", "k", "https://bucket.s3.cn-north-1.amazonaws.com.cn/k"),
+            (fips, "us-east-1", "bucket", "k", "https://bucket.s3-fips.us-east-1.amazonaws.com/k"),
+            (dual, "eu-west-1", "bucket", "k", "https://bucket.s3.dualstack.eu-west-1.amazonaws.com/k"),
+            (dual, "eu-west-1", "my.bucket", "k", "https://s3.dualstack.eu-west-1.amazonaws.com/my.bucket/k"),
+            (both, "us-east-1", "bucket", "k", "https://bucket.s3-fips.dualstack.us-east-1.amazonaws.com/k"),
+            (aws, "eu-west-1", "my.bucket", "k", "https://s3.eu-west-1.amazonaws.com/my.bucket/k"),
+            (aws, "us-east-1", "Old_Bucket", "k", "https://s3.us-east-1.amazonaws.com/Old_Bucket/k"),
             (&own, "eu-west-1", "bucket", "k", "https://s3.example.com:8443/base/bucket/k"),
             (
-                &Endpoint::Aws,
+                aws,
                 "eu-west-1",
                 "bucket",
                 "ä +?#%/b",
                 "https://bucket.s3.eu-west-1.amazonaws.com/%C3%A4%20%2B%3F%23%25/b",
             ),
-            (&Endpoint::Aws, "eu-west-1", "bucket", "a//b", "https://bucket.s3.eu-west-1.amazonaws.com/a//b"),
+            (aws, "eu-west-1", "bucket", "a//b", "https://bucket.s3.eu-west-1.amazonaws.com/a//b"),
         ] {
             assert_eq!(of(endpoint, region, bucket, key).unwrap(), format!("{expected}{query}"));
         }
@@ -108,7 +121,7 @@ mod tests {
             ("bucket", "a/../../other/k"),
             ("bucket", "."),
         ] {
-            assert!(of(&Endpoint::Aws, "eu-west-1", bucket, key).is_err(), "{bucket} {key}");
+            assert!(of(&AWS, "eu-west-1", bucket, key).is_err(), "{bucket} {key}");
         }
     }
 }

@@ -4,12 +4,16 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use crate::bundle::Refusal;
-use crate::bundle::verify::{Algorithm, Expectation};
+use crate::bundle::digest::{Algorithm, Over, Wanted};
+use crate::bundle::verify::Expectation;
 use crate::deployment::revision::S3Source;
 use crate::http::{clock_ahead, read_body};
 
 /// Longest error document that is read.
 const MAX_DOCUMENT: usize = 64 * 1024;
+
+/// An upload to S3 has no more parts.
+const MOST_PARTS: u64 = 10_000;
 
 const CHECKSUMS: [(&str, Algorithm); 5] = [
     ("x-amz-checksum-sha256", Algorithm::Sha256),
@@ -28,30 +32,114 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").map(|etag| etag.trim_start_matches("W/").trim_matches('"'))
 }
 
-/// Everything that the content must have, by the specification and by the answer.
-pub(super) fn expectations(source: &S3Source, headers: &HeaderMap) -> Vec<Expectation> {
-    let mut all = Vec::new();
+/// What is known of the content beforehand.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// What the content must have, by the specification and by the answer.
+    pub whole: Vec<Expectation>,
+    /// Checksums over the checksums of parts, whose lengths the answer does not tell.
+    pub parts: Vec<PartsClaim>,
+}
+
+/// A checksum of an object that was uploaded in parts: over the checksums of the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PartsClaim {
+    pub algorithm: Algorithm,
+    pub origin: &'static str,
+    /// In base64.
+    pub value: String,
+    /// How many parts there are, at least one.
+    pub count: u64,
+    /// Whether it can be anything else.
+    pub form: Form,
+}
+
+/// How a checksum over parts is told from one over the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By the number of parts after it, as S3 writes it.
+    Numbered,
+    /// Only the ETag tells that there are parts. It may be over the whole all the same.
+    Bare,
+}
+
+/// Everything that is known of the content by the specification and by the answer.
+pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
+    let mut claims = Claims::default();
+    let whole = |algorithm, origin, text: &str| Expectation::parse(Wanted::whole(algorithm), origin, text);
     if let Some(sha256) = &source.sha256 {
-        all.extend(Expectation::parse(Algorithm::Sha256, "the deployment specification", sha256));
+        claims.whole.extend(whole(Algorithm::Sha256, "the deployment specification", sha256));
     }
-    for (name, algorithm) in CHECKSUMS {
-        let Some(value) = text(headers, name) else { continue };
-        match Expectation::parse(algorithm, name, value) {
-            Some(expectation) => all.push(expectation),
-            // The digest of the parts' digests: of an object that was uploaded in parts.
-            None => tracing::debug!(header = name, value, "a composite checksum is not verified"),
+    for (origin, algorithm) in CHECKSUMS {
+        let Some(text) = text(headers, origin) else { continue };
+        match (whole(algorithm, origin, text), PartsClaim::parse(algorithm, origin, text)) {
+            (Some(expectation), _) => match parts_by_etag(headers) {
+                None => claims.whole.push(expectation),
+                Some(count) => {
+                    claims.parts.push(PartsClaim {
+                        algorithm,
+                        origin,
+                        value: text.to_owned(),
+                        count,
+                        form: Form::Bare,
+                    });
+                }
+            },
+            (None, Some(claim)) => claims.parts.push(claim),
+            (None, None) => tracing::warn!(header = origin, value = text, "this is no checksum and is ignored"),
         }
     }
     if let Some(sha256) = text(headers, "x-amz-meta-sha256") {
-        match Expectation::parse(Algorithm::Sha256, "x-amz-meta-sha256", sha256) {
-            Some(expectation) => all.push(expectation),
+        match whole(Algorithm::Sha256, "x-amz-meta-sha256", sha256) {
+            Some(expectation) => claims.whole.push(expectation),
             None => tracing::warn!(value = sha256, "the object's metadata sha256 is not a SHA-256 and is ignored"),
         }
     }
     if let Some(etag) = etag(headers).filter(|etag| etag.len() == 32 && !is_encrypted_otherwise(headers)) {
-        all.extend(Expectation::parse(Algorithm::Md5, "ETag", etag));
+        claims.whole.extend(whole(Algorithm::Md5, "ETag", etag));
     }
-    all
+    claims
+}
+
+impl PartsClaim {
+    /// Reads `base64-count`.
+    fn parse(algorithm: Algorithm, origin: &'static str, text: &str) -> Option<Self> {
+        let (value, count) = text.rsplit_once('-')?;
+        let count = count.parse().ok().filter(|count| (1..=MOST_PARTS).contains(count))?;
+        let claim = Self { algorithm, origin, value: value.to_owned(), count, form: Form::Numbered };
+        claim.expectation(Vec::new()).map(|_| claim)
+    }
+
+    /// What the claim is, if it is over the whole; nothing if it cannot be.
+    pub fn over_the_whole(&self) -> Option<Expectation> {
+        match self.form {
+            Form::Numbered => None,
+            Form::Bare => Expectation::parse(Wanted::whole(self.algorithm), self.origin, &self.value),
+        }
+    }
+
+    /// The claim, with the lengths of the parts.
+    pub fn expectation(&self, lengths: Vec<u64>) -> Option<Expectation> {
+        let digest = Wanted { algorithm: self.algorithm, over: Over::Parts(lengths) };
+        Expectation::parse(digest, self.origin, &self.value)
+    }
+}
+
+/// The number of parts by the ETag, where the answer does not say that its checksums are over the whole.
+fn parts_by_etag(headers: &HeaderMap) -> Option<u64> {
+    let (digest, count) = etag(headers)?.split_once('-')?;
+    let is_composite = digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_whole = text(headers, "x-amz-checksum-type") == Some("FULL_OBJECT");
+    count.parse().ok().filter(|count| is_composite && !is_whole && (1..=MOST_PARTS).contains(count))
+}
+
+/// The bounds in `Content-Range: bytes first-last/length`: where it begins, where it ends (exclusive), and the
+/// object's length where it is told.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
+    let (bounds, length) = text(headers, "content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = bounds.split_once('-')?;
+    let length = if length == "*" { None } else { Some(length.parse().ok()?) };
+    Some((first.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?, length))
 }
 
 /// With a key of KMS or of the customer the ETag is no MD5, though it looks like one.
@@ -107,16 +195,11 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Docume
         ("RequestTimeTooSkewed" | "RequestExpired", _) => {
             Refusal::Clock { ahead: clock_ahead(headers, now).map(|ahead| -ahead.as_secs()) }
         }
-        (
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "ExpiredToken"
-            | "InvalidToken"
-            | "TokenRefreshRequired"
-            | "InvalidClientTokenId",
-            _,
-        )
-        | (_, 401) => Refusal::Credentials(shown),
+        ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => Refusal::Expired(shown),
+        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidClientTokenId", _) | (_, 401) => {
+            Refusal::Credentials(shown)
+        }
+        (_, 301) => Refusal::Elsewhere { region: None },
         (_, 403 | 400) if says_kms => Refusal::Decryption(shown),
         (_, 403) => Refusal::Reading(shown),
         (_, status) => Refusal::Other { status, answer: shown },
@@ -157,8 +240,52 @@ mod tests {
             (vec![("x-amz-checksum-crc32", "y/Q5Jg==")], vec![Algorithm::Crc32]),
             (vec![("x-amz-checksum-crc32", "y/Q5Jg==-2")], vec![]),
         ] {
-            let found: Vec<_> = expectations(&source(), &headers(&answer)).iter().map(|e| e.algorithm).collect();
+            let claims = claims(&source(), &headers(&answer));
+            let found: Vec<_> = claims.whole.iter().map(|expectation| expectation.digest.algorithm).collect();
             assert_eq!(found, algorithms, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_over_parts_is_told_from_one_over_the_whole() {
+        let of = |value| claims(&source(), &headers(&[("x-amz-checksum-crc32", value)]));
+        assert_eq!(of("y/Q5Jg==").parts, []);
+        let [claim] = &of("y/Q5Jg==-12").parts[..] else { panic!("one claim is expected") };
+        assert_eq!((claim.count, claim.algorithm), (12, Algorithm::Crc32));
+        for bad in ["y/Q5Jg==-0", "y/Q5Jg==-10001", "y/Q5Jg==-x", "short-2", "-2"] {
+            assert_eq!((of(bad).parts.len(), of(bad).whole.len()), (0, 0), "{bad}");
+        }
+        let sha256 = format!("{}=-3", "A".repeat(43));
+        let claims = claims(&source(), &headers(&[("x-amz-checksum-sha256", &sha256)]));
+        assert_eq!((claims.parts[0].algorithm, claims.whole.len()), (Algorithm::Sha256, 0));
+    }
+
+    #[test]
+    fn a_checksum_without_a_number_may_be_over_the_parts_that_the_etag_tells_of() {
+        let etag = ("etag", "\"25f9e794323b453885f5181f1b624d0b-3\"");
+        let crc = ("x-amz-checksum-crc32", "y/Q5Jg==");
+        for (answer, whole, parts) in [
+            (vec![etag, crc], 0, 1),
+            (vec![etag, crc, ("x-amz-checksum-type", "COMPOSITE")], 0, 1),
+            (vec![etag, crc, ("x-amz-checksum-type", "FULL_OBJECT")], 1, 0),
+            (vec![("etag", "\"some-3\""), crc], 1, 0),
+            (vec![crc, ("x-amz-checksum-type", "COMPOSITE")], 1, 0),
+        ] {
+            let claims = claims(&source(), &headers(&answer));
+            assert_eq!((claims.whole.len(), claims.parts.len()), (whole, parts), "{answer:?}");
+            for claim in claims.parts {
+                assert_eq!((claim.count, claim.form, claim.over_the_whole().is_some()), (3, Form::Bare, true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_range_is_read_to_its_end() {
+        let of = |value| content_range(&headers(&[("content-range", value)]));
+        assert_eq!(of("bytes 0-4/9"), Some((0, 5, Some(9))));
+        assert_eq!(of("bytes 5-8/*"), Some((5, 9, None)));
+        for bad in ["bytes */9", "bytes 5-/9", "bytes 5-8", "5-8/9", "bytes 5-18446744073709551615/9", "bytes a-b/c"] {
+            assert_eq!(of(bad), None, "{bad}");
         }
     }
 
@@ -177,7 +304,8 @@ mod tests {
         assert!(matches!(judge(403, "AccessDenied", "Access Denied"), Refusal::Reading(_)));
         assert!(matches!(judge(403, "AccessDenied", "not authorized to perform: kms:Decrypt"), Refusal::Decryption(_)));
         assert!(matches!(judge(403, "InvalidAccessKeyId", ""), Refusal::Credentials(_)));
-        assert!(matches!(judge(400, "ExpiredToken", ""), Refusal::Credentials(_)));
+        assert!(matches!(judge(400, "ExpiredToken", ""), Refusal::Expired(_)));
+        assert_eq!(judge(301, "PermanentRedirect", ""), Refusal::Elsewhere { region: None });
         assert!(matches!(judge(418, "", "teapot"), Refusal::Other { status: 418, .. }));
     }
 

@@ -1,310 +1,271 @@
-//! One fetch: tries, pauses, goes on where it broke off, verifies.
+//! One fetch: the first answer tells what comes; a small object is read from it, a large one comes in pieces over
+//! several connections.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::cell::RefCell;
 
-use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
+use http::HeaderMap;
 
-use super::answer::{Document, etag, expectations, refusal, text};
-use super::{Object, S3, TRIES};
-use crate::bundle::verify::{Algorithm, Digesting, Expectation};
+use super::answer::{Claims, claims, etag, text};
+use super::exchange::{Answered, Exchange, Stretch};
+use super::pieces;
+use crate::bundle::arrival::{Arrival, Destination};
+use crate::bundle::patience::{GivenUp, Patience};
 use crate::bundle::{BundleError, Fetched, Request, Requirement};
-use crate::disk::{self, Dir};
-use crate::http::{Backoff, Retry, innermost};
-use crate::identity::Region;
+use crate::http::innermost;
 
 /// Times that a bucket's region is followed.
 const REDIRECTS: u32 = 2;
+/// Times that it is begun anew because the object was replaced meanwhile.
+const RESTARTS: u32 = 5;
+/// Bytes after which others are let go on.
+const TURN: u64 = 1 << 20;
 
-/// Where to go on, and the object that it must still be.
+/// Why an attempt ended that brought no whole bundle.
 #[derive(Debug)]
-pub(super) struct Resume {
-    pub from: u64,
-    /// With quotes, as it came.
-    pub etag: String,
+pub(super) enum End {
+    /// What came cannot be gone on with.
+    Anew {
+        why: &'static str,
+        /// The answer that said so, where it is the beginning of a new one.
+        with: Option<reqwest::Response>,
+    },
+    /// The service gives no pieces of objects, but the whole from its beginning.
+    NoRanges(reqwest::Response),
+    /// There is no way.
+    Failed(BundleError),
 }
 
-/// How a try ended that brought no whole bundle, but is worth another one.
-#[derive(Debug)]
-enum Setback {
-    /// Nothing usable came.
-    Failed(String),
-    /// The body broke off.
-    Broken(String),
-    /// The bucket is elsewhere.
-    Elsewhere(Region),
-    /// The object was replaced while it was fetched.
-    Replaced,
-}
+pub(super) const REPLACED: &str = "the object was replaced while it was fetched";
 
-pub(super) async fn run(s3: &S3, object: Object<'_>, request: &Request<'_>) -> Result<Fetched, BundleError> {
-    let place = Destination::open(request.destination)?;
-    let fetch = Fetch { s3, object, request, place: &place, backoff: s3.backoff.clone(), redirects: 0 };
-    let fetched = fetch.run().await;
-    if fetched.is_err() {
-        // The first error is the one that tells.
-        let _ = place.remove();
+impl From<BundleError> for End {
+    fn from(error: BundleError) -> Self {
+        Self::Failed(error)
     }
-    fetched
 }
 
-struct Fetch<'a> {
-    s3: &'a S3,
-    object: Object<'a>,
-    request: &'a Request<'a>,
-    place: &'a Destination<'a>,
-    backoff: Backoff,
-    redirects: u32,
+/// What the head of the first answer says.
+pub(super) struct Head {
+    /// With quotes, as it came; not a weak one, which is no identity.
+    pub etag: Option<String>,
+    pub length: Option<u64>,
+    pub claims: Claims,
 }
 
-/// A body that is on its way to the disk.
-struct Partial {
-    content: Digesting<File>,
-    expectations: Vec<Expectation>,
-    announced: Option<u64>,
-    etag: Option<String>,
+/// Whether an object is fetched in pieces where that pays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ranges {
+    Tried,
+    Ignored,
 }
 
-impl Fetch<'_> {
-    async fn run(mut self) -> Result<Fetched, BundleError> {
-        let mut partial = None;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let before = partial.as_ref().map_or(0, |partial: &Partial| partial.content.written());
-            let setback = match self.once(&mut partial).await? {
-                None => break,
-                Some(setback) => setback,
-            };
-            let after = partial.as_ref().map_or(0, |partial| partial.content.written());
-            if after > before {
-                tries = 0;
-                self.backoff.reset();
-            }
-            let last = match setback {
-                Setback::Elsewhere(region) => {
-                    self.object.region = region;
-                    tries -= 1;
-                    continue;
-                }
-                Setback::Replaced => {
-                    partial = None;
-                    "the object was replaced while it was fetched".to_owned()
-                }
-                Setback::Failed(last) | Setback::Broken(last) => last,
-            };
-            tracing::warn!(bundle = self.object.shown(), received = after, "fetching will be tried again: {last}");
-            if tries >= TRIES {
-                return Err(self.given_up(partial.as_ref(), tries, last));
-            }
-            tokio::time::sleep(self.backoff.pause()).await;
-        }
-        match partial {
-            Some(partial) => self.verify(partial),
-            None => Err(self.given_up(None, tries, "no content came".to_owned())),
-        }
-    }
-
-    fn given_up(&self, partial: Option<&Partial>, tries: u32, last: String) -> BundleError {
-        let object = self.object.shown();
-        match partial.and_then(|partial| Some((partial.announced?, partial.content.written()))) {
-            Some((expected, received)) => BundleError::Truncated { object, expected, received, tries, last },
-            None => BundleError::Unreachable { object, tries, last },
-        }
-    }
-
-    /// One request; nothing is returned when the body is whole.
-    async fn once(&mut self, partial: &mut Option<Partial>) -> Result<Option<Setback>, BundleError> {
-        let resume = partial.as_ref().and_then(|partial| {
-            let etag = partial.etag.clone()?;
-            Some(Resume { from: partial.content.written(), etag }).filter(|resume| resume.from > 0)
-        });
-        let request = self.s3.request(&self.object, resume.as_ref()).await?;
-        self.s3.gate.pass().await;
-        let response = match self.s3.client.send(request).await {
-            Ok(response) => response,
-            Err(error) => return Ok(Some(Setback::Failed(error.to_string()))),
+pub(super) async fn run(
+    mut exchange: Exchange<'_>,
+    request: &Request<'_>,
+    place: &Destination<'_>,
+) -> Result<Fetched, BundleError> {
+    let (mut restarts, mut ranges, mut begun) = (0, Ranges::Tried, None);
+    loop {
+        let response = match begun.take() {
+            Some(response) => response,
+            None => open(&mut exchange).await?,
         };
-        match response.status() {
-            StatusCode::OK => *partial = Some(self.begin(response.headers())?),
-            StatusCode::PARTIAL_CONTENT
-                if resume.as_ref().is_some_and(|resume| goes_on(resume, response.headers())) => {}
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if resume.is_some() => {
-                return Ok(Some(Setback::Replaced));
-            }
-            _ => return self.no_content(response).await.map(Some),
+        let head = Head::read(&exchange, response.headers(), request)?;
+        let pieces = head.pieces().filter(|_| ranges == Ranges::Tried);
+        // Its body would come over one connection alone: not a byte more of that than is on its way.
+        let response = if pieces.is_some() { None } else { Some(response) };
+        let known = exchange.known(&head).await?;
+        if request.requirement == Requirement::Sha256 && !known.has_sha256() {
+            return Err(BundleError::NoSha256 { what: exchange.object.shown() });
         }
-        self.s3.gate.succeeded();
-        match partial {
-            Some(partial) => self.receive(response, partial).await,
-            None => Ok(Some(Setback::Replaced)),
+        let arrival = RefCell::new(Arrival::begin(place, head.length, known.wanted())?);
+        let fetch = Fetch { exchange: &exchange, head: &head, arrival: &arrival, limit: request.limit };
+        let ended = match pieces {
+            Some((etag, length)) => pieces::fetch(&fetch, etag, length).await,
+            None => fetch.stream(response).await,
+        };
+        match ended {
+            Ok(()) => {
+                let size = arrival.borrow().received().total();
+                let computed = arrival.into_inner().finish()?;
+                let verified_by = exchange.verify(&known, &computed, place, size).await?;
+                return Ok(Fetched {
+                    path: request.destination.to_owned(),
+                    bundle_type: exchange.object.source.bundle_type,
+                    size,
+                    sha256: computed.sha256(),
+                    verified_by,
+                });
+            }
+            Err(End::Failed(error)) => return Err(error),
+            Err(End::NoRanges(response)) => {
+                ranges = Ranges::Ignored;
+                begun = Some(response);
+            }
+            Err(End::Anew { why, with }) => {
+                let object = exchange.object.shown();
+                restarts += 1;
+                if restarts > RESTARTS {
+                    return Err(BundleError::Unreachable { object, tries: restarts, last: why.to_owned() });
+                }
+                tracing::warn!(bundle = object, "fetching begins anew: {why}");
+                begun = with;
+            }
         }
     }
+}
 
-    /// The first bytes are about to come: what is known is checked, and room is made.
-    fn begin(&self, headers: &HeaderMap) -> Result<Partial, BundleError> {
-        let Object { source, .. } = &self.object;
-        if let (Some(expected), Some(found)) = (&source.etag, etag(headers))
+/// The first answer that has content, or says so.
+async fn open(exchange: &mut Exchange<'_>) -> Result<reqwest::Response, BundleError> {
+    let mut patience = Patience::new(exchange.s3.backoff.clone());
+    let mut redirects = 0;
+    loop {
+        let last = match exchange.ask(None).await? {
+            Answered::Whole(response) | Answered::Stretch(response) => return Ok(response),
+            Answered::Elsewhere(region) if redirects < REDIRECTS => {
+                redirects += 1;
+                let (object, from) = (exchange.object.shown(), &exchange.object.region);
+                tracing::info!(bundle = object, %from, to = %region, "following the bucket's region");
+                exchange.object.region = region;
+                continue;
+            }
+            Answered::Elsewhere(region) => return Err(exchange.lost(&region).await),
+            Answered::Replaced => "the object was replaced".to_owned(),
+            Answered::Failed(last) => last,
+        };
+        let object = exchange.object.shown();
+        match patience.failed() {
+            Ok(pause) => {
+                tracing::warn!(bundle = object, "fetching will be tried again: {last}");
+                tokio::time::sleep(pause).await;
+            }
+            Err(GivenUp { tries }) => return Err(BundleError::Unreachable { object, tries, last }),
+        }
+    }
+}
+
+impl Head {
+    fn read(exchange: &Exchange<'_>, headers: &HeaderMap, request: &Request<'_>) -> Result<Self, BundleError> {
+        let object = &exchange.object;
+        if let (Some(expected), Some(found)) = (&object.source.etag, etag(headers))
             && expected != found
         {
-            return Err(self.changed(expected, found.to_owned()));
+            return Err(exchange.changed(expected, found.to_owned()));
         }
-        let expectations = expectations(source, headers);
-        let knows_sha256 = expectations.iter().any(|expectation| expectation.algorithm == Algorithm::Sha256);
-        if self.request.requirement == Requirement::Sha256 && !knows_sha256 {
-            return Err(BundleError::NoSha256 { what: self.object.shown() });
+        let claims = claims(object.source, headers);
+        let length = text(headers, "content-length").and_then(|length| length.parse().ok());
+        if length.is_some_and(|length| length > request.limit) {
+            return Err(BundleError::TooLong { object: object.shown(), limit: request.limit });
         }
-        let announced = text(headers, "content-length").and_then(|length| length.parse().ok());
-        let limit = self.request.limit;
-        if announced.is_some_and(|length| length > limit) {
-            return Err(BundleError::TooLong { object: self.object.shown(), limit });
-        }
-        let needed = announced.unwrap_or(0);
-        self.place.remove().map_err(BundleError::Disk)?;
-        let available = disk::available(&self.place.dir).map_err(BundleError::Disk)?;
-        if needed > available {
-            return Err(self.no_space(needed, available));
-        }
-        let file = self.place.create().map_err(|error| self.stored(error, needed))?;
-        disk::reserve(&file, self.place.path, needed).map_err(|error| self.stored(error, needed))?;
-        Ok(Partial {
-            content: Digesting::new(file, &expectations),
-            expectations,
-            announced,
-            etag: text(headers, "etag").map(str::to_owned).filter(|etag| !etag.starts_with("W/")),
-        })
+        let etag = text(headers, "etag").map(str::to_owned).filter(|etag| !etag.starts_with("W/"));
+        Ok(Self { etag, length, claims })
     }
 
-    async fn receive(
+    /// ETag and length, if the object is to come in pieces.
+    fn pieces(&self) -> Option<(&str, u64)> {
+        Some((self.etag.as_deref()?, self.length.filter(|length| *length >= pieces::LARGE)?))
+    }
+
+    /// Whether another answer is about the same object, by its strong ETag.
+    fn is_of(&self, headers: &HeaderMap) -> bool {
+        self.etag.as_deref().is_some_and(|etag| text(headers, "etag") == Some(etag))
+    }
+}
+
+/// An object on its way.
+pub(super) struct Fetch<'a, 'p> {
+    pub exchange: &'a Exchange<'a>,
+    pub head: &'a Head,
+    pub arrival: &'a RefCell<Arrival<'p>>,
+    limit: u64,
+}
+
+impl Fetch<'_, '_> {
+    /// Reads the object from one answer after the other, each where the one before it broke off.
+    async fn stream(&self, mut response: Option<reqwest::Response>) -> Result<(), End> {
+        let mut patience = self.patience();
+        loop {
+            let from = self.arrival.borrow().received().contiguous();
+            let answered = match (response.take(), &self.head.etag) {
+                (Some(response), _) => Answered::Stretch(response),
+                (None, Some(etag)) if from > 0 => {
+                    let stretch = Stretch { from, until: None, length: self.head.length, etag };
+                    self.exchange.ask(Some(stretch)).await?
+                }
+                // Nothing is there to go on with, or nothing by which it could be known that it is the same.
+                (None, _) => self.exchange.ask(None).await?,
+            };
+            let last = match answered {
+                Answered::Whole(response) if from > 0 || !self.head.is_of(response.headers()) => {
+                    let why = "what had come of it cannot be gone on with";
+                    return Err(End::Anew { why, with: Some(response) });
+                }
+                Answered::Stretch(response) | Answered::Whole(response) => {
+                    match self.receive(response, (from, self.head.length), &mut patience).await? {
+                        (_, None) => return Ok(()),
+                        (_, Some(last)) => last,
+                    }
+                }
+                Answered::Replaced => return Err(End::Anew { why: REPLACED, with: None }),
+                Answered::Elsewhere(region) => return Err(self.exchange.lost(&region).await.into()),
+                Answered::Failed(last) => last,
+            };
+            self.pause(&mut patience, last).await?;
+        }
+    }
+
+    /// Reads an answer's body from a place on, to its end where that is known. Tells how far it came, and what it
+    /// broke off with.
+    pub async fn receive(
         &self,
         mut response: reqwest::Response,
-        partial: &mut Partial,
-    ) -> Result<Option<Setback>, BundleError> {
-        loop {
+        (mut at, end): (u64, Option<u64>),
+        patience: &mut Patience,
+    ) -> Result<(u64, Option<String>), BundleError> {
+        let mut turn = 0;
+        while end.is_none_or(|end| at < end) {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => break,
-                Err(error) => return Ok(Some(Setback::Broken(innermost(&error)))),
+                Ok(None) if end.is_none() => break,
+                Ok(None) => return Ok((at, Some("the connection was closed".to_owned()))),
+                Err(error) => return Ok((at, Some(innermost(&error)))),
             };
-            let written = partial.content.written();
-            if written.saturating_add(chunk.len() as u64) > partial.announced.unwrap_or(self.request.limit) {
-                return Err(BundleError::TooLong { object: self.object.shown(), limit: self.request.limit });
+            // What is beyond the end was not asked for.
+            let room = usize::try_from(end.unwrap_or(u64::MAX) - at).unwrap_or(usize::MAX);
+            let wanted = chunk.get(..room.min(chunk.len())).unwrap_or_default();
+            let next = at + wanted.len() as u64;
+            if next > self.limit {
+                let object = self.exchange.object.shown();
+                return Err(BundleError::TooLong { object, limit: self.limit });
             }
-            partial.content.write_all(&chunk).map_err(|source| {
-                let left = partial.announced.map_or(chunk.len() as u64, |announced| announced - written);
-                self.stored(disk::Error::new("write", self.place.path, source), left)
-            })?;
-        }
-        match partial.announced {
-            Some(announced) if partial.content.written() < announced => {
-                Ok(Some(Setback::Broken("the connection was closed".to_owned())))
+            self.arrival.borrow_mut().write(at, wanted)?;
+            patience.progressed();
+            turn += next - at;
+            at = next;
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
             }
-            _ => Ok(None),
         }
+        Ok((at, None))
     }
 
-    /// Any status but success.
-    async fn no_content(&mut self, response: reqwest::Response) -> Result<Setback, BundleError> {
-        let (status, headers) = (response.status(), response.headers().clone());
-        let object = self.object.shown();
-        let document = Document::read(response).await;
-        let named = text(&headers, "x-amz-bucket-region").unwrap_or(&document.region);
-        if let Ok(region) = Region::parse(named)
-            && region != self.object.region
-            && self.redirects < REDIRECTS
-        {
-            self.redirects += 1;
-            tracing::info!(bundle = object, from = %self.object.region, to = %region, "following the bucket's region");
-            return Ok(Setback::Elsewhere(region));
-        }
-        if status == StatusCode::PRECONDITION_FAILED {
-            let expected = self.object.source.etag.clone().unwrap_or_default();
-            return Err(self.changed(&expected, "another one".to_owned()));
-        }
-        match Retry::judge(status, &document.code, &document.message) {
-            Retry::Never => {
-                let refusal = refusal(status, &headers, &document, Timestamp::now());
-                Err(BundleError::Refused { object, caller: self.s3.caller().await, refusal })
+    pub fn patience(&self) -> Patience {
+        Patience::new(self.exchange.s3.backoff.clone())
+    }
+
+    /// Waits for the next try, if there is to be one.
+    pub async fn pause(&self, patience: &mut Patience, last: String) -> Result<(), BundleError> {
+        let (object, received) = (self.exchange.object.shown(), self.arrival.borrow().received().total());
+        match patience.failed() {
+            Ok(pause) => {
+                tracing::warn!(bundle = object, received, "fetching will be tried again: {last}");
+                tokio::time::sleep(pause).await;
+                Ok(())
             }
-            Retry::Throttled => {
-                self.s3.gate.throttled();
-                Ok(Setback::Failed(format!("throttled, HTTP status {status} {}", document.code)))
-            }
-            Retry::Later => Ok(Setback::Failed(format!("HTTP status {status} {} {}", document.code, document.message))),
+            Err(GivenUp { tries }) => Err(match self.head.length {
+                Some(expected) => BundleError::Truncated { object, expected, received, tries, last },
+                None => BundleError::Unreachable { object, tries, last },
+            }),
         }
-    }
-
-    fn verify(&self, partial: Partial) -> Result<Fetched, BundleError> {
-        let size = partial.content.written();
-        let computed = partial.content.finish();
-        computed.compare(&partial.expectations).map_err(|difference| BundleError::Mismatch {
-            object: self.object.shown(),
-            algorithm: difference.algorithm,
-            origin: difference.origin,
-            expected: difference.expected,
-            computed: difference.computed,
-        })?;
-        Ok(Fetched {
-            path: self.request.destination.to_owned(),
-            bundle_type: self.object.source.bundle_type,
-            size,
-            sha256: computed.sha256(),
-            verified_by: partial.expectations.iter().map(|expectation| expectation.origin).collect(),
-        })
-    }
-
-    fn changed(&self, expected: &str, found: String) -> BundleError {
-        BundleError::Changed { object: self.object.shown(), expected: expected.to_owned(), found }
-    }
-
-    fn stored(&self, error: disk::Error, needed: u64) -> BundleError {
-        if error.is_no_space() {
-            self.no_space(needed, disk::available(&self.place.dir).unwrap_or(0))
-        } else {
-            BundleError::Disk(error)
-        }
-    }
-
-    fn no_space(&self, needed: u64, available: u64) -> BundleError {
-        let place = self.place.dir.path().to_owned();
-        BundleError::NoSpace { object: self.object.shown(), needed, available, place }
-    }
-}
-
-/// Whether a partial answer begins where it should.
-fn goes_on(resume: &Resume, headers: &HeaderMap) -> bool {
-    let start = text(headers, "content-range")
-        .and_then(|range| range.strip_prefix("bytes "))
-        .and_then(|range| range.split_once('-'))
-        .and_then(|(start, _)| start.parse::<u64>().ok());
-    let same = etag(headers).is_none_or(|etag| etag == resume.etag.trim_matches('"'));
-    start == Some(resume.from) && same
-}
-
-/// The file that is written, by its directory's descriptor.
-struct Destination<'a> {
-    dir: Dir,
-    name: &'a Path,
-    path: &'a Path,
-}
-
-impl<'a> Destination<'a> {
-    fn open(path: &'a Path) -> Result<Self, BundleError> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(BundleError::Disk(disk::Error::new("write", path, std::io::ErrorKind::InvalidInput)));
-        };
-        let dir = Dir::open_or_create(parent, 0o755).map_err(BundleError::Disk)?;
-        Ok(Self { dir, name: Path::new(name), path })
-    }
-
-    /// Not for others: a bundle can hold secrets that its files' modes protect.
-    fn create(&self) -> disk::Result<File> {
-        self.dir.create_file(self.name, 0o600)
-    }
-
-    fn remove(&self) -> disk::Result<()> {
-        self.dir.remove_tree(self.name)
     }
 }

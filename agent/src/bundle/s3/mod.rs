@@ -3,23 +3,27 @@
 mod address;
 mod answer;
 mod download;
+mod exchange;
+mod parts;
+mod pieces;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::arrival::Destination;
 use super::{BundleError, Fetched, Request};
 use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, ThrottleGate};
-use crate::identity::{Provider, Region, Scope, sign};
+use crate::identity::{Access, Provider, Region, Scope, sign};
 
 pub(super) use address::address;
-
-/// Tries in a row that bring nothing before it is given up.
-const TRIES: u32 = 6;
+use exchange::{Exchange, Stretch};
 
 /// A way to S3.
 #[derive(Clone, Debug)]
@@ -42,11 +46,32 @@ pub struct S3 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// AWS's, in the bucket's region.
-    Aws,
-    /// AWS's FIPS endpoints: the setting `use_fips_mode`.
-    Fips,
+    Aws {
+        /// Which of them.
+        kind: Kind,
+        /// Which addresses their names have.
+        stack: Stack,
+    },
     /// Another one, addressed in path style: the setting `s3_endpoint_override`.
     Override(Url),
+}
+
+/// Which endpoints of AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The ordinary ones.
+    Ordinary,
+    /// Those with validated cryptography: the setting `use_fips_mode`.
+    Fips,
+}
+
+/// Which addresses the names of AWS's endpoints have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// IPv4 alone.
+    Single,
+    /// IPv6 too: the environment variable `AWS_USE_DUALSTACK_ENDPOINT`.
+    Dual,
 }
 
 impl S3 {
@@ -58,48 +83,75 @@ impl S3 {
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
         self.runtime.block_on(async {
             let object = Object { source, region: self.provider.access().await?.region.clone() };
-            download::run(self, object, request).await
+            let place = Destination::open(request.destination, object.shown())?;
+            let fetched = download::run(Exchange { s3: self, object }, request, &place).await;
+            if fetched.is_err() {
+                // The first error is the one that tells.
+                let _ = place.remove();
+            }
+            fetched
         })
     }
 
-    /// A signed GET; from a byte on, and of a certain ETag, where the caller goes on with a broken fetch.
-    async fn request(
+    /// A signed GET of the whole object, or of a stretch of it.
+    fn request(
         &self,
         object: &Object<'_>,
-        resume: Option<&download::Resume>,
+        stretch: Option<&Stretch<'_>>,
+        access: &Access,
+    ) -> Result<reqwest::Request, BundleError> {
+        self.signed(Method::GET, object, access, |request| {
+            request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            let Some(stretch) = stretch else { return Ok(()) };
+            let range = match stretch.until {
+                Some(until) => format!("bytes={}-{}", stretch.from, until.saturating_sub(1)),
+                None => format!("bytes={}-", stretch.from),
+            };
+            insert(request, object, header::RANGE, range)?;
+            insert(request, object, header::IF_RANGE, stretch.etag.to_owned())?;
+            insert(request, object, header::IF_MATCH, stretch.etag.to_owned())
+        })
+    }
+
+    /// A request for an object, signed once `prepare` has added what it has to.
+    fn signed(
+        &self,
+        method: Method,
+        object: &Object<'_>,
+        access: &Access,
+        prepare: impl FnOnce(&mut reqwest::Request) -> Result<(), BundleError>,
     ) -> Result<reqwest::Request, BundleError> {
         let url = address(&self.endpoint, &object.region, object.source)
             .map_err(|reason| BundleError::Address { object: object.shown(), reason })?;
-        let mut request = reqwest::Request::new(reqwest::Method::GET, url);
-        let headers = request.headers_mut();
-        headers.insert("x-amz-checksum-mode", http::HeaderValue::from_static("ENABLED"));
-        let mut insert = |name: http::HeaderName, value: String| match value.parse() {
-            Ok(value) => {
-                headers.insert(name, value);
-                Ok(())
-            }
-            Err(_) => {
-                let reason = format!("{value:?} cannot be sent as {name}");
-                Err(BundleError::Address { object: object.shown(), reason })
-            }
-        };
+        let mut request = reqwest::Request::new(method, url);
         if let Some(etag) = &object.source.etag {
-            insert(http::header::IF_MATCH, format!("\"{etag}\""))?;
+            insert(&mut request, object, header::IF_MATCH, format!("\"{etag}\""))?;
         }
-        if let Some(resume) = resume {
-            insert(http::header::RANGE, format!("bytes={}-", resume.from))?;
-            insert(http::header::IF_RANGE, resume.etag.clone())?;
-        }
+        prepare(&mut request)?;
         let scope = Scope { service: "s3", region: &object.region };
-        let access = self.provider.access().await?;
         sign(&mut request, &access.credentials, scope, Timestamp::now())?;
         Ok(request)
     }
+}
 
-    async fn caller(&self) -> String {
-        match self.provider.access().await {
-            Ok(access) => format!("access key {} of {}", access.credentials.access_key_id, access.source),
-            Err(error) => error.to_string(),
+fn caller(access: &Access) -> String {
+    format!("access key {} of {}", access.credentials.access_key_id, access.source)
+}
+
+fn insert(
+    request: &mut reqwest::Request,
+    object: &Object<'_>,
+    name: HeaderName,
+    value: String,
+) -> Result<(), BundleError> {
+    match value.parse() {
+        Ok(parsed) => {
+            request.headers_mut().insert(name, parsed);
+            Ok(())
+        }
+        Err(_) => {
+            let reason = format!("{value:?} cannot be sent as {name}");
+            Err(BundleError::Address { object: object.shown(), reason })
         }
     }
 }

@@ -9,11 +9,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+mod github;
+mod origin;
+mod parts;
+mod pieces;
+
 use super::*;
 use crate::deployment::Secret;
-use crate::deployment::revision::{GitHubSource, S3Source};
+use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, Profile, Proxy, Roots, ThrottleGate, Timeouts, Trust};
-use crate::identity::{Access, Credentials, Provider, Region, Source};
+use crate::identity::{Access, Caller, Credentials, Environment, Provider, Region, Source, Sources};
 use crate::ids::DeploymentId;
 
 const CONTENT: &[u8] = b"0123456789abcdefghij";
@@ -52,27 +57,7 @@ impl Service {
     }
 
     fn s3(&self) -> S3 {
-        let pem = self.dir.path().join("roots.pem");
-        std::fs::write(&pem, include_bytes!("unused-root.pem")).unwrap();
-        let timeouts = Timeouts { connect: Duration::from_secs(5), silence: Duration::from_secs(5) };
-        let trust = Trust { roots: Roots::File(pem), additional: None };
-        S3 {
-            client: Client::new(&Profile { trust, proxy: Proxy::Direct, timeouts }).unwrap(),
-            runtime: self.handle.clone(),
-            provider: Provider::fixed(Access {
-                region: Region::parse("eu-west-1").unwrap(),
-                credentials: Credentials {
-                    access_key_id: "AKIATEST".into(),
-                    secret_access_key: Secret::new("secret".into()),
-                    session_token: None,
-                },
-                source: Source::Environment,
-                expires: None,
-            }),
-            endpoint: Endpoint::Override(self.url.clone()),
-            gate: Arc::new(ThrottleGate::new()),
-            backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(5)),
-        }
+        s3(client(self.dir.path(), Duration::from_secs(5)), &self.handle, &self.url)
     }
 
     fn destination(&self) -> std::path::PathBuf {
@@ -86,12 +71,9 @@ impl Service {
     fn fetch_with(&self, source: S3Source, requirement: Requirement, limit: u64) -> Result<Fetched, BundleError> {
         let destination = self.destination();
         let source = RevisionSource::S3(source);
-        let request = Request { source: &source, destination: &destination, limit, requirement };
+        let request = Request { source: &source, destination: &destination, limit, requirement, github_token: None };
         let s3 = self.s3();
-        match acquire(&request, || Ok(&s3))? {
-            Acquired::Fetched(fetched) => Ok(fetched),
-            other => panic!("{other:?}"),
-        }
+        fetched(acquire(&request, &s3, &github(s3.client.clone(), &self.handle, &self.url)))
     }
 
     /// Fetches, expects an error, and that nothing is left.
@@ -110,6 +92,57 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
         self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn client(dir: &Path, silence: Duration) -> Client {
+    let pem = dir.join("roots.pem");
+    std::fs::write(&pem, include_bytes!("unused-root.pem")).unwrap();
+    let timeouts = Timeouts { connect: Duration::from_secs(5), silence };
+    let trust = Trust { roots: Roots::File(pem), additional: None };
+    Client::new(&Profile { trust, proxy: Proxy::Direct, timeouts }).unwrap()
+}
+
+fn s3(client: Client, runtime: &tokio::runtime::Handle, url: &url::Url) -> S3 {
+    S3 {
+        client,
+        runtime: runtime.clone(),
+        provider: Provider::fixed(Access {
+            region: Region::parse("eu-west-1").unwrap(),
+            credentials: Credentials {
+                access_key_id: "AKIATEST".into(),
+                secret_access_key: Secret::new("secret".into()),
+                session_token: None,
+            },
+            source: Source::Environment,
+            expires: None,
+        }),
+        endpoint: Endpoint::Override(url.clone()),
+        gate: Arc::new(ThrottleGate::new()),
+        backoff: pauses(),
+    }
+}
+
+/// Fails whoever asks for credentials.
+fn nobody(dir: &Path) -> Provider {
+    let on_premises_file = dir.join("onpremises.yml");
+    std::fs::write(&on_premises_file, "neither form").unwrap();
+    Provider::new(Sources { on_premises_file, environment: Environment::default(), caller: Caller::Host })
+}
+
+fn github(client: Client, runtime: &tokio::runtime::Handle, url: &url::Url) -> GitHub {
+    let gate = Arc::new(ThrottleGate::new());
+    GitHub { client, runtime: runtime.clone(), endpoint: url.clone(), gate, backoff: pauses() }
+}
+
+fn pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(1), Duration::from_millis(5))
+}
+
+fn fetched(acquired: Result<Acquired, BundleError>) -> Result<Fetched, BundleError> {
+    match acquired? {
+        Acquired::Fetched(fetched) => Ok(fetched),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -326,7 +359,7 @@ fn the_buckets_region_is_followed() {
     service.fetch(source()).unwrap();
     let back = answer("301 Moved Permanently", &[("x-amz-bucket-region", "eu-west-1")], 0, b"");
     let error = Service::answering(vec![moved.clone(), back, moved]).refused(source());
-    assert!(matches!(&error, BundleError::Refused { refusal: Refusal::Other { status: 301, .. }, .. }), "{error}");
+    assert!(matches!(&error, BundleError::Refused { refusal: Refusal::Elsewhere { .. }, .. }), "{error}");
 }
 
 #[test]
@@ -378,8 +411,11 @@ fn more_than_there_is_room_for_is_not_fetched() {
 }
 
 fn acquire_locally(source: &RevisionSource, requirement: Requirement) -> Result<Acquired, BundleError> {
-    let request = Request { source, destination: Path::new("/nowhere/bundle"), limit: 1, requirement };
-    acquire(&request, || panic!("credentials are not needed"))
+    let destination = Path::new("/nowhere/bundle");
+    let request = Request { source, destination, limit: 1, requirement, github_token: None };
+    let service = Service::answering(Vec::new());
+    let s3 = S3 { provider: nobody(service.dir.path()), ..service.s3() };
+    acquire(&request, &s3, &github(s3.client.clone(), &service.handle, &service.url))
 }
 
 #[test]
@@ -402,16 +438,7 @@ fn what_is_on_this_host_is_used_where_it_is() {
 }
 
 #[test]
-fn what_cannot_be_fetched_yet_says_so() {
-    let text = |text: &str| text.to_owned();
-    let github = GitHubSource {
-        account: text("acme"),
-        repository: text("shop"),
-        commit: text("abc"),
-        bundle_type: BundleType::Tar,
-    };
-    let error = acquire_locally(&RevisionSource::GitHub(github), Requirement::None).unwrap_err();
-    assert!(error.to_string().contains("acme/shop"), "{error}");
+fn a_retained_revision_is_not_fetched() {
     let retained = RevisionSource::Retained(DeploymentId::parse("d-1").unwrap());
     acquire_locally(&retained, Requirement::None).unwrap_err();
 }

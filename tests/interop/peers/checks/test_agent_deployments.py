@@ -278,6 +278,51 @@ class Deployments(AgainstAgent):
         self.assertIn("BundleSource=downloaded", gone.commands["DownloadBundle"].completion.message)
 
 
+class Reuse(AgainstAgent):
+    """A host that uses a revision again where the service asks for it."""
+
+    SETTINGS = {"enable_archive_reuse": True}
+
+    def again(self, first):
+        """Deploys a revision again; the message of its DownloadBundle, and the requests for bundles."""
+        asked = len(self.s3.requests)
+        again = self.deployment(first.specification["Revision"], ReuseArchiveFromDeploymentId=first.id).run()
+        self.assert_succeeded(again)
+        return again.commands["DownloadBundle"].completion.message, len(self.s3.requests) - asked
+
+    def test_an_intact_revision_is_used_again(self):
+        first = self.deploy(self.revision({"AfterInstall": self.note("after")}, {"site/deep/page": "one\n"}))
+        self.assert_succeeded(first)
+        message, asked = self.again(first)
+        self.assertIn("BundleSource=archive-reuse", message)
+        self.assertEqual(asked, 0)
+        self.assertEqual(self.noted(), ["after", "after"])
+        self.assertEqual((self.site / "deep" / "page").read_text(), "one\n")
+
+    def test_a_changed_revision_is_downloaded(self):
+        def rewrite(archive):
+            page = archive / "site" / "deep" / "page"
+            before = page.stat()
+            page.write_text("two\n")
+            os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        changes = {
+            "rewritten": rewrite,
+            "removed": lambda archive: (archive / "site" / "deep" / "page").unlink(),
+            "added": lambda archive: (archive / "site" / "more").write_text("x"),
+            "mode": lambda archive: (archive / "site" / "deep" / "page").chmod(0o600),
+        }
+        for name, change in changes.items():
+            with self.subTest(name):
+                first = self.deploy(self.revision({"AfterInstall": self.note(name)}, {"site/deep/page": "one\n"}))
+                self.assert_succeeded(first)
+                change(self.tested.archive(first))
+                message, asked = self.again(first)
+                self.assertIn("BundleSource=downloaded", message)
+                self.assertGreater(asked, 0)
+                self.assertEqual((self.site / "deep" / "page").read_text(), "one\n")
+
+
 class AuthPolicy(AgainstAgent):
     """The protocol under its other name, for hosts whose policies allow only that."""
 

@@ -2,12 +2,13 @@
 //!
 //! Latency from CreateDeployment to the first hook; peak memory of agent and hook runner while a bundle of
 //! 1 GB is deployed and while nothing happens; an install against the machine's own tools, a redeployment
-//! against a first one, and 100,000 files against 10,000; a hook against its script alone. Ends with an error
-//! beyond a figure.
+//! against a first one, and 100,000 files against 10,000; a download of 1 GB against `curl` and `sha256sum`; a hook
+//! against its script alone. Ends with an error beyond a figure.
 #![allow(clippy::disallowed_methods, reason = "the bench is the world around the programs")]
 
 mod bundle;
 mod deployment;
+mod download;
 mod figure;
 mod hook;
 mod install;
@@ -35,6 +36,8 @@ struct Arguments {
 enum Bench {
     /// Latency and memory of deployments through the control service
     Deployment,
+    /// Time and memory of a large download from S3
+    Download,
     /// What a hook costs over running its script directly
     Hook,
     /// Speed of an install, and of one that changes little
@@ -62,6 +65,7 @@ fn bench(only: &[Bench]) -> Result<Vec<Figure>> {
         let place = Place::new_in(&beside)?;
         let measured = match bench {
             Bench::Deployment => deployment::measure(&place),
+            Bench::Download => download::measure(&place),
             Bench::Hook => hook::cost(&place).map(|figure| vec![figure]),
             Bench::Install => install::speed(&place),
             Bench::Scale => install::scale(&place),

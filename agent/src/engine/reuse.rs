@@ -1,0 +1,68 @@
+//! A revision that is on this host already, used again instead of another download of it.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::Engine;
+use crate::deployment::DeploymentSpec;
+use crate::disk;
+use crate::install::{self, Cause};
+use crate::revision::Revision;
+
+/// More is no seal.
+const MAX_SEAL: u64 = 256;
+
+/// Whether an unpacked revision is used again where the service asks for that: the setting `enable_archive_reuse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It is, if nothing of it was changed.
+    Allowed,
+    /// The bundle is downloaded again.
+    Refused,
+}
+
+impl Engine {
+    /// The revision of the deployment that the service names for that, if nothing of it was changed since it was
+    /// unpacked. Whatever is in doubt is downloaded.
+    pub(super) fn reusable(&self, spec: &DeploymentSpec) -> Option<PathBuf> {
+        let earlier = spec.reuse_archive_from.as_ref().filter(|_| self.policy.reuse == Reuse::Allowed)?;
+        let root = self.layout.archive(&spec.group_id, earlier);
+        let revision = Revision::at(&root);
+        let doubt = match disk::read_if_exists(&revision.seal(), MAX_SEAL) {
+            Ok(Some(sealed)) => match imprint(&revision) {
+                Ok(found) if sealed == found.as_bytes() => return Some(root),
+                Ok(_) => "it was changed since it was unpacked".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Ok(None) => "it is not on this host, or was unpacked before this setting was made".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::info!(revision = %root.display(), "the revision is not used again: {doubt}; its bundle is downloaded");
+        None
+    }
+
+    /// Puts down what a revision is now, where it may be used again. Without that it is downloaded again.
+    pub(super) fn seal(&self, revision: &Revision) {
+        if self.policy.reuse == Reuse::Refused {
+            return;
+        }
+        let sealed =
+            imprint(revision).and_then(|seal| Ok(disk::write_unsynced(&revision.seal(), seal.as_bytes(), 0o600)?));
+        if let Err(error) = sealed {
+            tracing::warn!(%error, "the revision was not sealed, and will be downloaded where it could be used again");
+        }
+    }
+}
+
+/// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents.
+fn imprint(revision: &Revision) -> Result<String, Cause> {
+    let content = install::everything(revision)?;
+    let mut digest = Context::new(&SHA256);
+    for (path, state) in &content {
+        digest.update(path.as_os_str().as_encoded_bytes());
+        digest.update(&[0]);
+        digest.update(format!("{state:?}\n").as_bytes());
+    }
+    Ok(format!("slipway seal 1\n{}\n", hex::encode(digest.finish())))
+}
