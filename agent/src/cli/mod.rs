@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod cancel;
+mod config;
 mod deploy_local;
 mod drift;
 mod forget;
@@ -63,6 +64,8 @@ enum Command {
     History(history::Arguments),
     /// Show the output of a deployment's scripts
     Logs(logs::Arguments),
+    /// Show the settings in effect, and where each came from; secrets are not shown
+    Config(config::Arguments),
     /// Print figures for a monitoring system, as OpenMetrics
     Metrics(ConfigFile),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
@@ -116,6 +119,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Metrics(config) => metrics::run(&config),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),

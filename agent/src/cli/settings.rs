@@ -63,6 +63,11 @@ impl Context {
         })
     }
 
+    /// What in the configuration has no effect, a line each.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(ToString::to_string)
+    }
+
     /// Says what in the configuration has no effect; after logging has started.
     pub(super) fn warn(&self) {
         for warning in &self.warnings {
