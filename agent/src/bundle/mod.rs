@@ -6,6 +6,7 @@ mod error;
 mod local;
 mod location;
 pub mod s3;
+pub mod signature;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use error::{BundleError, Refusal};
 pub use location::{LocationError, parse_s3_location};
 pub use s3::{Endpoint, S3};
+pub use signature::TrustedKeys;
 
 use crate::deployment::{BundleType, RevisionSource};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
-use crate::bundle::{Endpoint, Requirement, S3};
+use crate::bundle::{Endpoint, Requirement, S3, TrustedKeys};
 use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
@@ -45,14 +45,6 @@ impl Context {
     pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
-        if !loaded.settings.trusted_bundle_keys.is_empty() {
-            // Going on without the check would be worse than not going on.
-            bail!(
-                "{}: trusted_bundle_keys is set, and this version of slipway-agent cannot check signatures of bundles \
-                 yet: remove the key, or stay with a version that can",
-                loaded.settings.trusted_bundle_keys.origin()
-            );
-        }
         Ok(Self {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
@@ -167,6 +159,7 @@ impl Context {
             max_revisions: *settings.max_revisions,
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
+            trusted_keys: TrustedKeys::read(&settings.trusted_bundle_keys)?,
             unpack: self.unpack_policy(),
             refusals: self.refusals(),
             on_failure: match *settings.on_failure {

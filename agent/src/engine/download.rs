@@ -62,7 +62,10 @@ impl Engine {
             limit: self.policy.unpack.limits.bytes,
             requirement: self.policy.requirement,
         };
-        Ok(bundle::acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
+        Ok(self
+            .policy
+            .trusted_keys
+            .acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {

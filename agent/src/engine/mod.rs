@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::appspec::AppSpec;
-use crate::bundle::{Requirement, S3};
+use crate::bundle::{Requirement, S3, TrustedKeys};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::identity::IdentityError;
@@ -77,6 +77,8 @@ pub struct Policy {
     pub bundles: KeepBundles,
     /// What must be known of a bundle before it is fetched.
     pub requirement: Requirement,
+    /// Who must have signed it.
+    pub trusted_keys: TrustedKeys,
     /// What a bundle may hold.
     pub unpack: unpack::Policy,
     /// What is not installed whoever asks for it.

@@ -28,6 +28,7 @@ mod progress;
 mod refusals;
 mod requests;
 mod restore;
+mod signed_bundles;
 mod small_groups;
 mod space;
 mod takeover;
