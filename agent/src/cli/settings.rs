@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Endpoint, Requirement, S3, TrustedKeys};
-use crate::config::{self, ConfigWarning, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
+use crate::config::{self, ConfigWarning, HookProfile, LogFormat, OnPremises, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
-use crate::engine::{Engine, KeepBundles, OnFailure, Policy};
+use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy};
 use crate::hooks::invocation::Inherit;
-use crate::hooks::{DeploymentsLog, HookSettings};
+use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
 use crate::identity::{self, Environment};
 use crate::install;
@@ -45,6 +45,9 @@ impl Context {
     pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
+        if *loaded.settings.disable_core_dumps {
+            process::forbid_core_dumps()?;
+        }
         Ok(Self {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
@@ -98,6 +101,9 @@ impl Context {
     /// The engine, on a root directory that is ready for it.
     pub(super) fn engine(&self, runtime: tokio::runtime::Handle) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;
+        if self.access() == Access::Restricted {
+            store::restrict(&self.layout).context("the root directory cannot be closed to others")?;
+        }
         self.engine_to_look(runtime)
     }
 
@@ -161,6 +167,7 @@ impl Context {
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
             trusted_keys: TrustedKeys::read(&settings.trusted_bundle_keys)?,
             unpack: self.unpack_policy(),
+            access: self.access(),
             refusals: self.refusals(),
             on_failure: match *settings.on_failure {
                 config::OnFailure::Report => OnFailure::Report,
@@ -172,6 +179,11 @@ impl Context {
                     (false, true) => Inherit::AllButLoader,
                     (false, false) => Inherit::All,
                 },
+                profile: match &*settings.hook_profile {
+                    HookProfile::None => ShellProfile::default(),
+                    HookProfile::File(path) => ShellProfile::at(path.clone()),
+                },
+                core_dumps: self.core_dumps(),
                 default_user: user,
                 directory: settings.hook_directory.to_path_buf(),
                 output_grace: *settings.output_grace_seconds,
@@ -183,6 +195,14 @@ impl Context {
                 ..HookSettings::new(runner)
             },
         })
+    }
+
+    fn access(&self) -> Access {
+        if *self.settings.restrict_agent_dir_permissions { Access::Restricted } else { Access::Open }
+    }
+
+    fn core_dumps(&self) -> CoreDumps {
+        if *self.settings.disable_core_dumps { CoreDumps::Forbidden } else { CoreDumps::Allowed }
     }
 
     /// What is not installed on this host whoever asks for it.

@@ -81,12 +81,23 @@ pub struct Policy {
     pub trusted_keys: TrustedKeys,
     /// What a bundle may hold.
     pub unpack: unpack::Policy,
+    /// Who may look into the deployments' directories.
+    pub access: Access,
     /// What is not installed whoever asks for it.
     pub refusals: Refusals,
     /// What to do when an event after Install fails.
     pub on_failure: OnFailure,
     /// How scripts run.
     pub hooks: HookSettings,
+}
+
+/// Who may look into the deployments' directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// Root, and who has a script to run there: `restrict_agent_dir_permissions`.
+    Restricted,
 }
 
 /// What becomes of a bundle once it is unpacked.

@@ -92,7 +92,7 @@ impl Step<'_> {
     fn spec(&self, user: Become) -> RunnerSpec {
         let EventRequest { layout, spec, event, revision, scripts_of, settings, .. } = *self.request;
         let script = self.script;
-        let base = invocation::inherited(&settings.environment, settings.inherit);
+        let base = invocation::inherited(&settings.profile.over(&settings.environment), settings.inherit);
         let subject = Subject { spec, event, script, revision };
         let mut program = invocation::program(subject, user, base, &self.dir());
         program.directory.clone_from(&settings.directory);
@@ -127,6 +127,7 @@ impl Step<'_> {
                     DeploymentsLog::Off => None,
                 },
             },
+            core_dumps: settings.core_dumps,
         }
     }
 

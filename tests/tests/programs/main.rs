@@ -13,6 +13,7 @@ mod drift;
 mod envelope;
 mod failures;
 mod groups;
+mod hardening;
 mod history;
 mod integrity;
 mod kill_moments;
