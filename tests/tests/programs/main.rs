@@ -29,6 +29,7 @@ mod progress;
 mod refusals;
 mod requests;
 mod restore;
+mod secrets;
 mod signed_bundles;
 mod small_groups;
 mod space;
