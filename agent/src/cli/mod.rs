@@ -3,6 +3,7 @@
 mod cancel;
 mod config;
 mod deploy_local;
+mod doctor;
 mod drift;
 mod forget;
 mod history;
@@ -66,6 +67,8 @@ enum Command {
     Logs(logs::Arguments),
     /// Show the settings in effect, and where each came from; secrets are not shown
     Config(config::Arguments),
+    /// Look at everything that this host needs to deploy, and say what to do about what is wrong
+    Doctor(doctor::Arguments),
     /// Print figures for a monitoring system, as OpenMetrics
     Metrics(ConfigFile),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
@@ -120,6 +123,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Metrics(config) => metrics::run(&config),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),

@@ -9,6 +9,7 @@ mod clock;
 mod commands;
 mod configuration;
 mod crash_loop;
+mod doctor;
 mod drift;
 mod envelope;
 mod failures;

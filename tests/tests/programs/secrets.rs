@@ -195,6 +195,8 @@ fn nothing_that_a_run_leaves_holds_a_secret() -> Result<()> {
             &["status"],
             &["config", "--json"],
             &["config"],
+            &["doctor", "--json"],
+            &["doctor"],
             &["history", "--json"],
             &["metrics"],
             &["logs"],
