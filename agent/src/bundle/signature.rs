@@ -15,7 +15,7 @@ use minisign_verify::{Error as Invalid, Signature};
 pub use error::SignatureError;
 pub use keys::{KeyError, KeyId, TrustedKeys};
 
-use super::{Acquired, BundleError, Request, Requirement, S3, acquire};
+use super::{Acquired, BundleError, Request, Requirement};
 use crate::deployment::RevisionSource;
 use crate::deployment::revision::S3Source;
 use crate::disk::{self, Dir};
@@ -29,19 +29,20 @@ const MAX_LEGACY: u64 = 64 << 20;
 /// Bytes that are read at once.
 const CHUNK: usize = 128 << 10;
 
+/// What acquires a bundle, or its signature.
+pub trait Acquire: Fn(&Request<'_>) -> Result<Acquired, BundleError> {}
+
+impl<F: Fn(&Request<'_>) -> Result<Acquired, BundleError>> Acquire for F {}
+
 impl TrustedKeys {
-    /// As [`acquire`]; where there are keys, only what one of them has signed is acquired. A file of this host
-    /// is then copied to the destination: what is verified must be what is unpacked, whoever may write to the
-    /// original meanwhile.
-    pub fn acquire<'s>(
-        &self,
-        request: &Request<'_>,
-        s3: impl Fn() -> Result<&'s S3, BundleError>,
-    ) -> Result<Acquired, BundleError> {
+    /// Acquires by `acquire`, which is [`super::acquire`]; where there are keys, only what one of them has signed.
+    /// A file of this host is then copied to the destination: what is verified must be what is unpacked, whoever
+    /// may write to the original meanwhile.
+    pub fn acquire(&self, request: &Request<'_>, acquire: impl Acquire) -> Result<Acquired, BundleError> {
         if self.is_empty() {
-            return acquire(request, s3);
+            return acquire(request);
         }
-        let acquired = self.acquire_signed(request, s3);
+        let acquired = self.acquire_signed(request, acquire);
         if acquired.is_err() {
             // The first error is the one that tells.
             let _ = disk::remove_if_exists(request.destination);
@@ -49,18 +50,14 @@ impl TrustedKeys {
         acquired
     }
 
-    fn acquire_signed<'s>(
-        &self,
-        request: &Request<'_>,
-        s3: impl Fn() -> Result<&'s S3, BundleError>,
-    ) -> Result<Acquired, BundleError> {
+    fn acquire_signed(&self, request: &Request<'_>, acquire: impl Acquire) -> Result<Acquired, BundleError> {
         let place = Place::of(request.source)?;
         // It is small, and without it there is no need of the bundle.
         let signature = match (&place, request.source) {
             (Place::Beside(path), _) => read_beside(path, &place)?,
-            (Place::Object(object), _) => fetch(object, &place, request, &s3)?,
+            (Place::Object(object), _) => fetch(object, &place, request, &acquire)?,
         };
-        let acquired = match acquire(request, s3)? {
+        let acquired = match acquire(request)? {
             Acquired::InPlace { path, bundle_type } => {
                 copy(&path, request.destination)?;
                 Acquired::InPlace { path: request.destination.to_owned(), bundle_type }
@@ -178,24 +175,20 @@ fn read_beside(path: &Path, place: &Place) -> Result<Vec<u8>, SignatureError> {
     }
 }
 
-fn fetch<'s>(
+fn fetch(
     object: &S3Source,
     place: &Place,
     request: &Request<'_>,
-    s3: &impl Fn() -> Result<&'s S3, BundleError>,
+    acquire: &impl Acquire,
 ) -> Result<Vec<u8>, BundleError> {
     let mut destination = request.destination.to_owned().into_os_string();
     destination.push(ENDING);
     let destination = PathBuf::from(destination);
-    let fetched = acquire(
-        &Request {
-            source: &RevisionSource::S3(object.clone()),
-            destination: &destination,
-            limit: MAX_SIGNATURE,
-            requirement: Requirement::None,
-        },
-        s3,
-    );
+    let source = RevisionSource::S3(object.clone());
+    let mut request = *request;
+    (request.source, request.destination) = (&source, &destination);
+    (request.limit, request.requirement) = (MAX_SIGNATURE, Requirement::None);
+    let fetched = acquire(&request);
     let text =
         fetched.map_err(|error| SignatureError::unfetched(place.bundle(), place.shown(), error)).and_then(|_| {
             disk::read_bounded(&destination, MAX_SIGNATURE)

@@ -13,7 +13,7 @@ use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
-use crate::identity::{self, Environment, Region};
+use crate::identity::{self, Environment};
 use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
@@ -24,7 +24,6 @@ use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
-use url::Url;
 
 /// How long a connection may take to come about, TLS included.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -130,8 +129,14 @@ impl Context {
     pub(super) fn service(&self) -> anyhow::Result<CommandsService> {
         let settings = &self.settings;
         let identity = identity::load(self.on_premises()?, &self.environment)?;
-        let flavor = self.flavor();
-        let endpoint = self.control_endpoint_in(&identity.access.region).map_err(anyhow::Error::msg)?;
+        let flavor = if *settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary };
+        let endpoint = match &*settings.deploy_control_endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => {
+                let fips = if *settings.use_fips_mode { Fips::Required } else { Fips::No };
+                aws_endpoint(flavor, &identity.access.region, fips).map_err(anyhow::Error::msg)?
+            }
+        };
         if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
             tracing::warn!(
                 "deploy_control_endpoint is set and deployment_spec_ca_file is not: a deployment specification is \
@@ -144,19 +149,6 @@ impl Context {
         };
         let client = self.client(&settings.control_proxy_uri)?;
         Ok(CommandsService::new(client, endpoint, flavor, identity, version))
-    }
-
-    fn flavor(&self) -> Flavor {
-        if *self.settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary }
-    }
-
-    /// Where the commands service is for a host of a region; what it says if there is none.
-    pub(super) fn control_endpoint_in(&self, region: &Region) -> Result<Url, String> {
-        let fips = if *self.settings.use_fips_mode { Fips::Required } else { Fips::No };
-        match &*self.settings.deploy_control_endpoint {
-            Some(endpoint) => Ok(endpoint.clone()),
-            None => aws_endpoint(self.flavor(), region, fips),
-        }
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {

@@ -77,10 +77,8 @@ impl Engine {
             limit: self.policy.unpack.limits.bytes,
             requirement: self.policy.requirement,
         };
-        Ok(self
-            .policy
-            .trusted_keys
-            .acquire(&request, || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone())))?)
+        let s3 = || self.s3.as_ref().map_err(|error| BundleError::Identity(error.clone()));
+        Ok(self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, s3))?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {

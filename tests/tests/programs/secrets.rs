@@ -100,8 +100,11 @@ fn the_search_finds_a_secret_in_every_form() {
     assert_eq!(secret.in_text(b"hun+ter"), None);
 }
 
+/// What takes the entries of the journal.
+type Reading = JoinHandle<std::io::Result<()>>;
+
 /// The agent with a journal of its own, whose entries end up in a file, or without one where that cannot be.
-fn start(place: &Place, fleet: &Fleet<'_>, journal: &UnixDatagram) -> Result<(Program, Option<JoinHandle<()>>)> {
+fn start(place: &Place, fleet: &Fleet<'_>, journal: &UnixDatagram) -> Result<(Program, Option<Reading>)> {
     let script = "set -e\nmount -t tmpfs none /run\nmkdir -p /run/systemd/journal\n\
                   mount --bind \"$1\" /run/systemd/journal\nshift\n\
                   export JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)\nexec \"$@\"";
@@ -133,21 +136,22 @@ fn start(place: &Place, fleet: &Fleet<'_>, journal: &UnixDatagram) -> Result<(Pr
     let socket = journal.try_clone()?;
     let file = place.path().join("journal-entries");
     let reading = std::thread::spawn(move || {
-        let mut entries = fs::OpenOptions::new().create(true).append(true).open(file).expect("a file for entries");
+        let mut entries = fs::OpenOptions::new().create(true).append(true).open(file)?;
         let mut buffer = vec![0; 256 << 10];
         // An empty one is the test's own, to end it.
         while let Ok(length @ 1..) = socket.recv(&mut buffer) {
-            entries.write_all(&buffer[..length]).expect("room for entries");
+            entries.write_all(&buffer[..length])?;
         }
+        Ok(())
     });
     Ok((program, Some(reading)))
 }
 
 /// Lets the reader of the journal come to its end.
-fn finish(place: &Place, reading: Option<JoinHandle<()>>) -> Result<()> {
+fn finish(place: &Place, reading: Option<Reading>) -> Result<()> {
     let Some(reading) = reading else { return Ok(()) };
     UnixDatagram::unbound()?.send_to(b"", place.path().join("journal/socket"))?;
-    reading.join().map_err(|_| anyhow::anyhow!("the reader of the journal panicked"))
+    Ok(reading.join().map_err(|_| anyhow::anyhow!("the reader of the journal panicked"))??)
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Bench {
     fn acquire(&self, source: &RevisionSource) -> Result<Acquired, BundleError> {
         let destination = self.destination();
         let request = Request { source, destination: &destination, limit: 1 << 20, requirement: Requirement::None };
-        self.keys.acquire(&request, || panic!("no service is needed"))
+        self.keys.acquire(&request, |request| crate::bundle::acquire(request, || panic!("no service is needed")))
     }
 
     fn local(&self) -> RevisionSource {
@@ -196,4 +196,18 @@ fn a_file_that_holds_no_key_is_refused_by_name() {
     read(FIRST.replace('\n', "\r\n").as_bytes()).unwrap();
     let missing = dir.path().join("missing.pub");
     assert!(TrustedKeys::read(&[missing]).unwrap_err().to_string().contains("missing.pub"));
+}
+
+#[test]
+fn a_signature_that_was_not_fetched_says_whether_it_is_there() {
+    let refused = |refusal| BundleError::Refused { object: "o".to_owned(), caller: "c".to_owned(), refusal };
+    let said =
+        |error| SignatureError::unfetched("s3://b/k".to_owned(), "s3://b/k.minisig".to_owned(), error).to_string();
+    let missing = said(refused(crate::bundle::Refusal::NoKey));
+    assert!(missing.contains("there is no signature s3://b/k.minisig beside it"), "{missing}");
+    // Without the permission to list, S3 does not tell what is not there from what may not be read.
+    let denied = said(refused(crate::bundle::Refusal::Reading("AccessDenied".to_owned())));
+    assert!(denied.contains("was not given") && denied.contains("may not list the bucket"), "{denied}");
+    let other = said(refused(crate::bundle::Refusal::NoBucket));
+    assert!(other.contains("was not fetched") && other.contains("no such bucket"), "{other}");
 }

@@ -11,6 +11,7 @@ use crate::config::{OnPremises, ProxyUri};
 use crate::config_files;
 use crate::http::{Client, SendError, clock_ahead};
 use crate::identity::Region;
+use crate::service::{Fips, Flavor, aws_endpoint};
 
 /// What became of the requests.
 pub(super) struct Probes(pub(super) Vec<Probe>);
@@ -72,10 +73,13 @@ impl Probes {
 }
 
 fn control_endpoint(context: &Context) -> Result<Url, String> {
-    match &*context.settings.deploy_control_endpoint {
-        Some(endpoint) => Ok(endpoint.clone()),
-        None => context.control_endpoint_in(&region(context)?),
+    let settings = &context.settings;
+    if let Some(endpoint) = &*settings.deploy_control_endpoint {
+        return Ok(endpoint.clone());
     }
+    let flavor = if *settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary };
+    let fips = if *settings.use_fips_mode { Fips::Required } else { Fips::No };
+    aws_endpoint(flavor, &region(context)?, fips)
 }
 
 /// S3 without any bucket.
