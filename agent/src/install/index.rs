@@ -73,9 +73,8 @@ struct Listing {
 impl Listing {
     fn of(root: &Dir, path: PathBuf) -> Result<Self, disk::Error> {
         let dir = root.open_dir(&path)?;
-        let mut entries = dir.entries()?;
-        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(Self { dir, path, entries: entries.into_iter() })
+        let entries = dir.entries()?.into_iter();
+        Ok(Self { dir, path, entries })
     }
 }
 

@@ -15,6 +15,7 @@ mod capability;
 mod claims;
 mod clean;
 mod display;
+mod error;
 mod filesystems;
 mod follow;
 mod index;
@@ -29,13 +30,15 @@ mod settle;
 mod space;
 mod stage;
 mod survey;
+mod surveyor;
 mod transaction;
 mod undo;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
+pub use error::{Aftermath, Cause, InstallError};
 pub use index::contents;
 pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
@@ -43,14 +46,13 @@ pub use space::{Amount, Shortage};
 
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
-use crate::disk::{self, Lock, Mounts};
+use crate::disk::{Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
-use crate::journal::JournalError;
 use crate::layout::Layout;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Blocked, Index, Plan, Refusals, Step};
+use crate::plan::{self, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
-use crate::store::{self, Digests, StoreError};
+use crate::store::{self, Digests};
 use attempts::Patience;
 use filesystems::Filesystems;
 use transaction::{Phase, Transaction};
@@ -105,115 +107,6 @@ pub struct Installed {
     pub settled: Vec<Settled>,
     /// What somebody else changed in the meantime, and was left.
     pub drift: Vec<Drift>,
-}
-
-/// An install that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{cause}{aftermath}")]
-pub struct InstallError {
-    /// Why.
-    pub cause: Cause,
-    /// What is on the host now.
-    pub aftermath: Aftermath,
-}
-
-/// What a failed install left.
-#[derive(Debug)]
-pub enum Aftermath {
-    /// Nothing was changed.
-    Untouched,
-    /// Everything was put back as it was, except what somebody else changed in the meantime.
-    PutBack(Vec<Drift>),
-    /// Neither putting back nor going on worked, or it had to wait; it will be tried again before the
-    /// next deployment.
-    Unsettled(String),
-}
-
-impl std::fmt::Display for Aftermath {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Untouched => Ok(()),
-            Self::PutBack(drift) => {
-                out.write_str("; everything was put back as it was")?;
-                drift.iter().try_for_each(|drift| write!(out, "; {drift}"))
-            }
-            Self::Unsettled(why) => {
-                write!(out, "; settling it is not finished ({why}): ")?;
-                out.write_str("it goes on before the next deployment, or now by `slipway-agent recover`")
-            }
-        }
-    }
-}
-
-/// Why an install failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The plan cannot be made.
-    #[error(transparent)]
-    Conflicts(#[from] Box<Blocked>),
-    /// The disks have too little room.
-    #[error("the revision cannot be installed, and nothing was changed: {}", listed(.0))]
-    NoSpace(Vec<Shortage>),
-    /// The revision has too many entries.
-    #[error("{} has more than {limit} entries, which is the most that is installed", path.display())]
-    TooMany {
-        /// The revision.
-        path: PathBuf,
-        /// The most.
-        limit: usize,
-    },
-    /// Somebody else changed a target while it was being installed.
-    #[error("{} was changed by somebody else during the install; deploy again when that is over", path.display())]
-    ChangedMeanwhile {
-        /// The target.
-        path: PathBuf,
-    },
-    /// A file of the revision changed while it was copied.
-    #[error("{} in the unpacked revision changed while it was being copied; deploy again", path.display())]
-    SourceChanged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An earlier install was cut off and cannot be settled.
-    #[error("an earlier install was cut off and cannot be settled: {0}")]
-    Leftover(#[source] SettleError),
-    /// An earlier install was cut off, and a file system that it concerns is not mounted.
-    #[error(
-        "an earlier install was cut off, and the file system of {} is not there as it was then; \
-         mount it, then deploy again", mount_point.display()
-    )]
-    Waiting {
-        /// Where it was mounted.
-        mount_point: PathBuf,
-    },
-    /// An earlier install of the group was cut off, and its recovery has ended the agent too often.
-    #[error("{0}")]
-    LeftAside(String),
-    /// The install was committed, but what follows from it could not be done.
-    #[error("the revision is installed, but the install could not be finished: {0}")]
-    Unfinished(#[source] SettleError),
-    /// The host's rules for SELinux labels could not be read or changed.
-    #[error("the install failed: {0}")]
-    Rules(#[from] RulesError),
-    /// The file system said no.
-    #[error("the install failed: {0}")]
-    Disk(#[from] disk::Error),
-    /// State could not be read or written.
-    #[error("the install failed: {0}")]
-    Store(#[from] StoreError),
-    /// The journal could not be written.
-    #[error("the install failed: {0}")]
-    Journal(#[from] JournalError),
-}
-
-fn listed(shortages: &[Shortage]) -> String {
-    shortages.iter().map(Shortage::to_string).collect::<Vec<_>>().join("; ")
-}
-
-impl From<Cause> for InstallError {
-    fn from(cause: Cause) -> Self {
-        Self { cause, aftermath: Aftermath::Untouched }
-    }
 }
 
 /// Says what [`run`] would do now. Changes nothing and takes no lock.

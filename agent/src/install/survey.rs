@@ -1,32 +1,21 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread;
 
 use super::Cause;
 use super::accounts;
-use super::attributes;
 use super::capability::Capability;
 use super::follow::{self, Trust};
-use super::index::digest;
-use super::root::{Root, identity, name, shallow_state};
+use super::root::Root;
 use super::rules::Semanage;
+use super::surveyor::{Host, Surveyor};
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Facts, Mounts};
+use crate::disk::{self, Dir, Mounts};
 use crate::layout::Layout;
-use crate::plan::grounds::{Foreign, Found, Place, Selinux, Site, Survey};
-use crate::plan::{Claims, Label, PathState, Role, Sha256, Target};
-use crate::store::{Digests, Stamp};
-
-/// How many entries of somebody else a message names.
-const EXAMPLES: usize = 3;
-
-/// Sites from which on they are looked at by several threads, and the most of these.
-const MANY: usize = 2000;
-const MOST_THREADS: usize = 4;
+use crate::plan::grounds::{Selinux, Site, Survey};
+use crate::plan::{Claims, Label, Target};
+use crate::store::Digests;
 
 /// What is known before anything was looked at.
 pub(super) struct Known<'a> {
@@ -60,19 +49,15 @@ pub(super) fn survey<'a>(
     if wants_labels || gave_labels {
         survey.selinux = selinux(appspec, &mounts, &mut survey.warnings)?;
     }
-    let mut surveyor = Surveyor {
+    let mut surveyor = Surveyor::new(Host {
         root: &root,
         mounts: &mounts,
         claims,
         digests: known.digests,
-        fresh: Vec::new(),
-        closed: HashMap::new(),
-        ways: HashMap::new(),
-        last: None,
         acls: capability(wants_acls, Dir::keeps_acls),
         labels: capability(wants_labels, Dir::keeps_labels),
         looks_at_labels: wants_labels || gave_labels,
-    };
+    });
     // One piece of the right size: what grows leaves holes in the memory that are as large as itself.
     let mut sites = Vec::with_capacity(targets.len());
     for target in targets {
@@ -87,263 +72,10 @@ pub(super) fn survey<'a>(
     for (path, _) in claims.ours().filter(|(path, _)| !targeted.contains(path.as_os_str())) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
-    let fresh = surveyor.fresh;
-    fresh.into_iter().for_each(|(path, stamp, digest)| known.digests.insert(path, stamp, digest));
+    for (path, stamp, digest) in surveyor.into_digests() {
+        known.digests.insert(path, stamp, digest);
+    }
     Ok((survey, sites))
-}
-
-#[derive(Clone)]
-struct Surveyor<'a> {
-    root: &'a Root,
-    mounts: &'a Mounts,
-    claims: &'a Claims,
-    digests: &'a Digests,
-    /// Digests of files that were read now.
-    fresh: Vec<(PathBuf, Stamp, Sha256)>,
-    /// Why nothing can be changed in a directory.
-    closed: HashMap<PathBuf, Option<String>>,
-    /// Directories as the AppSpec names them, and where they are.
-    ways: HashMap<PathBuf, Way>,
-    /// The directory that was looked into last: the next path is in it more often than not.
-    last: Option<(PathBuf, Arc<Dir>)>,
-    acls: Capability,
-    labels: Capability,
-    /// Whether labels count: an entry asks for one, or the group gave one earlier.
-    looks_at_labels: bool,
-}
-
-/// Where a directory of the AppSpec is.
-#[derive(Clone)]
-enum Way {
-    /// It is there.
-    Exists(PathBuf),
-    /// It will be there: nothing can be below it yet.
-    Missing(PathBuf),
-}
-
-impl Surveyor<'_> {
-    /// The site of a target; a leaf is not looked at yet.
-    fn site<'t>(&mut self, target: Target<'t>) -> Result<Site<'t>, disk::Error> {
-        let mut site = Site { target, elsewhere: None, place: Place::default() };
-        if site.target.role == Role::Leaf {
-            return Ok(site);
-        }
-        if !self.look(&mut site)? {
-            self.ways.insert(site.target.path.clone(), Way::Missing(site.path().to_owned()));
-            return Ok(site);
-        }
-        if let Some(directory) = self.followed(&site)? {
-            site.place = self.place(&directory, None)?;
-            site.elsewhere = (directory != site.target.path).then_some(directory);
-        }
-        let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
-        let way = if exists { Way::Exists(site.path().to_owned()) } else { Way::Missing(site.path().to_owned()) };
-        self.ways.insert(site.target.path.clone(), way);
-        Ok(site)
-    }
-
-    /// Looks at every leaf. Their directories are all known: they need not be looked at in any order.
-    fn leaves(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        if threads == 1 || sites.len() < MANY {
-            return self.leaves_of(sites);
-        }
-        let (own, others) = sites.split_at_mut(sites.len().div_ceil(threads));
-        let mut helpers: Vec<Self> =
-            (1..threads).map(|_| Surveyor { fresh: Vec::new(), last: None, ..self.clone() }).collect();
-        thread::scope(|scope| {
-            let parts = others.chunks_mut(own.len()).zip(&mut helpers);
-            let begun = parts.map(|(part, helper)| {
-                thread::Builder::new().name("survey".to_owned()).spawn_scoped(scope, || helper.leaves_of(part))
-            });
-            let at_work: Vec<_> = begun
-                .collect::<Result<_, _>>()
-                .map_err(|error| disk::Error::new("start a thread that looks at what is below", "/", error))?;
-            let mut done = self.leaves_of(own);
-            for helper in at_work {
-                done = done.and(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            done
-        })?;
-        self.fresh.extend(helpers.into_iter().flat_map(|helper| helper.fresh));
-        Ok(())
-    }
-
-    fn leaves_of(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
-        for site in sites.iter_mut().filter(|site| site.target.role == Role::Leaf) {
-            self.look(site)?;
-            let Site { target, elsewhere, place } = site;
-            if let Some(found) = &mut place.found
-                && found.state.is_directory()
-            {
-                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds out where a target really is and what is there; tells whether its directory is there at all.
-    fn look(&mut self, site: &mut Site<'_>) -> Result<bool, disk::Error> {
-        let target = &site.target;
-        let name = target.path.file_name().unwrap_or_default();
-        let (path, exists) = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
-            Some(Way::Missing(parent)) => (parent.join(name), false),
-            Some(Way::Exists(parent)) => (parent.join(name), true),
-            None => (Path::new("/").join(name), true),
-        };
-        let want = (target.role == Role::Leaf).then_some(target.state);
-        site.place = if exists { self.place(&path, want)? } else { self.nothing(&path)? };
-        site.elsewhere = (path != target.path).then_some(path);
-        Ok(exists)
-    }
-
-    /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
-    /// not: it counts as absent.
-    fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
-        let Some(found) = &site.place.found else { return Ok(None) };
-        let is_link = matches!(found.state, PathState::Symlink { .. });
-        if !is_link || self.claims.is_ours(site.path(), &found.state) {
-            return Ok(None);
-        }
-        let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
-        follow::directory(self.root, site.path(), trust)
-    }
-
-    fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
-        let closed = self.closed(path.parent().unwrap_or(path))?;
-        let nothing = Place { closed, ..self.nothing(path)? };
-        let Some(parent) = self.parent(path)? else { return Ok(nothing) };
-        let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
-        let mut state = shallow_state(&facts.stat);
-        let untouched = self.untouched(path, &state, &facts);
-        if untouched.is_none() {
-            state = attributes::add_acls(state, &parent, name(path))?;
-        }
-        if self.looks_at_labels {
-            state = attributes::add_label(state, &parent, name(path))?;
-        }
-        let mut leads_to_directory = false;
-        match &mut state {
-            PathState::Symlink { target, .. } => {
-                *target = parent.read_link(name(path))?;
-                leads_to_directory = follow::directory(self.root, path, Trust::Any)?.is_some();
-            }
-            PathState::File { size, sha256, .. } => {
-                if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = match untouched {
-                        None => Some(digest(&parent.open_file(name(path))?, path)?),
-                        known => known,
-                    };
-                }
-            }
-            _ => {}
-        }
-        // With the stamp from before it was read: what is changed meanwhile is read again the next time.
-        if let PathState::File { attrs, sha256: Some(digest), .. } = &state
-            && untouched.is_none()
-            && !attrs.has_acls()
-        {
-            self.fresh.push((path.to_owned(), Stamp::of(&facts.stat), *digest));
-        }
-        let found = Found {
-            state,
-            identity: identity(&facts),
-            links: facts.stat.links,
-            fixed: self.fixed(path, &facts),
-            foreign: Foreign::default(),
-            leads_to_directory,
-        };
-        Ok(Place { found: Some(Box::new(found)), ..nothing })
-    }
-
-    /// A place where nothing is, and nothing keeps anybody from making something.
-    fn nothing(&mut self, path: &Path) -> Result<Place, disk::Error> {
-        Ok(Place {
-            found: None,
-            closed: None,
-            without_acls: self.acls.lacking(self.root, self.mounts, path)?,
-            without_labels: self.labels.lacking(self.root, self.mounts, path)?,
-        })
-    }
-
-    /// The digest of a file that nobody has touched since it was put down. It has no access control lists then:
-    /// only of files without any is a digest put down, and giving them some would have touched it.
-    fn untouched(&self, path: &Path, state: &PathState, facts: &Facts) -> Option<Sha256> {
-        matches!(state, PathState::File { .. }).then(|| self.digests.of(path, &Stamp::of(&facts.stat))).flatten()
-    }
-
-    /// The directory that holds the path; nothing where there is none.
-    fn parent(&mut self, path: &Path) -> Result<Option<Arc<Dir>>, disk::Error> {
-        let directory = path.parent().unwrap_or(path);
-        if let Some((known, dir)) = &self.last
-            && known == directory
-        {
-            return Ok(Some(Arc::clone(dir)));
-        }
-        match self.root.dir(directory) {
-            Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
-            dir => {
-                let dir = Arc::new(dir?);
-                self.last = Some((directory.to_owned(), Arc::clone(&dir)));
-                Ok(Some(dir))
-            }
-        }
-    }
-
-    fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {
-        if facts.sealed {
-            return Some("it is marked immutable or append-only; run `chattr -i -a` on it first".to_owned());
-        }
-        let mounted = facts.mount_point || self.mounts.is_mount_point(path);
-        mounted.then(|| "something is mounted on it; unmount it, or choose another destination".to_owned())
-    }
-
-    /// Why nothing can be made or removed in a directory; nothing too where it is missing.
-    fn closed(&mut self, directory: &Path) -> Result<Option<String>, disk::Error> {
-        if let Some(known) = self.closed.get(directory) {
-            return Ok(known.clone());
-        }
-        let reason = self.closed_reason(directory)?;
-        self.closed.insert(directory.to_owned(), reason.clone());
-        Ok(reason)
-    }
-
-    fn closed_reason(&self, directory: &Path) -> Result<Option<String>, disk::Error> {
-        let dir = match self.root.dir(directory) {
-            Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(None),
-            other => other?,
-        };
-        let shown = directory.display();
-        if dir.space()?.read_only {
-            return Ok(Some(format!("the file system of {shown} is mounted read-only; mount it writable first")));
-        }
-        let sealed = directory.parent().is_some() && self.root.facts(directory)?.is_some_and(|facts| facts.sealed);
-        if sealed {
-            return Ok(Some(format!("{shown} is marked immutable or append-only; run `chattr -i -a` on it first")));
-        }
-        Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
-    }
-
-    fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {
-        let mut ahead = vec![directory.to_owned()];
-        while let Some(directory) = ahead.pop() {
-            let dir = self.root.dir(&directory)?;
-            for entry in dir.entries()? {
-                let path = directory.join(&entry.name);
-                let Some(facts) = dir.facts(&entry.name)? else { continue };
-                let state = shallow_state(&facts.stat);
-                if !self.claims.is_ours(&path, &state) || self.fixed(&path, &facts).is_some() {
-                    foreign.count += 1;
-                    if foreign.examples.len() < EXAMPLES {
-                        foreign.examples.push(path);
-                    }
-                } else if state.is_directory() {
-                    ahead.push(path);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What the host knows of labels. Only where an entry asks for one must it know anything.

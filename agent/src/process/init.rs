@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 /// Goes on as a child where this is process 1, which then waits for all that ends there and passes on the wish
-/// to end. To be called before there is a second thread.
+/// to end, or to read the configuration again. To be called before there is a second thread.
 pub fn leave_init() -> Result<Role> {
     if std::process::id() != 1 {
         return Ok(Role::Program);
@@ -45,9 +45,13 @@ fn wait_for_all(mut signals: Signals, program: Pid) -> Result<Ended> {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(system("wait for a signal")(errno)),
         }
-        let mut stop = false;
+        let mut wishes = Vec::new();
         while let Some(signal) = signals.take_next()? {
-            stop |= signal == Arrived::Stop;
+            match signal {
+                Arrived::Child => {}
+                Arrived::Stop => wishes.push(Signal::SIGTERM),
+                Arrived::HangUp => wishes.push(Signal::SIGHUP),
+            }
         }
         loop {
             match reap()? {
@@ -56,9 +60,9 @@ fn wait_for_all(mut signals: Signals, program: Pid) -> Result<Ended> {
                 Reaped::NoneEnded | Reaped::NoChildren => break,
             }
         }
-        if stop {
+        for wish in wishes {
             // Not reaped yet, so the number is its own.
-            kill(program, Signal::SIGTERM).map_err(system("ask the agent to end"))?;
+            kill(program, wish).map_err(system("pass a signal on to the agent"))?;
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum Arrived {
     Child,
     /// Somebody wants this process to end.
     Stop,
+    /// Its terminal is gone; a daemon takes it for the wish that it reads its configuration again.
+    HangUp,
 }
 
 impl Signals {
@@ -41,6 +43,7 @@ impl Signals {
     pub fn take_next(&mut self) -> Result<Option<Arrived>> {
         match self.0.read_signal() {
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGCHLD as u32 => Ok(Some(Arrived::Child)),
+            Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => Ok(Some(Arrived::HangUp)),
             Ok(Some(_)) => Ok(Some(Arrived::Stop)),
             Ok(None) | Err(Errno::EINTR) => Ok(None),
             Err(errno) => Err(system("read a signal")(errno)),

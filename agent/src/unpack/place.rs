@@ -63,6 +63,7 @@ pub fn into_revision(
         return Err(UnpackError::Staging(disk::Error::new("use", staging, std::io::ErrorKind::InvalidInput)));
     };
     let home = Dir::open_or_create(&deployment, 0o755).map_err(UnpackError::Staging)?;
+    disk::sweep_temporaries(&deployment).map_err(UnpackError::Staging)?;
     home.remove_tree(staging_name).map_err(UnpackError::Staging)?;
     let staged = stage(&home, Path::new(staging_name), content, place.appspec, policy).and_then(|(root, report)| {
         let made_executable = make_executable(&home, &root, scripts)?;

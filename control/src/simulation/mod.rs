@@ -2,6 +2,7 @@
 //! with agents that speak the commands protocol.
 
 mod agent;
+mod errors;
 mod failures;
 mod fleets;
 mod isolation;

@@ -81,6 +81,28 @@ fn a_configuration_is_read_again_and_a_bad_one_is_not_taken() -> Result<()> {
     })
 }
 
+/// Process 1 of a container is not the daemon itself, which is the one that reads it again.
+#[test]
+fn a_configuration_is_read_again_in_a_container_too() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can make a namespace of processes");
+        return Ok(());
+    }
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        fleet.agent.start_as_init()?;
+        until_true("the service to answer", PATIENCE, || {
+            Ok(fleet.agent.status()?["daemon"]["connection"]["state"] == "connected")
+        })?;
+        let unshare = fleet.agent.program().context("it runs")?.id();
+        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"))?;
+        let first: i32 = children.split_whitespace().next().context("process 1 runs")?.parse()?;
+        kill(Pid::from_raw(first), Signal::SIGHUP)?;
+        until_true("the configuration to be read again", PATIENCE, || Ok(fleet.agent.log().contains("SIGHUP")))?;
+        fleet.agent.program().context("it runs")?.must_run()
+    })
+}
+
 #[test]
 fn json_is_json_in_files_too() -> Result<()> {
     scenario(|place| {

@@ -381,9 +381,10 @@ fn a_plan_that_is_interrupted_leaves_nothing() -> Result<()> {
         let patience = Duration::from_secs(30);
         let unpacked = || names(&own).into_iter().find(|name| own.join(name).join("revision/appspec.yml").exists());
         until("the revision to be unpacked", patience, || Ok(unpacked()))?;
-        kill(Pid::from_raw(planning.id().cast_signed()), Signal::SIGINT)?;
+        // Not INT, which shells have ignored by what they run in the background, these tests for one.
+        kill(Pid::from_raw(planning.id().cast_signed()), Signal::SIGTERM)?;
         let status = until("the plan to end", patience, || planning.ended())?;
-        ensure!(status.signal() == Some(Signal::SIGINT as i32), "it ended with {status}:\n{}", planning.log_text());
+        ensure!(status.signal() == Some(Signal::SIGTERM as i32), "it ended with {status}:\n{}", planning.log_text());
         ensure!(!names(&own).iter().any(|name| name.contains("scratch")), "{:?}", names(&own));
         Ok(())
     })

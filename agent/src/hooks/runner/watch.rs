@@ -190,7 +190,7 @@ impl Watch {
     fn take_signals(&mut self, signals: &mut Signals) -> process::Result<Stop> {
         let mut stop = Stop::No;
         while let Some(signal) = signals.take_next()? {
-            if signal == Arrived::Stop {
+            if matches!(signal, Arrived::Stop | Arrived::HangUp) {
                 stop = Stop::Asked;
             }
         }
