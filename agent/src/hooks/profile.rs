@@ -10,6 +10,8 @@ use crate::process::{self, Environment, find_program};
 
 /// How long a profile may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest profile, in bytes.
+const MAX_PROFILE: u64 = 1 << 20;
 /// What it sets is exported, also where it does not say so. Its own output is nobody's.
 const EVALUATE: &str = "set -a; . \"$1\" >/dev/null 2>&1; exec \"$2\" -0";
 /// What the shell keeps for itself.
@@ -31,22 +33,33 @@ impl ShellProfile {
         Self(Some(Arc::new(Evaluation { path, result: OnceLock::new() })))
     }
 
-    /// `own`, this process's environment, with what the profile makes of it. A profile that fails changes nothing.
+    /// Evaluates the profile, unless that is done. One that fails changes nothing, now and later; a host that is short
+    /// of processes is an error, and the next script asks again.
+    pub fn evaluate(&self) -> process::Result<()> {
+        let Some(evaluation) = self.0.as_ref().filter(|evaluation| evaluation.result.get().is_none()) else {
+            return Ok(());
+        };
+        let result = match evaluate(&evaluation.path) {
+            Ok(found) => found,
+            Err(Trouble::OfTheHost(error)) => return Err(error),
+            Err(Trouble::OfTheProfile(trouble)) => {
+                tracing::warn!(
+                    profile = %evaluation.path.display(),
+                    "the shell profile changes nothing for hooks: {trouble}; mend it, or set hook_profile: none"
+                );
+                None
+            }
+        };
+        // Another thread may have been faster, with the same.
+        let _ = evaluation.result.set(result);
+        Ok(())
+    }
+
+    /// `own`, this process's environment, with what the evaluated profile makes of it.
     pub fn over(&self, own: &Environment) -> Environment {
-        let evaluated = self.0.as_ref().and_then(|evaluation| {
-            let result = evaluation.result.get_or_init(|| match evaluate(&evaluation.path) {
-                Ok(found) => found,
-                Err(trouble) => {
-                    tracing::warn!(
-                        profile = %evaluation.path.display(),
-                        "the shell profile changes nothing for hooks: {trouble}; mend it, or set hook_profile: none"
-                    );
-                    None
-                }
-            });
-            result.as_ref()
-        });
-        let Some(evaluated) = evaluated else { return own.clone() };
+        let Some(evaluated) = self.0.as_ref().and_then(|evaluation| evaluation.result.get()?.as_ref()) else {
+            return own.clone();
+        };
         let mut merged = own.clone();
         let is_taken = |name: &String| !OF_THE_SHELL.contains(&name.as_str()) && is_variable(name);
         // The shell was told to speak English; what a profile says itself is another language.
@@ -59,6 +72,14 @@ impl ShellProfile {
     }
 }
 
+/// Why a profile leaves nothing.
+enum Trouble {
+    /// It may be over the next time.
+    OfTheHost(process::Error),
+    /// It stays.
+    OfTheProfile(String),
+}
+
 /// Whether a process that this one starts gets the variable. What callers have added to `own` it does not.
 fn is_inherited(own: &Environment, name: &str) -> bool {
     Environment::of_this_process().0.get(name) == own.0.get(name)
@@ -69,16 +90,17 @@ fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn evaluate(path: &Path) -> Result<Option<Environment>, String> {
-    if disk::read_if_exists(path, 1 << 20).map_err(|error| error.to_string())?.is_none() {
+fn evaluate(path: &Path) -> Result<Option<Environment>, Trouble> {
+    let stays = |why: &str| Trouble::OfTheProfile(why.to_owned());
+    if disk::read_if_exists(path, MAX_PROFILE).map_err(|error| stays(&error.to_string()))?.is_none() {
         return Ok(None);
     }
-    let shell = find_program("bash").or_else(|| find_program("sh")).ok_or("there is no shell")?;
-    let env = find_program("env").ok_or("there is no program env")?;
+    let shell = find_program("bash").or_else(|| find_program("sh")).ok_or_else(|| stays("there is no shell"))?;
+    let env = find_program("env").ok_or_else(|| stays("there is no program env"))?;
     let arguments: [&OsStr; 5] = ["-c".as_ref(), EVALUATE.as_ref(), "sh".as_ref(), path.as_os_str(), env.as_os_str()];
-    let answer = process::ask(&shell, &arguments, b"", PATIENCE).map_err(|error| error.to_string())?;
+    let answer = process::ask(&shell, &arguments, b"", PATIENCE).map_err(Trouble::OfTheHost)?;
     if let Some(failure) = answer.failure {
-        return Err(failure);
+        return Err(stays(&failure));
     }
     let text = |variable: &[u8]| {
         let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
@@ -86,7 +108,7 @@ fn evaluate(path: &Path) -> Result<Option<Environment>, String> {
     };
     let variables: Environment = Environment(answer.stdout.split(|byte| *byte == 0).filter_map(text).collect());
     // A profile that leaves the shell by `exit 0` never comes to the end.
-    if variables.0.is_empty() { Err("it ends the shell".to_owned()) } else { Ok(Some(variables)) }
+    if variables.0.is_empty() { Err(stays("it ends the shell")) } else { Ok(Some(variables)) }
 }
 
 #[cfg(test)]
@@ -94,13 +116,18 @@ fn evaluate(path: &Path) -> Result<Option<Environment>, String> {
 mod tests {
     use super::*;
 
+    fn after(profile: &ShellProfile, own: &Environment) -> Environment {
+        profile.evaluate().unwrap();
+        profile.over(own)
+    }
+
     fn over(text: &str, own: &[(&str, &str)]) -> Environment {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("profile");
         std::fs::write(&path, text).unwrap();
         let mut base = Environment::of_this_process();
         base.0.extend(own.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-        ShellProfile::at(path).over(&base)
+        after(&ShellProfile::at(path), &base)
     }
 
     #[test]
@@ -124,7 +151,7 @@ mod tests {
         for text in ["A=1\nexit 0\n", "A=1\nexit 3\n"] {
             assert_eq!(over(text, &[]), own, "{text}");
         }
-        assert_eq!(ShellProfile::at("/no/such/profile".into()).over(&own), own);
-        assert_eq!(ShellProfile::default().over(&own), own);
+        assert_eq!(after(&ShellProfile::at("/no/such/profile".into()), &own), own);
+        assert_eq!(after(&ShellProfile::default(), &own), own);
     }
 }

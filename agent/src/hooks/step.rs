@@ -71,6 +71,8 @@ impl Step<'_> {
         if let Err(error) = preflight::check(self.request.revision, self.script) {
             return unfit(error.code, error.message);
         }
+        // A script with another environment than it should have is not run.
+        self.request.settings.profile.evaluate()?;
         match self.user()? {
             Ok(user) => Ok(Ok(self.spec(user))),
             Err(message) => unfit(ErrorCode::UnknownError, message),
