@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::signature::SignatureError;
 use crate::disk;
 use crate::http::ClientError;
 use crate::identity::{IdentityError, SignError};
@@ -130,6 +131,9 @@ pub enum BundleError {
     /// A file or directory of this host is not usable.
     #[error("the local bundle is not usable: {0}")]
     Local(disk::Error),
+    /// No trusted key has signed it.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// GitHub refuses.
     #[error("the bundle {what} was not given to {caller}: HTTP status {status} ({answer}); {remedy}")]
     GitHub {

@@ -12,6 +12,7 @@ mod location;
 mod patience;
 mod received;
 pub mod s3;
+pub mod signature;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use error::{BundleError, Refusal};
 pub use github::GitHub;
 pub use location::{LocationError, parse_s3_location};
 pub use s3::{Endpoint, Kind, S3, Stack};
+pub use signature::TrustedKeys;
 
 use crate::deployment::{BundleType, RevisionSource, Secret};
 

@@ -1,7 +1,9 @@
 //! The command line: one file per command.
 
 mod cancel;
+mod config;
 mod deploy_local;
+mod doctor;
 mod drift;
 mod forget;
 mod history;
@@ -66,6 +68,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Show who this host is, with which credentials it speaks, and where both came from
     Whoami(whoami::Arguments),
+    /// Show the settings in effect, and where each came from; secrets are not shown
+    Config(config::Arguments),
+    /// Look at everything that this host needs to deploy, and say what to do about what is wrong
+    Doctor(doctor::Arguments),
     /// Print figures for a monitoring system, as OpenMetrics
     Metrics(ConfigFile),
     /// End a deployment on this host: the hook that runs now, and whatever would come after it
@@ -120,6 +126,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Metrics(config) => metrics::run(&config),
         Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Pause(arguments) => pause::run(&arguments),

@@ -23,7 +23,12 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// A path on one line, without anything that a terminal would act on.
 pub(super) fn shown(path: &std::path::Path) -> String {
-    path.display().to_string().chars().flat_map(visible).collect()
+    visible_text(&path.display().to_string())
+}
+
+/// The same for any text.
+pub(super) fn visible_text(text: &str) -> String {
+    text.chars().flat_map(visible).collect()
 }
 
 /// A text of a file, line by line as it is, without anything else that a terminal would act on.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
-use crate::bundle::{Endpoint, GitHub, Kind, Requirement, S3, Stack};
-use crate::config::{self, ConfigWarning, LogFormat, Ownership, ProxyUri, Settings};
+use crate::bundle::{Endpoint, GitHub, Kind, Requirement, S3, Stack, TrustedKeys};
+use crate::config::{self, ConfigWarning, HookProfile, LogFormat, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
-use crate::engine::{Engine, KeepBundles, OnFailure, Policy, Reuse};
+use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse};
 use crate::hooks::invocation::Inherit;
-use crate::hooks::{DeploymentsLog, HookSettings};
+use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
 use crate::identity::{Caller, Environment, Provider, Sources};
 use crate::install;
@@ -45,13 +45,8 @@ impl Context {
     pub(super) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let source = Source::from(path.map(Path::to_owned));
         let loaded = config_files::load(&source, &config::Environment::capture(variable))?;
-        if !loaded.settings.trusted_bundle_keys.is_empty() {
-            // Going on without the check would be worse than not going on.
-            bail!(
-                "{}: trusted_bundle_keys is set, and this version of slipway-agent cannot check signatures of bundles \
-                 yet: remove the key, or stay with a version that can",
-                loaded.settings.trusted_bundle_keys.origin()
-            );
+        if *loaded.settings.disable_core_dumps {
+            process::forbid_core_dumps()?;
         }
         Ok(Self {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
@@ -61,6 +56,11 @@ impl Context {
             environment: Environment::capture(variable),
             gate: Arc::new(ThrottleGate::new()),
         })
+    }
+
+    /// What in the configuration has no effect, a line each.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(ToString::to_string)
     }
 
     /// Says what in the configuration has no effect; after logging has started.
@@ -113,6 +113,9 @@ impl Context {
     /// The engine, on a root directory that is ready for it.
     pub(super) fn engine(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<Engine> {
         store::prepare(&self.layout).context("the root directory cannot be used")?;
+        if self.access() == Access::Restricted {
+            store::restrict(&self.layout).context("the root directory cannot be closed to others")?;
+        }
         self.engine_to_look(runtime, provider)
     }
 
@@ -131,7 +134,7 @@ impl Context {
         Ok(Engine::new(self.layout.clone(), self.policy()?, s3, github))
     }
 
-    fn s3_endpoint(&self) -> Endpoint {
+    pub(super) fn s3_endpoint(&self) -> Endpoint {
         if let Some(url) = &*self.settings.s3_endpoint_override {
             return Endpoint::Override(url.clone());
         }
@@ -167,12 +170,6 @@ impl Context {
     /// The commands service, as this host.
     pub(super) fn service(&self, provider: Provider) -> anyhow::Result<CommandsService> {
         let settings = &self.settings;
-        let flavor = if *settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary };
-        let target = match (&*settings.deploy_control_endpoint, *settings.use_fips_mode) {
-            (Some(endpoint), _) => Target::Fixed(endpoint.clone()),
-            (None, true) => Target::Aws(Fips::Required),
-            (None, false) => Target::Aws(Fips::No),
-        };
         if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
             tracing::warn!(
                 "deploy_control_endpoint is set and deployment_spec_ca_file is not: a deployment specification is \
@@ -184,7 +181,21 @@ impl Context {
             None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),
         };
         let client = self.client(&settings.control_proxy_uri)?;
-        Ok(CommandsService::new(client, target, flavor, provider, version))
+        Ok(CommandsService::new(client, self.target(), self.flavor(), provider, version))
+    }
+
+    /// Where the commands service is.
+    pub(super) fn target(&self) -> Target {
+        match (&*self.settings.deploy_control_endpoint, *self.settings.use_fips_mode) {
+            (Some(endpoint), _) => Target::Fixed(endpoint.clone()),
+            (None, true) => Target::Aws(Fips::Required),
+            (None, false) => Target::Aws(Fips::No),
+        }
+    }
+
+    /// Which variant of it.
+    pub(super) fn flavor(&self) -> Flavor {
+        if *self.settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary }
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {
@@ -202,7 +213,9 @@ impl Context {
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
             reuse: if *settings.enable_archive_reuse { Reuse::Allowed } else { Reuse::Refused },
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
+            trusted_keys: TrustedKeys::read(&settings.trusted_bundle_keys)?,
             unpack: self.unpack_policy(),
+            access: self.access(),
             refusals: self.refusals(),
             on_failure: match *settings.on_failure {
                 config::OnFailure::Report => OnFailure::Report,
@@ -214,6 +227,11 @@ impl Context {
                     (false, true) => Inherit::AllButLoader,
                     (false, false) => Inherit::All,
                 },
+                profile: match &*settings.hook_profile {
+                    HookProfile::None => ShellProfile::default(),
+                    HookProfile::File(path) => ShellProfile::at(path.clone()),
+                },
+                core_dumps: self.core_dumps(),
                 default_user: user,
                 directory: settings.hook_directory.to_path_buf(),
                 output_grace: *settings.output_grace_seconds,
@@ -225,6 +243,14 @@ impl Context {
                 ..HookSettings::new(runner)
             },
         })
+    }
+
+    fn access(&self) -> Access {
+        if *self.settings.restrict_agent_dir_permissions { Access::Restricted } else { Access::Open }
+    }
+
+    fn core_dumps(&self) -> CoreDumps {
+        if *self.settings.disable_core_dumps { CoreDumps::Forbidden } else { CoreDumps::Allowed }
     }
 
     /// What is not installed on this host whoever asks for it.
@@ -264,7 +290,7 @@ impl Context {
     }
 
     /// A client for one kind of service; `own_proxy` goes before the proxy for all.
-    fn client(&self, own_proxy: &Option<ProxyUri>) -> anyhow::Result<Client> {
+    pub(super) fn client(&self, own_proxy: &Option<ProxyUri>) -> anyhow::Result<Client> {
         let settings = &self.settings;
         let roots = (*settings.ssl_cert_file).clone().map_or(Roots::System, Roots::File);
         let proxy = match own_proxy.as_ref().or(settings.proxy_uri.as_ref()) {

@@ -1,3 +1,5 @@
+use zeroize::Zeroizing;
+
 /// The variables of the environment that stand for settings, captured once at the edge of the
 /// program. They give what no file sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +15,8 @@ pub struct Environment {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: &'static str,
-    pub(super) value: String,
+    /// A proxy's address can hold a password: wiped when dropped.
+    pub(super) value: Zeroizing<String>,
 }
 
 /// A proxy's address can hold a password.
@@ -28,7 +31,7 @@ impl Environment {
     pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| {
-                let value = variable(name)?.trim().to_owned();
+                let value = Zeroizing::new(Zeroizing::new(variable(name)?).trim().to_owned());
                 (!value.is_empty()).then_some(Variable { name, value })
             })
         };

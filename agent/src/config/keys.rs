@@ -20,6 +20,8 @@ pub struct Described {
     pub key: &'static str,
     /// The value; a password in a proxy's address is not shown.
     pub value: String,
+    /// The same for programs: booleans, numbers (times are seconds, sizes bytes), texts, lists, or null.
+    pub json: serde_json::Value,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -88,12 +90,14 @@ macro_rules! settings {
                     $(Described {
                         key: stringify!($name),
                         value: self.$name.show(),
+                        json: self.$name.json(),
                         origin: self.$name.origin().clone(),
                     },)*
                 ];
                 if self.ssl_cert_file.is_some() {
                     let origin = self.ssl_cert_file.origin().clone();
-                    all.push(Described { key: "SSL_CERT_FILE", value: self.ssl_cert_file.show(), origin });
+                    let (value, json) = (self.ssl_cert_file.show(), self.ssl_cert_file.json());
+                    all.push(Described { key: "SSL_CERT_FILE", value, json, origin });
                 }
                 all
             }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use url::Url;
 
 use super::values::{HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent};
@@ -159,9 +160,13 @@ fn scalar(node: &Node) -> Option<&str> {
     node.scalar().map(|scalar| scalar.text.trim())
 }
 
-/// How `config` shows a value.
+/// How `config` shows a value: to people, and to programs.
 pub(super) trait Show {
     fn show(&self) -> String;
+
+    fn json(&self) -> Json {
+        self.show().into()
+    }
 }
 
 macro_rules! show_by_display {
@@ -172,10 +177,23 @@ macro_rules! show_by_display {
             }
         })*
     };
+    ($($name:ty),* => $json:expr) => {
+        $(impl Show for $name {
+            fn show(&self) -> String {
+                self.to_string()
+            }
+
+            fn json(&self) -> Json {
+                $json(*self)
+            }
+        })*
+    };
 }
 
-show_by_display!(bool, u64, String, NonZeroUsize, Url, ProxyUri, FileExistsBehavior, HookProfile);
+show_by_display!(String, Url, ProxyUri, FileExistsBehavior, HookProfile);
 show_by_display!(Profile, OnFailure, Ownership, LogFormat, UpdateAgent, ProgressUpdates);
+show_by_display!(bool, u64 => Json::from);
+show_by_display!(NonZeroUsize => |number: NonZeroUsize| Json::from(number.get()));
 
 impl Show for PathBuf {
     fn show(&self) -> String {
@@ -187,11 +205,19 @@ impl Show for Duration {
     fn show(&self) -> String {
         format!("{} s", self.as_secs_f64())
     }
+
+    fn json(&self) -> Json {
+        if self.subsec_nanos() == 0 { self.as_secs().into() } else { self.as_secs_f64().into() }
+    }
 }
 
 impl<T: Show> Show for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map_or_else(|| "(not set)".to_owned(), Show::show)
+    }
+
+    fn json(&self) -> Json {
+        self.as_ref().map_or(Json::Null, Show::json)
     }
 }
 
@@ -201,5 +227,9 @@ impl<T: Show> Show for Vec<T> {
             return "(none)".to_owned();
         }
         self.iter().map(Show::show).collect::<Vec<_>>().join(", ")
+    }
+
+    fn json(&self) -> Json {
+        self.iter().map(Show::json).collect()
     }
 }

@@ -2,14 +2,7 @@
 
 /// Keys of this version's table whose effect is not built yet. Setting one to something else than its
 /// default is said once at the start.
-pub const WITHOUT_EFFECT: &[&str] = &[
-    "log_aws_wire",
-    "retain_bytes",
-    "update_agent",
-    "hook_profile",
-    "restrict_agent_dir_permissions",
-    "disable_core_dumps",
-];
+pub const WITHOUT_EFFECT: &[&str] = &["log_aws_wire", "retain_bytes", "update_agent"];
 
 /// Keys of AWS's agents, earlier ones too, that mean nothing here; each with the reason.
 pub(super) const RETIRED: [(&str, &str); 11] = [

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use crate::config::{self, ConfigErrors, ConfigWarning, Environment, Layer, Loaded, on_premises};
 use crate::disk::{self, Dir, Kind};
 use crate::yaml::{Budget, Position};
@@ -74,7 +76,10 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, LoadEr
     for path in &fragments.read {
         layers.push(layer(path, disk::read_bounded(path, limit())?));
     }
-    let mut loaded = config::merge(&layers, environment)?;
+    let merged = config::merge(&layers, environment);
+    // A proxy's password may be in them.
+    layers.iter_mut().for_each(|layer| layer.text.zeroize());
+    let mut loaded = merged?;
     loaded.warnings.extend(fragments.passed_over.iter().map(|path| ConfigWarning {
         file: shown(path),
         at: Position::START,
@@ -86,7 +91,7 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, LoadEr
 /// Reads an on-premises file; there need not be one.
 pub fn on_premises(path: &Path) -> Result<Option<on_premises::Parsed>, OnPremisesError> {
     match disk::read_if_exists(path, limit())? {
-        Some(text) => Ok(Some(on_premises::parse(&text, &path.display().to_string())?)),
+        Some(text) => Ok(Some(on_premises::parse(&Zeroizing::new(text), &path.display().to_string())?)),
         None => Ok(None),
     }
 }

@@ -85,6 +85,11 @@ fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32, durability: D
     fault::point("sync", &path).and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", &path, e))
 }
 
+/// Opens a file by a path that a person named: links in it are followed.
+pub fn open_named(path: &Path) -> Result<File> {
+    File::open(path).map_err(|source| Error::new("open", path, source))
+}
+
 /// Reads a whole file of at most `limit` bytes; a longer one is an error.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|source| Error::new("read", path, source))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::failure::StageError;
-use super::{Engine, KeepBundles};
+use super::{Access, Engine, KeepBundles};
 use crate::appspec;
 use crate::bundle::{self, Acquired};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
@@ -13,7 +13,7 @@ use crate::hooks;
 use crate::ids::DeploymentId;
 use crate::outcome::Outcome;
 use crate::revision::read_appspec;
-use crate::store::{self, Who};
+use crate::store::{self, Others, Who};
 use crate::unpack::{self, Content, Place};
 
 impl Engine {
@@ -22,6 +22,7 @@ impl Engine {
         if let Some(logs) = logs.parent() {
             Dir::open_or_create(logs, 0o755)?;
         }
+        self.restrict(spec, Others::Kept)?;
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
         let acquired = self.acquire(spec, &bundle)?;
         if let Acquired::Fetched(fetched) = &acquired {
@@ -40,7 +41,11 @@ impl Engine {
         unpacked?;
         let revision = self.current_revision(spec)?;
         // A mistake in the AppSpec is worth knowing before anything of this host is stopped or changed.
-        self.appspec(&revision, spec)?;
+        let appspec = self.appspec(&revision, spec)?;
+        let mut scripts = appspec.hooks.values().flatten();
+        if self.policy.hooks.default_user.is_some() || scripts.any(|script| script.runas.is_some()) {
+            self.restrict(spec, Others::Pass)?;
+        }
         let who = Who { application: spec.application_name.clone(), group: spec.group_name.clone() };
         store::mark_most_recent(&self.layout, &spec.group_id, &spec.deployment_id, &who)?;
         self.seal(&revision);
@@ -50,6 +55,16 @@ impl Engine {
             (Some(_), Acquired::Directory(_)) => from("archive-reuse"),
             (Some(_), _) => from("downloaded"),
         })
+    }
+
+    /// Closes the deployment's directory to others, where that is wanted.
+    fn restrict(&self, spec: &DeploymentSpec, others: Others) -> Result<(), StageError> {
+        match self.policy.access {
+            Access::Open => Ok(()),
+            Access::Restricted => {
+                Ok(store::restrict_deployment(&self.layout, &spec.group_id, &spec.deployment_id, others)?)
+            }
+        }
     }
 
     pub(super) fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
@@ -66,7 +81,7 @@ impl Engine {
             requirement: self.policy.requirement,
             github_token: spec.github_token.as_ref(),
         };
-        Ok(bundle::acquire(&request, &self.s3, &self.github)?)
+        Ok(self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, &self.s3, &self.github))?)
     }
 
     fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::appspec::AppSpec;
-use crate::bundle::{GitHub, Requirement, S3};
+use crate::bundle::{GitHub, Requirement, S3, TrustedKeys};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{HookSettings, Wish, Wishes};
 use crate::ids::{EventName, GroupId, HostCommandId};
@@ -80,14 +80,27 @@ pub struct Policy {
     pub reuse: Reuse,
     /// What must be known of a bundle before it is fetched.
     pub requirement: Requirement,
+    /// Who must have signed it.
+    pub trusted_keys: TrustedKeys,
     /// What a bundle may hold.
     pub unpack: unpack::Policy,
+    /// Who may look into the deployments' directories.
+    pub access: Access,
     /// What is not installed whoever asks for it.
     pub refusals: Refusals,
     /// What to do when an event after Install fails.
     pub on_failure: OnFailure,
     /// How scripts run.
     pub hooks: HookSettings,
+}
+
+/// Who may look into the deployments' directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// Root, and who has a script to run there: `restrict_agent_dir_permissions`.
+    Restricted,
 }
 
 /// What becomes of a bundle once it is unpacked.

@@ -30,9 +30,9 @@ impl Engine {
         let root = self.layout.archive(&spec.group_id, earlier);
         let revision = Revision::at(&root);
         let doubt = match disk::read_if_exists(&revision.seal(), MAX_SEAL) {
-            Ok(Some(sealed)) => match imprint(&revision) {
+            Ok(Some(sealed)) => match self.imprint(&revision) {
                 Ok(found) if sealed == found.as_bytes() => return Some(root),
-                Ok(_) => "it was changed since it was unpacked".to_owned(),
+                Ok(_) => "it was changed since it was unpacked, or other keys are trusted now".to_owned(),
                 Err(error) => error.to_string(),
             },
             Ok(None) => "it is not on this host, or was unpacked before this setting was made".to_owned(),
@@ -48,21 +48,23 @@ impl Engine {
             return;
         }
         let sealed =
-            imprint(revision).and_then(|seal| Ok(disk::write_unsynced(&revision.seal(), seal.as_bytes(), 0o600)?));
+            self.imprint(revision).and_then(|seal| Ok(disk::write_unsynced(&revision.seal(), seal.as_bytes(), 0o600)?));
         if let Err(error) = sealed {
             tracing::warn!(%error, "the revision was not sealed, and will be downloaded where it could be used again");
         }
     }
-}
 
-/// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents.
-fn imprint(revision: &Revision) -> Result<String, Cause> {
-    let content = install::everything(revision)?;
-    let mut digest = Context::new(&SHA256);
-    for (path, state) in &content {
-        digest.update(path.as_os_str().as_encoded_bytes());
-        digest.update(&[0]);
-        digest.update(format!("{state:?}\n").as_bytes());
+    /// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents. And of
+    /// the keys that are trusted, since its bundle was held to those of its time.
+    fn imprint(&self, revision: &Revision) -> Result<String, Cause> {
+        let content = install::everything(revision)?;
+        let mut digest = Context::new(&SHA256);
+        digest.update(self.policy.trusted_keys.shown().as_bytes());
+        for (path, state) in &content {
+            digest.update(path.as_os_str().as_encoded_bytes());
+            digest.update(&[0]);
+            digest.update(format!("{state:?}\n").as_bytes());
+        }
+        Ok(format!("slipway seal 1\n{}\n", hex::encode(digest.finish())))
     }
-    Ok(format!("slipway seal 1\n{}\n", hex::encode(digest.finish())))
 }

@@ -9,6 +9,7 @@ pub mod invocation;
 mod launch;
 mod log;
 mod preflight;
+mod profile;
 pub mod record;
 mod report;
 pub mod runner;
@@ -30,7 +31,8 @@ use crate::revision::Revision;
 use crate::store::{self, StoreError};
 use attach::Found;
 use invocation::Inherit;
-pub use record::ScriptsOf;
+pub use profile::ShellProfile;
+pub use record::{CoreDumps, ScriptsOf};
 use record::{Exit, RunnerSpec, SPEC};
 use report::{EventLog, Verdict};
 use step::{Step, Stepped};
@@ -46,8 +48,10 @@ pub struct HookSettings {
     pub runner: PathBuf,
     /// How runners are started.
     pub launcher: Launcher,
-    /// The agent's own environment, over which a profile may have been evaluated.
+    /// The agent's own environment.
     pub environment: Environment,
+    /// What is evaluated over it.
+    pub profile: ShellProfile,
     /// How much of it scripts get.
     pub inherit: Inherit,
     /// Whom scripts without `runas` run as, where it is not the agent's user.
@@ -60,6 +64,8 @@ pub struct HookSettings {
     pub kill_grace: Duration,
     /// Whether output also goes to the log of all deployments.
     pub deployments_log: DeploymentsLog,
+    /// Whether scripts and their runners may leave core dumps.
+    pub core_dumps: CoreDumps,
 }
 
 impl HookSettings {
@@ -69,12 +75,14 @@ impl HookSettings {
             runner: runner.into(),
             launcher: Launcher::of_this_host(),
             environment: Environment::of_this_process(),
+            profile: ShellProfile::default(),
             inherit: Inherit::All,
             default_user: None,
             directory: PathBuf::from("/"),
             output_grace: Duration::from_secs(10),
             kill_grace: Duration::from_secs(5),
             deployments_log: DeploymentsLog::Written,
+            core_dumps: CoreDumps::Allowed,
         }
     }
 }

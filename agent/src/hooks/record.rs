@@ -57,6 +57,26 @@ pub struct RunnerSpec {
     /// The service that its runner is, where systemd starts it.
     #[serde(default)]
     pub unit: Option<UnitName>,
+    /// Whether runner and script may leave core dumps.
+    #[serde(default, skip_serializing_if = "CoreDumps::are_allowed")]
+    pub core_dumps: CoreDumps,
+}
+
+/// Whether processes may leave core dumps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoreDumps {
+    /// As the host has it.
+    #[default]
+    Allowed,
+    /// Not: `disable_core_dumps`.
+    Forbidden,
+}
+
+impl CoreDumps {
+    fn are_allowed(&self) -> bool {
+        *self == Self::Allowed
+    }
 }
 
 /// The name of the transient service of one runner.

@@ -71,6 +71,8 @@ impl Step<'_> {
         if let Err(error) = preflight::check(self.request.revision, self.script) {
             return unfit(error.code, error.message);
         }
+        // A script with another environment than it should have is not run.
+        self.request.settings.profile.evaluate()?;
         match self.user()? {
             Ok(user) => Ok(Ok(self.spec(user))),
             Err(message) => unfit(ErrorCode::UnknownError, message),
@@ -92,7 +94,7 @@ impl Step<'_> {
     fn spec(&self, user: Become) -> RunnerSpec {
         let EventRequest { layout, spec, event, revision, scripts_of, settings, .. } = *self.request;
         let script = self.script;
-        let base = invocation::inherited(&settings.environment, settings.inherit);
+        let base = invocation::inherited(&settings.profile.over(&settings.environment), settings.inherit);
         let subject = Subject { spec, event, script, revision };
         let mut program = invocation::program(subject, user, base, &self.dir());
         program.directory.clone_from(&settings.directory);
@@ -127,6 +129,7 @@ impl Step<'_> {
                     DeploymentsLog::Off => None,
                 },
             },
+            core_dumps: settings.core_dumps,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Host {
 pub struct Access {
     /// The region of the control service, and the first guess for buckets.
     pub region: Region,
+    /// The domain of that region's services.
+    pub domain: String,
     /// The keys.
     pub credentials: Credentials,
     /// Where they came from.

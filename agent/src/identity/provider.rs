@@ -175,7 +175,7 @@ impl Known {
     /// Asks the source for credentials.
     async fn renew(&mut self) -> Result<Access, IdentityError> {
         let host = self.host().await?;
-        let region = host.region.clone();
+        let (region, domain) = (host.region.clone(), host.domain.clone());
         match self.choice.as_mut().map(|choice| &mut choice.chosen) {
             Some(Chosen::Session { on_premises, file, .. }) => {
                 let (reader, on_premises) = (file.clone(), on_premises.clone());
@@ -183,18 +183,19 @@ impl Known {
                 let read = tokio::task::spawn_blocking(move || reader.read()).await.map_err(|error| cut_off(&error))?;
                 let credentials =
                     read.map_err(|error| IdentityError::Session { on_premises, error: Arc::new(error) })?;
-                Ok(Access { region, credentials, source: Source::Session(file.path().to_owned()), expires: None })
+                let source = Source::Session(file.path().to_owned());
+                Ok(Access { region, domain, credentials, source, expires: None })
             }
-            Some(Chosen::Metadata(metadata)) => of_role(metadata, region).await,
+            Some(Chosen::Metadata(metadata)) => of_role(metadata, region, domain).await,
             Some(Chosen::Keys { .. }) | None => Err(IdentityError::NoHost),
         }
     }
 }
 
-async fn of_role(metadata: &mut Metadata, region: Region) -> Result<Access, IdentityError> {
+async fn of_role(metadata: &mut Metadata, region: Region, domain: String) -> Result<Access, IdentityError> {
     let given = metadata.credentials().await.map_err(IdentityError::Credentials)?;
     let source = Source::Metadata(given.role);
-    Ok(Access { region, credentials: given.credentials, source, expires: Some(given.expires) })
+    Ok(Access { region, domain, credentials: given.credentials, source, expires: Some(given.expires) })
 }
 
 impl Renewal {

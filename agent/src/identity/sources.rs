@@ -95,7 +95,8 @@ impl Sources {
             OnPremises::IamUser { arn, region, access_key_id, secret } => {
                 let region = parse(&region, &source)?;
                 let credentials = Credentials { access_key_id, secret_access_key: secret, session_token: None };
-                let access = Access { region: region.clone(), credentials, source, expires: None };
+                let domain = region.domain().to_owned();
+                let access = Access { region: region.clone(), domain, credentials, source, expires: None };
                 Chosen::Keys { host: Some(Arc::new(host(arn, region))), access: Arc::new(access) }
             }
             OnPremises::IamSession { arn, region, credentials_file } => {
@@ -122,12 +123,12 @@ fn environment_access(environment: &Environment) -> Result<Access, IdentityError
     let source = Source::Environment;
     let Environment { region, access_key_id, secret_access_key, session_token, .. } = environment.clone();
     match (region, access_key_id, secret_access_key) {
-        (Some(region), Some(access_key_id), Some(secret_access_key)) => Ok(Access {
-            region: parse(&region, &source)?,
-            credentials: Credentials { access_key_id, secret_access_key, session_token },
-            source,
-            expires: None,
-        }),
+        (Some(region), Some(access_key_id), Some(secret_access_key)) => {
+            let region = parse(&region, &source)?;
+            let domain = region.domain().to_owned();
+            let credentials = Credentials { access_key_id, secret_access_key, session_token };
+            Ok(Access { region, domain, credentials, source, expires: None })
+        }
         (region, id, secret) => {
             let absent = [
                 (region.is_none(), "AWS_REGION"),

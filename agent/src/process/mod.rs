@@ -6,6 +6,7 @@
 mod account;
 mod bell;
 mod cgroup;
+mod core_dumps;
 mod heap;
 mod identity;
 mod init;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use account::{Account, is_root};
 pub use bell::Bell;
 pub use cgroup::Cgroup;
+pub use core_dumps::forbid_core_dumps;
 pub use heap::share_heap;
 pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use init::{Role, leave_init};

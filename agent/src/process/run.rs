@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::{Error, LOOK_AGAIN, Result};
@@ -53,10 +54,22 @@ pub fn ask(program: &Path, args: &[&OsStr], input: &[u8], patience: Duration) ->
         .map_err(start)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
-        // A program that ends without reading all of it has its reasons, and says them.
-        scope.spawn(move || drop(stdin.map(|mut stdin| stdin.write_all(input))));
-        let stdout = scope.spawn(move || read(stdout));
-        let stderr = scope.spawn(move || read(stderr));
+        let readers = || {
+            // A program that ends without reading all of it has its reasons, and says them.
+            let write = move || drop(stdin.map(|mut stdin| stdin.write_all(input)));
+            Builder::new().spawn_scoped(scope, write)?;
+            let stdout = Builder::new().spawn_scoped(scope, move || read(stdout))?;
+            let stderr = Builder::new().spawn_scoped(scope, move || read(stderr))?;
+            Ok((stdout, stderr))
+        };
+        let (stdout, stderr) = match readers() {
+            Ok(readers) => readers,
+            Err(source) => {
+                // The first error is the one that tells: there are too many processes or threads.
+                let _ = child.kill().and_then(|()| child.wait());
+                return Err(start(source));
+            }
+        };
         let deadline = Instant::now() + patience;
         let mut overdue = false;
         let status = loop {

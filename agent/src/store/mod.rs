@@ -14,6 +14,7 @@ pub mod host;
 pub mod manifests;
 pub mod markers;
 pub mod requests;
+mod restrict;
 pub mod retention;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use requests::{
     Asker, Cancels, Request, ask_to_cancel, ask_to_pause, cancels, read_cancel, read_pause, withdraw_cancel,
     withdraw_pause,
 };
+pub use restrict::{Others, restrict, restrict_deployment};
 pub use retention::{Retention, is_kept, retain};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without the members

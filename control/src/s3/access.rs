@@ -13,8 +13,11 @@ use crate::caller::Caller;
 use crate::deployments;
 use crate::keys;
 
+/// What comes after a bundle's key in that of its signature.
+const SIGNATURE: &str = ".minisig";
+
 /// Looks up secrets, and decides by the owner of the key: an administrator may do everything, a host may
-/// read the bundles of its own deployments. A host that could put one would own the fleet.
+/// read the bundles of its own deployments, and their signatures. A host that could put one would own the fleet.
 pub struct KeyAccess {
     pool: SqlitePool,
 }
@@ -51,9 +54,11 @@ impl S3Access for KeyAccess {
             (None, ..) => Err(s3_error!(InvalidAccessKeyId, "the access key was revoked")),
             (Some(Caller::Administrator { .. }), ..) => Ok(()),
             (Some(Caller::Host { host_arn, .. }), "GetObject" | "HeadObject", S3Path::Object { bucket, key }) => {
-                let may = deployments::host_may_read(&self.pool, &host_arn, bucket, key).await;
-                if may.map_err(failed("look up the host's deployments"))? {
-                    return Ok(());
+                for bundle in [Some(&**key), key.strip_suffix(SIGNATURE)].into_iter().flatten() {
+                    let may = deployments::host_may_read(&self.pool, &host_arn, bucket, bundle).await;
+                    if may.map_err(failed("look up the host's deployments"))? {
+                        return Ok(());
+                    }
                 }
                 Err(s3_error!(
                     AccessDenied,

@@ -1,8 +1,10 @@
 //! Configuration that is wrong.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use slipway_tests::agent::Agent;
 use slipway_tests::place::scenario;
+use slipway_tests::program;
 
 use crate::expect::contains;
 
@@ -41,5 +43,63 @@ fn a_host_without_an_identity_is_told_what_was_tried() -> Result<()> {
             let log = agent.log();
             Ok((log.contains("on-premises file") && log.contains("AWS_HOST_IDENTIFIER")).then_some(()))
         })
+    })
+}
+
+/// The row of a key in what `config --json` printed.
+fn row<'v>(shown: &'v Value, key: &str) -> Result<&'v Value> {
+    let rows = shown["settings"].as_array().context("settings is a list")?;
+    rows.iter().find(|row| row["key"] == key).with_context(|| format!("{key} has no row in {shown}"))
+}
+
+#[test]
+fn every_setting_is_shown_with_where_it_came_from_and_no_password() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        let text = "# a comment\nprofile: strict\nmax_revisions: 3\nreject_symlinks_in_bundle: false\nmax_revision: 4\n\
+                    proxy_uri: http://me:hunter2@proxy:3128\nwait_between_runs: 2\n";
+        agent.configure("20-mine.yml", text)?;
+        let file = agent.home().join("conf/conf.d/20-mine.yml").display().to_string();
+        let output = program::output(place, agent.command(&["config", "--json"])?.env("NO_PROXY", "a,.b"))?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let shown: Value = serde_json::from_slice(&output.stdout)?;
+        let rows = [
+            ("max_revisions", json!(3), json!({"kind": "file", "file": file, "line": 3})),
+            ("wait_between_runs", json!(2), json!({"kind": "file", "file": file, "line": 7})),
+            ("reject_symlinks_in_bundle", json!(false), json!({"kind": "file", "file": file, "line": 4})),
+            ("disable_core_dumps", json!(true), json!({"kind": "strict_profile"})),
+            ("http_read_timeout", json!(80), json!({"kind": "default"})),
+            ("user", Value::Null, json!({"kind": "default"})),
+            ("no_proxy", json!(["a", ".b"]), json!({"kind": "environment", "variable": "NO_PROXY"})),
+            ("proxy_uri", json!("http://(credentials)@proxy:3128"), json!({"kind": "file", "file": file, "line": 6})),
+        ];
+        for (key, value, origin) in rows {
+            let row = row(&shown, key)?;
+            ensure!(row["value"] == value && row["origin"] == origin, "{row}");
+        }
+        let warning = shown["warnings"][0].as_str().unwrap_or_default();
+        contains(warning, &["20-mine.yml:5", "max_revision"])?;
+        let plain = agent.output(&["config"])?;
+        let lines = String::from_utf8(plain.stdout)?;
+        let line = |key: &str| {
+            let words = lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            words.into_iter().find(|words| words.first() == Some(&key)).map(|words| words.join(" "))
+        };
+        ensure!(line("max_revisions") == Some(format!("max_revisions 3 {file}:3")), "{lines}");
+        ensure!(line("disable_core_dumps").as_deref() == Some("disable_core_dumps true profile: strict"), "{lines}");
+        ensure!(line("verbose").as_deref() == Some("verbose false default"), "{lines}");
+        ensure!(!lines.contains("hunter2") && !shown.to_string().contains("hunter2"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_not_shown() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        agent.configure("20-bad.yml", "max_revisions: 0\n")?;
+        let output = agent.output(&["config", "--json"])?;
+        ensure!(output.status.code() == Some(2) && output.stdout.is_empty(), "{output:?}");
+        contains(&String::from_utf8_lossy(&output.stderr), &["20-bad.yml:1"])
     })
 }

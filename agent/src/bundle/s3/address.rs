@@ -8,7 +8,12 @@ use crate::identity::Region;
 
 /// The address of an object: virtual-host style on AWS, where certificates cover one label before
 /// `s3`; path style for dotted or old buckets and for other endpoints.
-pub(in crate::bundle) fn address(endpoint: &Endpoint, region: &Region, source: &S3Source) -> Result<Url, String> {
+pub(in crate::bundle) fn address(
+    endpoint: &Endpoint,
+    region: &Region,
+    domain: &str,
+    source: &S3Source,
+) -> Result<Url, String> {
     let S3Source { bucket, key, version, .. } = source;
     check_bucket(bucket)?;
     if key.split('/').any(|part| part == "." || part == "..") {
@@ -17,13 +22,7 @@ pub(in crate::bundle) fn address(endpoint: &Endpoint, region: &Region, source: &
     let mut address = match endpoint {
         Endpoint::Override(url) => format!("{}/{bucket}", url.as_str().trim_end_matches('/')),
         Endpoint::Aws { kind, stack } => {
-            let service = match (kind, stack) {
-                (Kind::Ordinary, Stack::Single) => "s3",
-                (Kind::Ordinary, Stack::Dual) => "s3.dualstack",
-                (Kind::Fips, Stack::Single) => "s3-fips",
-                (Kind::Fips, Stack::Dual) => "s3-fips.dualstack",
-            };
-            let host = format!("{service}.{region}.{}", region.domain());
+            let host = host(*kind, *stack, region, domain);
             if is_dns_label(bucket) { format!("https://{bucket}.{host}") } else { format!("https://{host}/{bucket}") }
         }
     };
@@ -33,7 +32,31 @@ pub(in crate::bundle) fn address(endpoint: &Endpoint, region: &Region, source: &
         address.push_str("?versionId=");
         encode(version, |_| false, &mut address);
     }
-    Url::parse(&address).map_err(|error| format!("{address} is not an address: {error}"))
+    parse(&address)
+}
+
+impl Endpoint {
+    /// Where it is for the buckets of a region.
+    pub fn of_region(&self, region: &Region, domain: &str) -> Result<Url, String> {
+        match self {
+            Self::Override(url) => Ok(url.clone()),
+            Self::Aws { kind, stack } => parse(&format!("https://{}/", host(*kind, *stack, region, domain))),
+        }
+    }
+}
+
+fn host(kind: Kind, stack: Stack, region: &Region, domain: &str) -> String {
+    let service = match (kind, stack) {
+        (Kind::Ordinary, Stack::Single) => "s3",
+        (Kind::Ordinary, Stack::Dual) => "s3.dualstack",
+        (Kind::Fips, Stack::Single) => "s3-fips",
+        (Kind::Fips, Stack::Dual) => "s3-fips.dualstack",
+    };
+    format!("{service}.{region}.{domain}")
+}
+
+fn parse(address: &str) -> Result<Url, String> {
+    Url::parse(address).map_err(|error| format!("{address} is not an address: {error}"))
 }
 
 fn check_bucket(bucket: &str) -> Result<(), String> {
@@ -78,7 +101,8 @@ mod tests {
             etag: None,
             sha256: None,
         };
-        address(endpoint, &Region::parse(region).unwrap(), &source).map(String::from)
+        let region = Region::parse(region).unwrap();
+        address(endpoint, &region, region.domain(), &source).map(String::from)
     }
 
     #[test]
@@ -109,6 +133,12 @@ mod tests {
         ] {
             assert_eq!(of(endpoint, region, bucket, key).unwrap(), format!("{expected}{query}"));
         }
+    }
+
+    #[test]
+    fn without_a_bucket_it_is_where_the_bucket_would_be() {
+        let region = Region::parse("us-iso-east-1").unwrap();
+        assert_eq!(AWS.of_region(&region, "c2s.ic.gov").unwrap().as_str(), "https://s3.us-iso-east-1.c2s.ic.gov/");
     }
 
     #[test]

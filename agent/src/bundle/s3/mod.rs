@@ -82,7 +82,8 @@ impl S3 {
 
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
         self.runtime.block_on(async {
-            let object = Object { source, region: self.provider.access().await?.region.clone() };
+            let access = self.provider.access().await?;
+            let object = Object { source, region: access.region.clone(), domain: access.domain.clone() };
             let place = Destination::open(request.destination, object.shown())?;
             let fetched = download::run(Exchange { s3: self, object }, request, &place).await;
             if fetched.is_err() {
@@ -121,7 +122,7 @@ impl S3 {
         access: &Access,
         prepare: impl FnOnce(&mut reqwest::Request) -> Result<(), BundleError>,
     ) -> Result<reqwest::Request, BundleError> {
-        let url = address(&self.endpoint, &object.region, object.source)
+        let url = address(&self.endpoint, &object.region, &object.domain, object.source)
             .map_err(|reason| BundleError::Address { object: object.shown(), reason })?;
         let mut request = reqwest::Request::new(method, url);
         if let Some(etag) = &object.source.etag {
@@ -161,6 +162,8 @@ fn insert(
 struct Object<'a> {
     source: &'a S3Source,
     region: Region,
+    /// Under which the services of that region and of those beside it are.
+    domain: String,
 }
 
 impl Object<'_> {

@@ -109,6 +109,7 @@ fn s3(client: Client, runtime: &tokio::runtime::Handle, url: &url::Url) -> S3 {
         runtime: runtime.clone(),
         provider: Provider::fixed(Access {
             region: Region::parse("eu-west-1").unwrap(),
+            domain: "amazonaws.com".to_owned(),
             credentials: Credentials {
                 access_key_id: "AKIATEST".into(),
                 secret_access_key: Secret::new("secret".into()),

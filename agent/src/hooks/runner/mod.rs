@@ -14,7 +14,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::log::ScriptLog;
-use super::record::{self, End, Exit, LOCK, RunnerSpec, SPEC, Started};
+use super::record::{self, CoreDumps, End, Exit, LOCK, RunnerSpec, SPEC, Started};
 use crate::disk::{Lock, LockError};
 use crate::outcome::ErrorCode;
 use crate::process::{self, Cgroup, Environment, Gate, Identity, ScriptIo, Signals, start_gated};
@@ -76,6 +76,9 @@ fn run(dir: &Path) -> Result<(), RunnerError> {
         store::read(&dir.join(SPEC))?.ok_or_else(|| RunnerError::NoSpec(dir.display().to_string()))?;
     if Exit::read(dir)?.is_some() {
         return Err(taken());
+    }
+    if spec.core_dumps == CoreDumps::Forbidden {
+        process::forbid_core_dumps()?;
     }
     let signals = Signals::divert()?;
     process::adopt_orphans()?;

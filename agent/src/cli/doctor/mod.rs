@@ -1,0 +1,132 @@
+//! `doctor`: everything that this host needs to deploy, looked at one after the other, with what to do about it.
+
+mod endpoints;
+mod files;
+mod finding;
+mod probe;
+mod space;
+mod systemd;
+
+use std::cell::OnceCell;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use self::finding::{Finding, Verdict};
+use self::probe::Network;
+use super::output::{print, print_json, visible_text};
+use super::settings::Context;
+use super::{ConfigFile, FAILED, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// All checks, in the order in which they are told: what others depend on comes first. Each looks at one thing,
+/// which can be there several times, and leaves untried what cannot be looked at.
+const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 8] = [
+    configuration,
+    endpoints::clock,
+    endpoints::names,
+    endpoints::tls,
+    endpoints::endpoints,
+    space::space,
+    files::permissions,
+    systemd::unit,
+];
+
+/// What the checks look at.
+struct Host<'a> {
+    arguments: &'a Arguments,
+    /// The configuration, or what is wrong with it.
+    context: Result<Context, String>,
+    /// The services are asked once, by the first check that wants to know.
+    network: OnceCell<Result<Network, String>>,
+}
+
+impl Host<'_> {
+    /// The configuration; what needs it cannot be tried without.
+    fn context(&self) -> Result<&Context, Verdict> {
+        self.context.as_ref().map_err(|_| Verdict::NotTried("the configuration cannot be used".to_owned()))
+    }
+
+    fn network(&self) -> Result<&Network, Verdict> {
+        let context = self.context()?;
+        let network = self.network.get_or_init(|| Network::ask(context).map_err(|error| format!("{error:#}")));
+        network.as_ref().map_err(|trouble| Verdict::NotTried(trouble.clone()))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    healthy: bool,
+    checks: Vec<Finding>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let context = Context::load(arguments.config.path.as_deref()).map_err(|error| format!("{error:#}"));
+    let host = Host { arguments, context, network: OnceCell::new() };
+    let checks: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&host)).collect();
+    let report = Report { healthy: !checks.iter().any(Finding::has_failed), checks };
+    let printed = if arguments.json { print_json(&report) } else { print(&text(&report)) };
+    match printed {
+        Ok(()) if report.healthy => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(FAILED),
+        Err(error) => fail(&error),
+    }
+}
+
+fn configuration(host: &Host<'_>) -> Vec<Finding> {
+    let path = host.arguments.config.path.as_deref();
+    let file = path.map_or_else(|| crate::config_files::DEFAULT_FILE.to_owned(), |path| path.display().to_string());
+    let tried = format!("read {file}, conf.d beside it, and the environment");
+    let verdict = match &host.context {
+        Ok(context) => {
+            let warnings: Vec<String> = context.warnings().collect();
+            let found = match warnings.as_slice() {
+                [] => "valid".to_owned(),
+                warnings => format!("valid; {}", warnings.join("; ")),
+            };
+            Verdict::Passed(found)
+        }
+        Err(mistakes) => Verdict::Failed {
+            found: mistakes.clone(),
+            remedy: "correct what is named; `slipway-agent config` shows what is then in effect".to_owned(),
+        },
+    };
+    vec![Finding::new("configuration", tried, verdict)]
+}
+
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    let width = report.checks.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+    for Finding { check, tried, verdict } in &report.checks {
+        let (word, found) = match verdict {
+            Verdict::Passed(found) => ("ok", format!("{found} ({tried})")),
+            Verdict::Failed { found, .. } => ("FAILED", found.clone()),
+            Verdict::NotTried(reason) => ("not tried", reason.clone()),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{word:<9}  {check:<width$}  {}", lines(&found));
+        if let Verdict::Failed { remedy, .. } = verdict {
+            let _ = writeln!(out, "           tried: {}\n           remedy: {}", lines(tried), lines(remedy));
+        }
+    }
+    let count = |wanted: fn(&Verdict) -> bool| report.checks.iter().filter(|finding| wanted(&finding.verdict)).count();
+    let failed = count(|verdict| matches!(verdict, Verdict::Failed { .. }));
+    let untried = count(|verdict| matches!(verdict, Verdict::NotTried(_)));
+    let _ = writeln!(out, "{} checks: {failed} failed, {untried} not tried", report.checks.len());
+    out
+}
+
+/// Later lines stand below the first one.
+fn lines(text: &str) -> String {
+    text.lines().map(visible_text).collect::<Vec<_>>().join("\n           ")
+}
