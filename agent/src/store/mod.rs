@@ -24,7 +24,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
-pub use digests::{Digests, Known, Stamp};
+pub use digests::{Digests, Known, Lookup, Stamp};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
