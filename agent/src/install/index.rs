@@ -35,6 +35,7 @@ pub fn everything(revision: &Revision) -> Result<Index, Cause> {
 fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
     let root = Dir::open(revision.root())?;
     let digests = Digests::read(&revision.digests());
+    let mut digests = digests.lookup();
     let mut found = vec![(PathBuf::new(), shallow_state(&root.stat_self()?))];
     let mut ahead = vec![Listing::of(&root, PathBuf::new())?];
     while let Some(Listing { dir, path: directory, entries }) = ahead.last_mut() {

@@ -53,7 +53,7 @@ pub(super) fn survey<'a>(
         root: &root,
         mounts: &mounts,
         claims,
-        digests: known.digests,
+        digests: known.digests.lookup(),
         acls: capability(wants_acls, Dir::keeps_acls),
         labels: capability(wants_labels, Dir::keeps_labels),
         looks_at_labels: wants_labels || gave_labels,

@@ -13,7 +13,7 @@ use super::root::{Root, identity, name, shallow_state};
 use crate::disk::{self, Dir, Facts, Mounts};
 use crate::plan::grounds::{Foreign, Found, Place, Site};
 use crate::plan::{Claims, PathState, Role, Sha256, Target};
-use crate::store::{Digests, Stamp};
+use crate::store::{Lookup, Stamp};
 
 /// How many entries of somebody else a message names.
 const EXAMPLES: usize = 3;
@@ -29,7 +29,7 @@ pub(super) struct Host<'a> {
     pub(super) mounts: &'a Mounts,
     pub(super) claims: &'a Claims,
     /// Digests of files that nobody has touched since.
-    pub(super) digests: &'a Digests,
+    pub(super) digests: Lookup<'a>,
     pub(super) acls: Capability,
     pub(super) labels: Capability,
     /// Whether labels count: an entry asks for one, or the group gave one earlier.
@@ -215,7 +215,7 @@ impl<'a> Surveyor<'a> {
 
     /// The digest of a file that nobody has touched since it was put down. It has no access control lists then:
     /// only of files without any is a digest put down, and giving them some would have touched it.
-    fn untouched(&self, path: &Path, state: &PathState, facts: &Facts) -> Option<Sha256> {
+    fn untouched(&mut self, path: &Path, state: &PathState, facts: &Facts) -> Option<Sha256> {
         matches!(state, PathState::File { .. }).then(|| self.host.digests.of(path, &Stamp::of(&facts.stat))).flatten()
     }
 

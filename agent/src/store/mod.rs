@@ -26,7 +26,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
-pub use digests::{Digests, Known, Stamp};
+pub use digests::{Digests, Known, Lookup, Stamp};
 pub use host::{Disowned, HostRecord, claim};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
