@@ -27,10 +27,12 @@ pub const UNIT: &str = "slipway-agent.service";
 /// Longest time for a deployment, from one event's hook to its end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-const CONFIG: &str = "/etc/codedeploy-agent/conf";
+/// The agent's configuration on the host.
+pub const CONFIG: &str = "/etc/codedeploy-agent/conf";
 const PROGRAM: &str = "usr/bin/slipway-agent";
 const WIRE: &str = "10-wire.yml";
-const GROUP: &str = "blue";
+/// The deployment group, and the tag of its hosts.
+pub const GROUP: &str = "blue";
 
 /// The host, its service and what is between them.
 pub struct Host<'a> {

@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, examples, limits, reboots, survives, units};
+use crate::{background, cost, deploys, examples, image, limits, reboots, survives, units};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 7] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount", "ip"];
@@ -51,6 +51,8 @@ pub enum Test {
     ExampleService,
     /// The example of WordPress: Apache, PHP, MariaDB and WordPress
     ExampleWordpress,
+    /// An image is made of a host, and booted twice as two others
+    Image,
 }
 
 /// One test, with what it needs.
@@ -93,6 +95,7 @@ impl Test {
             Self::ExampleNginx => examples::NGINX,
             Self::ExampleService => examples::SERVICE,
             Self::ExampleWordpress => examples::WORDPRESS,
+            Self::Image => image::CHECKS,
         }
     }
 
@@ -143,6 +146,7 @@ impl Job {
             Test::ExampleNginx => examples::nginx(&ground, &mut report),
             Test::ExampleService => examples::service(&ground, &mut report),
             Test::ExampleWordpress => examples::wordpress(&ground, &mut report),
+            Test::Image => image::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

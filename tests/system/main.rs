@@ -19,6 +19,7 @@ mod limits;
 mod units;
 mod cost;
 mod examples;
+mod image;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -2,7 +2,7 @@
 //! tied here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -81,6 +81,26 @@ pub fn look(dir: &Path) -> Result<Found, HookError> {
             })),
         },
     }
+}
+
+/// The directory of a script of any deployment whose runner lives, if there is one. Nothing is changed.
+pub fn any_running(hooks: &Path) -> Result<Option<PathBuf>, HookError> {
+    let directories = |path: &Path| match Dir::open(path) {
+        Ok(dir) => Ok(dir.entries()?.into_iter().map(|entry| path.join(entry.name)).collect()),
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    for deployment in directories(hooks)? {
+        for dir in directories(&deployment)? {
+            let is_there = Dir::open(&dir).and_then(|dir| dir.stat_if_exists(LOCK));
+            if is_there.is_ok_and(|lock| lock.is_some())
+                && let Err(LockError::Held(_)) = Lock::try_now(&dir.join(LOCK))
+            {
+                return Ok(Some(dir));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A runner that watches its script, whoever started it.

@@ -1,0 +1,127 @@
+//! AWS's agent itself: whether it runs, is started with the host, or comes back.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::note::{Note, Verdict};
+use crate::cli::settings::Context;
+use crate::disk::{self, Dir};
+use crate::process::{self, Row, find_program};
+
+const SERVICE: &str = "service";
+/// The unit of AWS's agent, and its script on older systems.
+const UNIT: &str = "codedeploy-agent.service";
+/// The unit of this agent, which has the other one's name as an alias.
+const OWN: &str = "slipway-agent.service";
+/// Installs and starts newer versions of AWS's agent.
+const UPDATER: &str = "/etc/cron.d/codedeploy-agent-update";
+/// How long systemctl may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const STOP: &str = "`systemctl disable --now codedeploy-agent`; a deployment that runs is cut off by that";
+
+pub(super) fn look(context: &Context) -> anyhow::Result<Vec<Note>> {
+    let mut notes = Vec::new();
+    notes.extend(process(context)?);
+    notes.extend(unit());
+    if exists(Path::new(UPDATER))? {
+        let what = format!("{UPDATER} installs AWS's agent again when a newer version of it comes out");
+        notes.push(Note::new(Verdict::NeedsYou, SERVICE, what).to_do(format!("`rm {UPDATER}`")));
+    }
+    if let Some(home) = home(context) {
+        let library = home.join("lib");
+        if exists(&library.join("codedeploy-agent.rb"))? || exists(&library.join("instance_agent"))? {
+            let what = format!("AWS's program is in {}: it is not used", home.display());
+            let todo = "remove the package codedeploy-agent once you do not want to go back; packages of slipway-agent replace it";
+            notes.push(Note::new(Verdict::Ignored, SERVICE, what).to_do(todo));
+        }
+    }
+    Ok(notes)
+}
+
+/// Where AWS's agent is installed: around its root directory.
+fn home(context: &Context) -> Option<PathBuf> {
+    context.layout.root().parent().map(Path::to_owned)
+}
+
+/// By its pid file, which it leaves behind when it is killed.
+fn process(context: &Context) -> anyhow::Result<Option<Note>> {
+    let name = context.settings.program_name.as_str();
+    let Some(file) = home(context).map(|home| home.join("state/.pid").join(format!("{name}.pid"))) else {
+        return Ok(None);
+    };
+    let Some(text) = disk::read_if_exists(&file, 4096)? else { return Ok(None) };
+    let row = match String::from_utf8_lossy(&text).trim().parse() {
+        Ok(pid) => Row::of(pid)?.filter(|row| !row.ended()),
+        Err(_) => None,
+    };
+    let holder = row.map(|row| row.holder()).filter(|holder| holder.command.contains("codedeploy-agent"));
+    Ok(Some(match holder {
+        Some(holder) => {
+            let what = format!("AWS's agent runs, as process {}: {}", holder.pid, holder.command);
+            Note::new(Verdict::NeedsYou, SERVICE, what).to_do(STOP)
+        }
+        None => Note::new(Verdict::Ignored, SERVICE, format!("{} names no agent that runs", file.display())),
+    }))
+}
+
+/// By systemd, where that runs the host.
+fn unit() -> Option<Note> {
+    let state = State::ask()?;
+    if state.id == OWN {
+        let what = format!("{UNIT} is another name of {OWN}: scripts and runbooks that use it go on working");
+        return Some(Note::new(Verdict::TakenOver, SERVICE, what));
+    }
+    if state.load != "loaded" {
+        return None;
+    }
+    let is_up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
+    let comes_back = matches!(state.enabled.as_str(), "enabled" | "enabled-runtime" | "generated" | "indirect");
+    let what = format!("{UNIT} is {} and {} ({})", state.active, state.enabled, state.file);
+    Some(match is_up || comes_back {
+        true => {
+            Note::new(Verdict::NeedsYou, SERVICE, what + ": two agents would take each other's commands").to_do(STOP)
+        }
+        false => Note::new(Verdict::Ignored, SERVICE, what),
+    })
+}
+
+/// What systemd knows of the unit.
+struct State {
+    id: String,
+    load: String,
+    active: String,
+    enabled: String,
+    file: String,
+}
+
+impl State {
+    /// Nothing where systemd does not run the host.
+    fn ask() -> Option<Self> {
+        let systemctl = find_program("systemctl")?;
+        let words = ["show", "--property=Id,LoadState,ActiveState,UnitFileState,FragmentPath", UNIT].map(OsStr::new);
+        let answer = process::ask(&systemctl, &words, b"", PATIENCE).ok().filter(|answer| answer.failure.is_none())?;
+        let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let field = |name: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_default().to_owned()
+        };
+        Some(Self {
+            id: field("Id"),
+            load: field("LoadState"),
+            active: field("ActiveState"),
+            enabled: field("UnitFileState"),
+            file: field("FragmentPath"),
+        })
+    }
+}
+
+fn exists(path: &Path) -> disk::Result<bool> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+    match Dir::open(parent).and_then(|parent| parent.stat_if_exists(name)) {
+        Ok(stat) => Ok(stat.is_some()),
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
