@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use slipway_tests::binaries::repository;
 use slipway_tests::fleet::TAG_VALUE;
 use slipway_tests::program;
 use slipway_tests::until::until_true;
@@ -22,19 +24,17 @@ pub const CHECKS: u64 = 7;
 const CLONES: [&str; 2] = ["clone-1", "clone-2"];
 const IDENTITY: &str = "codedeploy.onpremises.yml";
 const MACHINE_ID: &str = "etc/machine-id";
+/// The page of the revision that is deployed into the image.
+const BAKED: &str = "baked";
 
 /// All of it.
 pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
-    let mut host = Host::install(ground, "baked")?;
-    host.connect_directly()?;
-    host.machine.boot()?;
-    host.machine.run(&["systemctl", "enable", "--now", UNIT])?;
+    let mut host = Host::start(ground, "baked")?;
     let secrets = secrets(&host)?;
     host.check(report, "the host that is baked is deployed to", |host| deployed(host, "v1"));
     host.check(report, "image-clean is refused while the agent runs, and --check says what is there", refused);
-    host.check(report, "image-clean removes it all, and --check finds nothing", clean);
+    host.check(report, "the template's last step deploys, removes it all, and finds nothing left", clean);
     host.machine.power_off()?;
-    fs::write(host.machine.root().join(MACHINE_ID), "")?;
     report.check("no file of the image holds a secret", search(&host.machine.layer(ground)?, &secrets));
 
     let mut clones = Vec::new();
@@ -48,12 +48,12 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
         let begun = Instant::now();
         clone.boot()?;
         until_true(&format!("{name} to poll"), PATIENCE, || {
-            Ok(clone.try_run(&["slipway-agent", "status"])?.contains("last poll"))
+            Ok(host.wire.polled_by().iter().any(|host| host.ends_with(&format!("user/{name}"))))
         })?;
         slowest = slowest.max(begun.elapsed());
     }
     report.notes.push(format!("from power-on of a baked image to the first poll: at most {slowest:.2?}"));
-    report.check("both clones poll as themselves, and as nobody else", as_themselves(&clones));
+    report.check("both clones poll as themselves, and as nobody else", as_themselves(&host, &clones));
     report.check("the application is still there, and known", still_there(&clones));
     report.check("a deployment reaches both", both_deployed(&host, &clones));
     Ok(())
@@ -88,13 +88,21 @@ fn refused(host: &mut Host<'_>) -> Result<()> {
     Ok(())
 }
 
+/// As the template for images does it, by its own script: another revision is deployed, and the rest goes.
 fn clean(host: &mut Host<'_>) -> Result<()> {
-    host.machine.run(&["systemctl", "stop", UNIT])?;
-    host.agent(&["image-clean"])?;
-    // As whoever bakes an image does; the journal is not the agent's to remove.
-    host.machine.run(&["journalctl", "--rotate", "--vacuum-time=1s"])?;
-    host.machine.run(&["sh", "-c", "rm -rf /var/log/journal/*"])?;
-    host.agent(&["image-clean", "--check"])?;
+    let status: Value = serde_json::from_str(&host.agent(&["status", "--json"])?)?;
+    let group = status["groups"][0]["id"].as_str().context("a group was deployed to")?.to_owned();
+    let root = host.machine.root();
+    app::revision(BAKED).write(&root.join("srv/revision"))?;
+    fs::copy(repository().join("packaging/image/finish.sh"), root.join("srv/finish.sh"))?;
+    let group = format!("DEPLOYMENT_GROUP={group}");
+    let words = ["env", "REVISION=/srv/revision", "REVISION_TYPE=directory", &group, "sh", "/srv/finish.sh"];
+    let said = host.machine.run(&words)?;
+    ensure!(
+        said.contains("removed  identity of this host") && said.ends_with("Nothing of this host is left.\n"),
+        "{said}"
+    );
+    ensure!(host.read(MACHINE_ID).is_empty(), "the machine's id is still there");
     host.agent(&["drift"]).map(drop)
 }
 
@@ -133,7 +141,10 @@ fn give_identity(ground: &Ground, host: &Host<'_>, clone: &Machine, name: &str) 
     fs::copy(directory.join(IDENTITY), conf.join(IDENTITY)).context("give the clone its identity").map(drop)
 }
 
-fn as_themselves(clones: &[Machine]) -> Result<()> {
+fn as_themselves(host: &Host<'_>, clones: &[Machine]) -> Result<()> {
+    let polled = host.wire.polled_by();
+    // The first one polled before it was made an image.
+    ensure!(polled.len() == 1 + CLONES.len(), "{polled:?}");
     for (clone, name) in clones.iter().zip(CLONES) {
         let whoami = clone.run(&["slipway-agent", "whoami"])?;
         ensure!(whoami.contains(&format!("user/{name}")), "{name} is {whoami}");
@@ -144,15 +155,14 @@ fn as_themselves(clones: &[Machine]) -> Result<()> {
             ensure!(!journal.contains(word), "{name} says {word:?}:\n{journal}");
         }
     }
-    let ids: Vec<String> =
-        clones.iter().map(|clone| clone.run(&["cat", "/etc/machine-id"])).collect::<Result<_>>()?;
+    let ids: Vec<String> = clones.iter().map(|clone| clone.run(&["cat", "/etc/machine-id"])).collect::<Result<_>>()?;
     ensure!(ids[0] != ids[1], "both are machine {}", ids[0]);
     Ok(())
 }
 
 fn still_there(clones: &[Machine]) -> Result<()> {
     for clone in clones {
-        ensure!(fs::read_to_string(clone.root().join("srv/app/page"))? == "v1", "the application is not there");
+        ensure!(fs::read_to_string(clone.root().join("srv/app/page"))? == BAKED, "the application is not there");
         clone.run(&["slipway-agent", "drift"])?;
     }
     Ok(())

@@ -19,6 +19,7 @@ mod hardening;
 mod history;
 mod identity;
 mod image_clean;
+mod image_template;
 mod integrity;
 mod kill_moments;
 mod labels;
