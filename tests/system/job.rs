@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, examples, image, limits, reboots, survives, units};
+use crate::{background, cost, deploys, examples, image, limits, reboots, survives, takeover, units};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 7] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount", "ip"];
@@ -53,6 +53,8 @@ pub enum Test {
     ExampleWordpress,
     /// An image is made of a host, and booted twice as two others
     Image,
+    /// AWS's agent is there before, with a deployment of its own
+    Takeover,
 }
 
 /// One test, with what it needs.
@@ -96,6 +98,7 @@ impl Test {
             Self::ExampleService => examples::SERVICE,
             Self::ExampleWordpress => examples::WORDPRESS,
             Self::Image => image::CHECKS,
+            Self::Takeover => takeover::CHECKS,
         }
     }
 
@@ -147,6 +150,7 @@ impl Job {
             Test::ExampleService => examples::service(&ground, &mut report),
             Test::ExampleWordpress => examples::wordpress(&ground, &mut report),
             Test::Image => image::test(&ground, &mut report),
+            Test::Takeover => takeover::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

@@ -20,6 +20,7 @@ mod units;
 mod cost;
 mod examples;
 mod image;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
