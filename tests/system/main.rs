@@ -17,6 +17,7 @@ mod background;
 mod reboots;
 mod limits;
 mod units;
+mod diagnosed;
 mod cost;
 
 use std::collections::BTreeMap;
