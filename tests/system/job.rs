@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, diagnosed, limits, reboots, survives, units};
+use crate::{background, cost, deploys, diagnosed, limits, offline, reboots, survives, units};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -43,6 +43,8 @@ pub enum Test {
     RebootAsked,
     /// What `doctor` says of a host that is well, and of one whose unit is not
     Doctor,
+    /// The host boots without a network, which comes later
+    Offline,
     /// Memory and processor time of a hook are limited by its unit
     Limits,
     /// What a hook costs over its script, as a service of systemd
@@ -85,6 +87,7 @@ impl Test {
             Self::RebootEachState => reboots::EACH_STATE,
             Self::RebootAsked => reboots::ASKED,
             Self::Doctor => diagnosed::CHECKS,
+            Self::Offline => offline::CHECKS,
             Self::Limits => limits::CHECKS,
             Self::HookCost => cost::CHECKS,
         }
@@ -126,6 +129,7 @@ impl Job {
             Test::RebootEachState => reboots::each_state(&ground, &mut report),
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
             Test::Doctor => diagnosed::test(&ground, &mut report),
+            Test::Offline => offline::test(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
             Test::HookCost => cost::test(&ground, &mut report),
         };

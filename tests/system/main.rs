@@ -18,6 +18,8 @@ mod reboots;
 mod limits;
 mod units;
 mod diagnosed;
+mod cable;
+mod offline;
 mod cost;
 
 use std::collections::BTreeMap;
