@@ -87,12 +87,14 @@ fn all(only: &[Test]) -> Result<ExitCode> {
     let begun = Instant::now();
     job::prepare()?;
     let root = root::obtain()?;
-    let tests: Vec<Test> =
+    let mut tests: Vec<Test> =
         Test::value_variants().iter().copied().filter(|test| only.is_empty() || only.contains(test)).collect();
     let with_packages = match tests.iter().any(|test| test.wants_packages()) {
         true => root::with_packages(&root)?,
         false => root.clone(),
     };
+    // What takes longest begins first.
+    tests.sort_by_key(|test| !matches!(test, Test::ExampleWordpress));
     let root_of = |test: Test| if test.wants_packages() { with_packages.clone() } else { root.clone() };
     let rows = run(tests.into_iter().map(|test| Job { test, root: root_of(test) }).collect())?;
     Ok(if print(&rows, begun.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
