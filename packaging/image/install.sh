@@ -1,6 +1,6 @@
 #!/bin/sh
-# On the machine that an image is made on: installs the agent from its package. It runs from then on, as this
-# machine, until finish.sh.
+# On the machine that an image is made on: installs the agent from its package. It is enabled and does not run: this
+# machine is nobody's to deploy to.
 set -eu
 : "${AGENT_PACKAGE:?the path of the package of slipway-agent}" "${AGENT_SHA256:?its SHA-256}"
 
@@ -12,4 +12,6 @@ echo "$AGENT_SHA256  $AGENT_PACKAGE" | sha256sum --check --strict
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=300 "$AGENT_PACKAGE"
 rm -f "$AGENT_PACKAGE"
+systemctl enable --quiet slipway-agent
+systemctl stop slipway-agent
 slipway-agent --version

@@ -12,7 +12,7 @@ use super::HookError;
 use super::invocation::MARK;
 use super::record::{CHILD, ChildRecord, End, Exit, LOCK, RunnerSpec, SPEC, STARTED, Started};
 use super::wishes::{Wish, Wishes};
-use crate::disk::{Dir, Lock, LockError};
+use crate::disk::{Dir, Kind, Lock, LockError};
 use crate::process::{Cgroup, Holder, Identity, LOOK_AGAIN, Presence, ProcessTable, Row, Running, Units, Woken};
 use crate::store;
 
@@ -85,22 +85,30 @@ pub fn look(dir: &Path) -> Result<Found, HookError> {
 
 /// The directory of a script of any deployment whose runner lives, if there is one. Nothing is changed.
 pub fn any_running(hooks: &Path) -> Result<Option<PathBuf>, HookError> {
-    let directories = |path: &Path| match Dir::open(path) {
-        Ok(dir) => Ok(dir.entries()?.into_iter().map(|entry| path.join(entry.name)).collect()),
-        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(Vec::new()),
-        Err(error) => Err(error),
-    };
     for deployment in directories(hooks)? {
         for dir in directories(&deployment)? {
-            let is_there = Dir::open(&dir).and_then(|dir| dir.stat_if_exists(LOCK));
-            if is_there.is_ok_and(|lock| lock.is_some())
-                && let Err(LockError::Held(_)) = Lock::try_now(&dir.join(LOCK))
-            {
-                return Ok(Some(dir));
+            // A lock that is not there must not be made.
+            if Dir::open(&dir)?.stat_if_exists(LOCK)?.is_none() {
+                continue;
+            }
+            match Lock::try_now(&dir.join(LOCK)) {
+                Ok(_free) => {}
+                Err(LockError::Held(_)) => return Ok(Some(dir)),
+                Err(LockError::Disk(error)) => return Err(error.into()),
             }
         }
     }
     Ok(None)
+}
+
+fn directories(path: &Path) -> Result<Vec<PathBuf>, HookError> {
+    let entries = match Dir::open(path) {
+        Ok(dir) => dir.entries()?,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let directories = entries.into_iter().filter(|entry| entry.kind == Kind::Directory);
+    Ok(directories.map(|entry| path.join(entry.name)).collect())
 }
 
 /// A runner that watches its script, whoever started it.

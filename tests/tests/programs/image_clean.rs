@@ -223,6 +223,9 @@ fn secrets_in_the_configuration_are_left_to_a_person_and_told() -> Result<()> {
             fs::remove_file(agent.home().join("conf/conf.d").join(file))?;
         }
         ensure!(left(&agent, &[])?.is_empty());
+        // What is too long for a configuration file is not taken to be without secrets.
+        agent.configure("dump", &"x".repeat(2 << 20))?;
+        ensure!(left(&agent, &[])?.iter().any(|row| row.starts_with("what could not be looked through")));
         agent.configure("50-wrong.yml", "verbose: perhaps\n")?;
         ensure!(said(&agent, &["image-clean", "--check"])?.0 == Some(2), "what cannot be looked at is not clean");
         ensure!(said(&agent, &["image-clean"])?.0 == Some(2));

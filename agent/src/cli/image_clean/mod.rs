@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::traces::{Extent, Trace, Way, traces, warnings};
+use super::cancel::daemon_runs;
 use super::output::{print, print_json, visible_text};
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn check(context: &Context, extent: Extent, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut left = traces(context, extent)?;
-    left.extend(daemon(&context.layout)?);
+    left.extend(daemon(context)?);
     let report = Report { clean: left.is_empty(), left, warnings: warnings()? };
     match arguments.json {
         true => print_json(&report)?,
@@ -73,16 +74,10 @@ fn check(context: &Context, extent: Extent, arguments: &Arguments) -> anyhow::Re
 }
 
 /// An agent that runs writes down again what was removed.
-fn daemon(layout: &Layout) -> Result<Option<Trace>, disk::Error> {
-    match Lock::try_now(&layout.daemon_lock()) {
-        Ok(_free) => Ok(None),
-        Err(LockError::Held(path)) => {
-            let way = Way::ByHand("stop it: `systemctl stop slipway-agent`, then run `slipway-agent image-clean`");
-            Ok(Some(Trace { what: "the agent runs".to_owned(), path, way }))
-        }
-        Err(LockError::Disk(error)) if error.is_not_found() => Ok(None),
-        Err(LockError::Disk(error)) => Err(error),
-    }
+fn daemon(context: &Context) -> anyhow::Result<Option<Trace>> {
+    let way = Way::ByHand("stop it: `systemctl stop slipway-agent`, then run `slipway-agent image-clean`");
+    let trace = Trace { what: "the agent runs".to_owned(), path: context.layout.daemon_lock(), way };
+    Ok(daemon_runs(context)?.then_some(trace))
 }
 
 fn clean(context: &Context, extent: Extent) -> anyhow::Result<()> {

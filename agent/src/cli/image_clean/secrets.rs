@@ -17,6 +17,8 @@ const UNITS: [&str; 3] =
 
 const MOVE: &str = "take it out of the image, and give it to each host at its first boot";
 
+const LOOK: &str = "look at it yourself, and move it away if nothing needs it";
+
 /// Looks through the configuration line by line, whether a line has an effect or not.
 pub(super) fn find(context: &Context, found: &mut Found) -> Result<(), disk::Error> {
     let main = context.path.as_deref().unwrap_or(Path::new(config_files::DEFAULT_FILE));
@@ -33,7 +35,7 @@ pub(super) fn find(context: &Context, found: &mut Found) -> Result<(), disk::Err
         let text = match disk::read_if_exists(&file, MOST) {
             Ok(text) => Zeroizing::new(text.unwrap_or_default()),
             Err(error) => {
-                tracing::warn!(%error, "a file was not looked through for secrets");
+                found.push(format!("what could not be looked through ({error})"), file, Way::ByHand(LOOK));
                 continue;
             }
         };

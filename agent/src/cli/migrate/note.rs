@@ -42,7 +42,7 @@ impl Note {
         Self { verdict, about: about.into(), what: what.into(), todo: None }
     }
 
-    pub(super) fn to_do(self, todo: impl Into<String>) -> Self {
+    pub(super) fn with_remedy(self, todo: impl Into<String>) -> Self {
         Self { todo: Some(todo.into()), ..self }
     }
 }

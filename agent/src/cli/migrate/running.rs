@@ -27,14 +27,14 @@ pub(super) fn look(context: &Context) -> anyhow::Result<Vec<Note>> {
     notes.extend(unit());
     if exists(Path::new(UPDATER))? {
         let what = format!("{UPDATER} installs AWS's agent again when a newer version of it comes out");
-        notes.push(Note::new(Verdict::NeedsYou, SERVICE, what).to_do(format!("`rm {UPDATER}`")));
+        notes.push(Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(format!("`rm {UPDATER}`")));
     }
     if let Some(home) = home(context) {
         let library = home.join("lib");
         if exists(&library.join("codedeploy-agent.rb"))? || exists(&library.join("instance_agent"))? {
             let what = format!("AWS's program is in {}: it is not used", home.display());
             let todo = "remove the package codedeploy-agent once you do not want to go back; packages of slipway-agent replace it";
-            notes.push(Note::new(Verdict::Ignored, SERVICE, what).to_do(todo));
+            notes.push(Note::new(Verdict::Ignored, SERVICE, what).with_remedy(todo));
         }
     }
     Ok(notes)
@@ -60,7 +60,7 @@ fn process(context: &Context) -> anyhow::Result<Option<Note>> {
     Ok(Some(match holder {
         Some(holder) => {
             let what = format!("AWS's agent runs, as process {}: {}", holder.pid, holder.command);
-            Note::new(Verdict::NeedsYou, SERVICE, what).to_do(STOP)
+            Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(STOP)
         }
         None => Note::new(Verdict::Ignored, SERVICE, format!("{} names no agent that runs", file.display())),
     }))
@@ -80,9 +80,8 @@ fn unit() -> Option<Note> {
     let comes_back = matches!(state.enabled.as_str(), "enabled" | "enabled-runtime" | "generated" | "indirect");
     let what = format!("{UNIT} is {} and {} ({})", state.active, state.enabled, state.file);
     Some(match is_up || comes_back {
-        true => {
-            Note::new(Verdict::NeedsYou, SERVICE, what + ": two agents would take each other's commands").to_do(STOP)
-        }
+        true => Note::new(Verdict::NeedsYou, SERVICE, what + ": two agents would take each other's commands")
+            .with_remedy(STOP),
         false => Note::new(Verdict::Ignored, SERVICE, what),
     })
 }

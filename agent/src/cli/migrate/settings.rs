@@ -66,7 +66,7 @@ fn identity(context: &Context) -> Note {
             IDENTITY,
             format!("there is no {shown}: who this host is comes from the environment or the EC2 metadata service"),
         ),
-        Err(error) => Note::new(Verdict::NeedsYou, IDENTITY, error.to_string()).to_do(format!(
+        Err(error) => Note::new(Verdict::NeedsYou, IDENTITY, error.to_string()).with_remedy(format!(
             "correct {shown}; on an EC2 instance, remove it: it goes before the instance's own identity"
         )),
     }

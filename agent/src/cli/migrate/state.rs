@@ -66,13 +66,13 @@ fn of_group(layout: &Layout, group: &GroupId) -> anyhow::Result<Vec<Note>> {
                     torn.display()
                 );
                 let todo = "look at what that install left, and remove what the next deployment would clash with (`slipway-agent plan` shows it)";
-                notes.push(note(Verdict::Different, what).to_do(todo));
+                notes.push(note(Verdict::Different, what).with_remedy(todo));
             }
         }
         None => {
             let what = format!("there is no {}: whatever is at a destination is nobody's, and stays", file.display());
             let todo = "deploy once with the behaviour OVERWRITE for files that exist, or remove them (`slipway-agent plan` shows clashes)";
-            notes.push(note(Verdict::Different, what).to_do(todo));
+            notes.push(note(Verdict::Different, what).with_remedy(todo));
         }
     }
     notes.push(stop_scripts(layout, group)?);
@@ -91,7 +91,7 @@ fn stop_scripts(layout: &Layout, group: &GroupId) -> anyhow::Result<Note> {
         let what =
             "no deployment is known to have succeeded: the next one runs no script that stops what runs now".to_owned();
         return Ok(Note::new(Verdict::Different, about, what)
-            .to_do("stop the application by hand before the first deployment, if it must not run during that"));
+            .with_remedy("stop the application by hand before the first deployment, if it must not run during that"));
     };
     let archive = layout.archive(group, &mark.deployment);
     Ok(match Dir::open(&archive) {
@@ -109,7 +109,7 @@ fn stop_scripts(layout: &Layout, group: &GroupId) -> anyhow::Result<Note> {
                 archive.display()
             ),
         )
-        .to_do("stop the application by hand before the first deployment, if it must not run during that"),
+        .with_remedy("stop the application by hand before the first deployment, if it must not run during that"),
         Err(error) => return Err(error.into()),
     })
 }
@@ -129,7 +129,7 @@ fn ongoing(layout: &Layout) -> anyhow::Result<Option<Note>> {
         "wait for its end; if it was cut off, let the service report it as failed, then remove the files in {}",
         directory.display()
     );
-    Ok(Some(Note::new(Verdict::NeedsYou, "deployments", what).to_do(todo)))
+    Ok(Some(Note::new(Verdict::NeedsYou, "deployments", what).with_remedy(todo)))
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
