@@ -15,6 +15,7 @@ mod local;
 mod logging;
 mod logging_file;
 mod logging_journal;
+mod other_agent;
 mod output;
 mod pause;
 mod plan;

@@ -9,9 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use slipway_tests::agent::Agent;
+use slipway_tests::fleet::PATIENCE;
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::program::{self, Program};
 use slipway_tests::revision::app;
+use slipway_tests::until::until;
 
 const GROUP: &str = "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901";
 const OLD: &str = "d-0LDAGENT1";
@@ -176,6 +178,11 @@ fn an_agent_that_runs_or_comes_back_needs_a_person() -> Result<()> {
         fs::write(pids.join("codedeploy-agent.pid"), running.id().to_string())?;
         ensure!(!host.is_ready()?);
         host.has_note(&["needs_you service", "AWS's agent runs, as process", "systemctl disable --now"])?;
+        // Nor is this one started beside it.
+        let mut refused = Program::start(place, "refused", &mut host.command(&["run"])?)?;
+        let status = until("the daemon to end", PATIENCE, || refused.ended())?;
+        let said = refused.log_text();
+        ensure!(status.code() == Some(1) && said.contains("AWS's agent runs on this host, as process"), "{said}");
         running.kill()?;
         ensure!(host.is_ready()?);
         host.has_note(&["ignored service", "names no agent that runs"])?;

@@ -1,13 +1,14 @@
 //! AWS's agent itself: whether it runs, is started with the host, or comes back.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::note::{Note, Verdict};
+use crate::cli::other_agent::{self, OtherAgent};
 use crate::cli::settings::Context;
 use crate::disk::{self, Dir};
-use crate::process::{self, Row, find_program};
+use crate::process::{self, find_program};
 
 const SERVICE: &str = "service";
 /// The unit of AWS's agent, and its script on older systems.
@@ -29,7 +30,7 @@ pub(super) fn look(context: &Context) -> anyhow::Result<Vec<Note>> {
         let what = format!("{UPDATER} installs AWS's agent again when a newer version of it comes out");
         notes.push(Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(format!("`rm {UPDATER}`")));
     }
-    if let Some(home) = home(context) {
+    if let Some(home) = other_agent::home(context) {
         let library = home.join("lib");
         if exists(&library.join("codedeploy-agent.rb"))? || exists(&library.join("instance_agent"))? {
             let what = format!("AWS's program is in {}: it is not used", home.display());
@@ -40,30 +41,18 @@ pub(super) fn look(context: &Context) -> anyhow::Result<Vec<Note>> {
     Ok(notes)
 }
 
-/// Where AWS's agent is installed: around its root directory.
-fn home(context: &Context) -> Option<PathBuf> {
-    context.layout.root().parent().map(Path::to_owned)
-}
-
 /// By its pid file, which it leaves behind when it is killed.
 fn process(context: &Context) -> anyhow::Result<Option<Note>> {
-    let name = context.settings.program_name.as_str();
-    let Some(file) = home(context).map(|home| home.join("state/.pid").join(format!("{name}.pid"))) else {
-        return Ok(None);
-    };
-    let Some(text) = disk::read_if_exists(&file, 4096)? else { return Ok(None) };
-    let row = match String::from_utf8_lossy(&text).trim().parse() {
-        Ok(pid) => Row::of(pid)?.filter(|row| !row.ended()),
-        Err(_) => None,
-    };
-    let holder = row.map(|row| row.holder()).filter(|holder| holder.command.contains("codedeploy-agent"));
-    Ok(Some(match holder {
-        Some(holder) => {
-            let what = format!("AWS's agent runs, as process {}: {}", holder.pid, holder.command);
-            Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(STOP)
+    Ok(match other_agent::look(context)? {
+        OtherAgent::None => None,
+        OtherAgent::Gone(file) => {
+            Some(Note::new(Verdict::Ignored, SERVICE, format!("{} names no agent that runs", file.display())))
         }
-        None => Note::new(Verdict::Ignored, SERVICE, format!("{} names no agent that runs", file.display())),
-    }))
+        OtherAgent::Runs(holder) => {
+            let what = format!("AWS's agent runs, as process {}: {}", holder.pid, holder.command);
+            Some(Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(STOP))
+        }
+    })
 }
 
 /// By systemd, where that runs the host.
