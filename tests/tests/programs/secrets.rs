@@ -30,13 +30,14 @@ const SESSION_TOKEN: &str = "IQoJb3JpZ2luX2VjEBQaCmV1LXdlc3Qt/of+a=test==";
 const OTHER_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYsecretofatest";
 
 /// A secret, and all that it could be written as.
-struct Secret {
+pub struct Secret {
     name: &'static str,
     forms: Vec<Vec<u8>>,
 }
 
 impl Secret {
-    fn new(name: &'static str, text: &str) -> Self {
+    /// A text that nobody is to see.
+    pub fn new(name: &'static str, text: &str) -> Self {
         let bytes = text.as_bytes();
         let kept = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
         let percent = |all: bool, lower: bool| -> Vec<u8> {
@@ -64,7 +65,7 @@ impl Secret {
     }
 
     /// Which of its forms a text holds.
-    fn in_text(&self, text: &[u8]) -> Option<&[u8]> {
+    pub fn in_text(&self, text: &[u8]) -> Option<&[u8]> {
         self.forms.iter().map(Vec::as_slice).find(|form| text.windows(form.len()).any(|window| window == *form))
     }
 }
@@ -242,7 +243,7 @@ fn nothing_that_a_run_leaves_holds_a_secret() -> Result<()> {
 }
 
 /// All files below a directory, and the names of all that is there.
-fn collect(directory: &Path, known: &[std::path::PathBuf], into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+pub fn collect(directory: &Path, known: &[std::path::PathBuf], into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     for entry in fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
