@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod target;
+mod wire_log;
 
 use ::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use ::http::{Method, StatusCode};
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use error::ServiceError;
 pub use target::{Fips, Flavor, Target};
+pub use wire_log::WireLog;
 
 use crate::http::{self, Client};
 use crate::identity::{self, Host, Provider, Scope};
@@ -33,13 +35,22 @@ pub struct CommandsService {
     target: Target,
     flavor: Flavor,
     provider: Provider,
-    version: String,
+    manner: Manner,
+}
+
+/// How it is spoken with.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// What goes into the agent version header.
+    pub version: String,
+    /// Whether what is said is logged.
+    pub wire: WireLog,
 }
 
 impl CommandsService {
-    /// A client as the host that `provider` knows. `version` goes into the agent version header.
-    pub fn new(client: Client, target: Target, flavor: Flavor, provider: Provider, version: String) -> Self {
-        Self { client, target, flavor, provider, version }
+    /// A client as the host that `provider` knows.
+    pub fn new(client: Client, target: Target, flavor: Flavor, provider: Provider, manner: Manner) -> Self {
+        Self { client, target, flavor, provider, manner }
     }
 
     /// Where it is for a host.
@@ -127,11 +138,13 @@ impl CommandsService {
         let body = serde_json::to_vec(input)
             .map_err(|error| ServiceError::Unusable(format!("the request is not JSON: {error}")))?;
         let request = self.request(operation, body).await?;
+        let said = self.manner.wire.request(operation, &request);
         let answer = self.client.send(request).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = http::read_body(answer, MAX_ANSWER).await?;
+        said.answer(status, &headers, &body);
         if status != StatusCode::OK {
-            let error = ServiceError::from_answer(status, &headers, &body);
+            let error = ServiceError::from_answer(status, &headers, &said.tellable(&body));
             if matches!(error, ServiceError::Denied { .. }) {
                 self.provider.refused().await;
             }
@@ -148,7 +161,7 @@ impl CommandsService {
         let mut request = reqwest::Request::new(Method::POST, endpoint);
         let headers = [
             (CONTENT_TYPE, wire::CONTENT_TYPE),
-            (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.version.as_str()),
+            (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.manner.version.as_str()),
             (HeaderName::from_static(wire::TARGET_HEADER), target.as_str()),
         ];
         for (name, value) in headers {

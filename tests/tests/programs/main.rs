@@ -40,6 +40,7 @@ mod small_groups;
 mod space;
 mod takeover;
 mod tls;
+mod updates;
 mod validate;
 mod watch;
 mod wire;

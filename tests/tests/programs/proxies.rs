@@ -134,8 +134,7 @@ fn a_wrong_password_is_told_with_the_hop_and_the_remedy() -> Result<()> {
         let proxy = ForwardProxy::start(place, "proxy", Admits::Knowing(USER, PASSWORD))?;
         let wrong = proxy.address(&format!("{USER}:{WRONG}"));
         let shown = proxy.address("");
-        let said =
-            ["through the proxy", &shown, "authorization required", "user and password into the proxy's address"];
+        let said = ["through the proxy", &shown, "the proxy refused it", "user and password in its own"];
         // For bundles first: the deployment's message says it.
         fleet.agent.configure("20-proxy.yml", &format!("s3_proxy_uri: {wrong}\n"))?;
         fleet.agent.start()?;
