@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, limits, reboots, survives, units};
+use crate::{background, cost, deploys, limits, reboots, survives, units, updates};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -45,6 +45,8 @@ pub enum Test {
     Limits,
     /// What a hook costs over its script, as a service of systemd
     HookCost,
+    /// The service asks for an update of the agent, and apt does it
+    Updates,
 }
 
 /// One test, with what it needs.
@@ -84,6 +86,7 @@ impl Test {
             Self::RebootAsked => reboots::ASKED,
             Self::Limits => limits::CHECKS,
             Self::HookCost => cost::CHECKS,
+            Self::Updates => updates::CHECKS,
         }
     }
 
@@ -124,6 +127,7 @@ impl Job {
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
             Test::HookCost => cost::test(&ground, &mut report),
+            Test::Updates => updates::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

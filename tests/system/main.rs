@@ -18,6 +18,7 @@ mod reboots;
 mod limits;
 mod units;
 mod cost;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -49,9 +49,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits for a script that goes on, or for the package manager, by what its runner left, which needs no network. Whether that was all:
-    /// else the command is carried out as if it had just been polled, and the service and the engine say
-    /// whether anything is left to do.
+    /// Waits for a script that goes on, or for a package manager, by what its runner left, which needs no network.
+    /// Whether that was all: else the command is carried out as if it had just been polled, and the service and the
+    /// engine say whether anything is left to do.
     async fn take_up(
         self: &Arc<Self>,
         entry: &Entry,

@@ -58,7 +58,6 @@ impl Engine {
             return Err(StageError::UpdateRefused);
         }
         let Some(_alone) = self.alone(order, wishes)? else { return Ok(Execution::HandedOver) };
-        self.settle(&order.spec.group_id)?;
         let event = recorded_as()?;
         let programs = self.package()?.upgrade()?;
         if order.life == Life::First {
