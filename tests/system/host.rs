@@ -17,7 +17,7 @@ use slipway_tests::revision::{BundleKind, Revision};
 use slipway_tests::until::{until, until_true};
 
 use crate::job::Ground;
-use crate::machine::Machine;
+use crate::machine::{Machine, Network};
 use crate::report::Report;
 use crate::wire::Wire;
 
@@ -50,11 +50,15 @@ impl<'a> Host<'a> {
     /// A host that is registered and has the agent and its unit installed, neither enabled nor started. It is
     /// not booted yet.
     pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
+        Self::install_with(ground, name, Control::start(&ground.place)?, Network::Shared)
+    }
+
+    /// The same, for a service that runs, on a network.
+    pub fn install_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
         let place = &ground.place;
-        let control = Control::start(place)?;
         let api = Arc::new(control.administrator("tests")?);
         let group = Group::create(&control, &api, GROUP, OnFailure::Leave)?;
-        let machine = Machine::create(ground, name)?;
+        let machine = Machine::create(ground, name, network)?;
         let root = machine.root();
         let conf = root.join(CONFIG.trim_start_matches('/'));
         fs::create_dir_all(conf.parent().context("the configuration has a folder")?)?;

@@ -17,6 +17,9 @@ mod background;
 mod reboots;
 mod limits;
 mod units;
+mod diagnosed;
+mod cable;
+mod offline;
 mod cost;
 mod updates;
 
