@@ -13,7 +13,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
 use crate::{
-    background, cost, deploys, diagnosed, examples, image, limits, offline, reboots, survives, takeover, units,
+    background, cost, deploys, diagnosed, examples, image, limits, offline, reboots, survives, takeover, units, updates,
 };
 
 /// Programs without which no host can be booted.
@@ -61,6 +61,8 @@ pub enum Test {
     Image,
     /// AWS's agent is there before, with a deployment of its own
     Takeover,
+    /// The service asks for an update of the agent, and apt does it
+    Updates,
 }
 
 /// One test, with what it needs.
@@ -107,6 +109,7 @@ impl Test {
             Self::ExampleWordpress => examples::WORDPRESS,
             Self::Image => image::CHECKS,
             Self::Takeover => takeover::CHECKS,
+            Self::Updates => updates::CHECKS,
         }
     }
 
@@ -161,6 +164,7 @@ impl Job {
             Test::ExampleWordpress => examples::wordpress(&ground, &mut report),
             Test::Image => image::test(&ground, &mut report),
             Test::Takeover => takeover::test(&ground, &mut report),
+            Test::Updates => updates::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

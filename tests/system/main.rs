@@ -24,6 +24,7 @@ mod cost;
 mod examples;
 mod image;
 mod takeover;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
