@@ -94,6 +94,16 @@ pub trait Rule: Send + Sync + 'static {
 pub struct Front {
     certified: PathBuf,
     protocols: Vec<&'static str>,
+    farewell: Farewell,
+}
+
+/// How a connection is ended that the proxy ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// With all that was sent, and a FIN.
+    InOrder,
+    /// With a RST, and without what the other side has not taken yet.
+    Reset,
 }
 
 impl Front {
@@ -104,13 +114,19 @@ impl Front {
 
     /// The certificate and the key in a file, and HTTP/1.1.
     pub fn certified(file: &Path) -> Self {
-        Self { certified: file.to_owned(), protocols: Vec::new() }
+        Self { certified: file.to_owned(), protocols: Vec::new(), farewell: Farewell::InOrder }
     }
 
     /// Offers these protocols by ALPN, in this order.
     #[must_use]
     pub fn offering(self, protocols: &[&'static str]) -> Self {
         Self { protocols: protocols.to_vec(), ..self }
+    }
+
+    /// Resets connections instead of closing them.
+    #[must_use]
+    pub fn resetting(self) -> Self {
+        Self { farewell: Farewell::Reset, ..self }
     }
 
     fn acceptor(&self) -> Result<TlsAcceptor> {
@@ -154,7 +170,7 @@ impl Proxy {
         let endpoint = format!("https://127.0.0.1:{}", tcp.local_addr()?.port());
         let shared = Shared { upstream: control.endpoint().to_owned(), client, rule: Box::new(rule) };
         let service = axum::Router::new().fallback(pass).with_state(Arc::new(shared));
-        let listener = TlsListener { tcp, acceptor, connections: Arc::clone(&connections) };
+        let listener = TlsListener { tcp, acceptor, farewell: front.farewell, connections: Arc::clone(&connections) };
         runtime.spawn(async move { axum::serve(listener, service).await });
         Ok(Self { endpoint, connections, _runtime: runtime })
     }
@@ -260,6 +276,7 @@ fn lost() -> std::io::Error {
 struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
+    farewell: Farewell,
     connections: Connections,
 }
 
@@ -270,6 +287,7 @@ impl axum::serve::Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             if let Ok((stream, address)) = self.tcp.accept().await
+                && (self.farewell == Farewell::InOrder || stream.set_zero_linger().is_ok())
                 && let Ok(stream) = self.acceptor.accept(stream).await
             {
                 let protocol = stream.get_ref().1.alpn_protocol().unwrap_or_default();

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use slipway_tests::control::Control;
 use slipway_tests::deployment::finish;
 use slipway_tests::fleet::{Fleet, PATIENCE};
 use slipway_tests::place::{Place, scenario};
-use slipway_tests::proxy::{Answer, Fate, Passing, Proxy, Rule};
+use slipway_tests::proxy::{Answer, Fate, Front, Passing, Proxy, Rule};
 use slipway_tests::revision::{BundleKind, Hook, Revision, app};
 use slipway_tests::until::until_true;
 
@@ -51,10 +52,16 @@ impl Rule for Breaks {
 }
 
 fn survives(fate: Fate, times: usize) -> Result<()> {
+    survives_at(Front::of, fate, times)
+}
+
+fn survives_at(front: fn(&Control<'_>) -> Front, fate: Fate, times: usize) -> Result<()> {
     scenario(|place| {
         let mut fleet = Fleet::gather(place)?;
         let asked = Arc::new(AtomicUsize::new(0));
-        let proxy = Proxy::start(&fleet.control, Breaks { fate: fate.clone(), times, asked: Arc::clone(&asked) })?;
+        let front = front(&fleet.control);
+        let proxy =
+            Proxy::start_as(&front, &fleet.control, Breaks { fate: fate.clone(), times, asked: Arc::clone(&asked) })?;
         fleet.agent.configure("20-proxy.yml", &format!("{}{SILENCE}", proxy.configuration()))?;
         fleet.agent.start()?;
         let revision = large(place);
@@ -77,6 +84,11 @@ fn a_body_that_breaks_off_goes_on() -> Result<()> {
 #[test]
 fn a_body_that_breaks_off_before_its_first_byte_is_fetched_again() -> Result<()> {
     survives(Fate::CutBody(0), 2)
+}
+
+#[test]
+fn a_connection_that_is_reset_is_made_again_and_goes_on() -> Result<()> {
+    survives_at(|control| Front::of(control).resetting(), Fate::CutBody(PART), 4)
 }
 
 #[test]
