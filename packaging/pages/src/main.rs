@@ -1,0 +1,72 @@
+//! Writes the manual pages and shell completions of both programs, from the definitions of their command lines.
+//! Packages hold what it writes; the programs themselves know nothing of it.
+#![allow(clippy::disallowed_methods, reason = "this program makes packages, it does not deploy")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Command, CommandFactory, Parser};
+use clap_complete::{Shell, generate_to};
+use slipway_control::cli::Cli as Control;
+
+/// Write manual pages and completions
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The directory that gets one for each program, with `man`, `bash`, `zsh` and `fish` in it
+    directory: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let Arguments { directory } = Arguments::parse();
+    for command in [slipway_agent::cli::command(), Control::command()] {
+        let own = directory.join(command.get_name());
+        write(command, &own).with_context(|| format!("write the pages in {}", own.display()))?;
+    }
+    Ok(())
+}
+
+/// Everything of one program.
+fn write(mut command: Command, directory: &Path) -> Result<()> {
+    let name = command.get_name().to_owned();
+    let folder = |part: &str| -> Result<PathBuf> {
+        let path = directory.join(part);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    };
+    let man = folder("man")?;
+    // What distributions load by the program's name.
+    let bash = generate_to(Shell::Bash, &mut command, &name, folder("bash")?)?;
+    fs::rename(&bash, bash.with_file_name(&name))?;
+    generate_to(Shell::Zsh, &mut command, &name, folder("zsh")?)?;
+    generate_to(Shell::Fish, &mut command, &name, folder("fish")?)?;
+    clap_mangen::generate_to(command, man)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_has_its_pages_and_hides_what_is_hidden() {
+        let place = tempfile::tempdir().unwrap();
+        for command in [slipway_agent::cli::command(), Control::command()] {
+            let name = command.get_name().to_owned();
+            let own = place.path().join(&name);
+            let visible: Vec<String> =
+                command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(|sub| sub.get_name().to_owned()).collect();
+            write(command, &own).unwrap();
+            for sub in &visible {
+                let page = own.join(format!("man/{name}-{sub}.1"));
+                assert!(fs::read_to_string(&page).unwrap().starts_with(".ie"), "{} is no manual page", page.display());
+            }
+            for completions in [format!("bash/{name}"), format!("zsh/_{name}"), format!("fish/{name}.fish")] {
+                let text = fs::read_to_string(own.join(&completions)).unwrap();
+                assert!(visible.iter().all(|sub| text.contains(sub.as_str())), "{completions} lacks a command");
+            }
+        }
+        let pages: Vec<_> = fs::read_dir(place.path().join("slipway-agent/man")).unwrap().flatten().collect();
+        assert!(pages.iter().all(|page| !page.file_name().to_string_lossy().contains("hook-runner")));
+    }
+}
