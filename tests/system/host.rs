@@ -26,7 +26,8 @@ pub const UNIT: &str = "slipway-agent.service";
 /// Longest time for a deployment, from one event's hook to its end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-const CONFIG: &str = "/etc/codedeploy-agent/conf";
+/// Where its configuration is.
+pub const CONFIG: &str = "/etc/codedeploy-agent/conf";
 const PROGRAM: &str = "usr/bin/slipway-agent";
 const WIRE: &str = "10-wire.yml";
 const GROUP: &str = "blue";
@@ -47,9 +48,8 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// A host that is registered and has the agent and its unit installed, neither enabled nor started. It is
-    /// not booted yet.
-    pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
+    /// A host that is registered and configured, without an agent. It is not booted yet.
+    pub fn register(ground: &'a Ground, name: &str) -> Result<Self> {
         let place = &ground.place;
         let control = Control::start(place)?;
         let api = Arc::new(control.administrator("tests")?);
@@ -62,15 +62,22 @@ impl<'a> Host<'a> {
         host_config.args(["host-config", name, "--installed-in", CONFIG, "--tag", &format!("{GROUP}={TAG_VALUE}")]);
         host_config.arg("--data").arg(control.data()).arg("--dir").arg(&conf);
         program::run(place, &mut host_config)?;
-        let units = root.join("usr/lib/systemd/system");
-        fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;
-        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM))
-            .context("install the agent")?;
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
         let configuration = proxy.configuration();
         let host = Self { machine, control, group, wire, last: RefCell::default(), _proxy: proxy };
         host.configure(WIRE, &configuration)?;
+        Ok(host)
+    }
+
+    /// The same with the agent and its unit, neither enabled nor started.
+    pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
+        let host = Self::register(ground, name)?;
+        let root = host.machine.root();
+        let units = root.join("usr/lib/systemd/system");
+        fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;
+        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM))
+            .context("install the agent")?;
         Ok(host)
     }
 

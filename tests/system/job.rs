@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, limits, reboots, survives, units};
+use crate::{background, cost, deploys, limits, packages, reboots, survives, units, user_data};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -45,6 +45,16 @@ pub enum Test {
     Limits,
     /// What a hook costs over its script, as a service of systemd
     HookCost,
+    /// The agent's deb: installed, upgraded while a hook runs, stopped, removed, purged
+    DebAgent,
+    /// AWS's package is there, and the agent's deb takes its place
+    DebTakeover,
+    /// The control service's deb, in its sandbox
+    DebControl,
+    /// The agent's rpm
+    RpmAgent,
+    /// The script for user data, with EC2's metadata service and a bucket
+    UserData,
 }
 
 /// One test, with what it needs.
@@ -84,6 +94,11 @@ impl Test {
             Self::RebootAsked => reboots::ASKED,
             Self::Limits => limits::CHECKS,
             Self::HookCost => cost::CHECKS,
+            Self::DebAgent => packages::DEB_AGENT,
+            Self::DebTakeover => packages::DEB_TAKEOVER,
+            Self::DebControl => packages::DEB_CONTROL,
+            Self::RpmAgent => packages::RPM_AGENT,
+            Self::UserData => user_data::CHECKS,
         }
     }
 
@@ -124,6 +139,11 @@ impl Job {
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
             Test::HookCost => cost::test(&ground, &mut report),
+            Test::DebAgent => packages::deb::agent(&ground, &mut report),
+            Test::DebTakeover => packages::deb::takeover(&ground, &mut report),
+            Test::DebControl => packages::control::deb(&ground, &mut report),
+            Test::RpmAgent => packages::rpm::agent(&ground, &mut report),
+            Test::UserData => user_data::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

@@ -18,6 +18,8 @@ mod reboots;
 mod limits;
 mod units;
 mod cost;
+mod packages;
+mod user_data;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -40,8 +40,13 @@ fn write(mut command: Command, directory: &Path) -> Result<()> {
     fs::rename(&bash, bash.with_file_name(&name))?;
     generate_to(Shell::Zsh, &mut command, &name, folder("zsh")?)?;
     generate_to(Shell::Fish, &mut command, &name, folder("fish")?)?;
-    clap_mangen::generate_to(command, man)?;
+    clap_mangen::generate_to(without_help(command), man)?;
     Ok(())
+}
+
+/// Without the `help` of each level, which would be a page for every command once more.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
 #[cfg(test)]
@@ -67,6 +72,7 @@ mod tests {
             }
         }
         let pages: Vec<_> = fs::read_dir(place.path().join("slipway-agent/man")).unwrap().flatten().collect();
-        assert!(pages.iter().all(|page| !page.file_name().to_string_lossy().contains("hook-runner")));
+        let none_of = |word: &str| pages.iter().all(|page| !page.file_name().to_string_lossy().contains(word));
+        assert!(none_of("hook-runner") && none_of("-help"));
     }
 }
