@@ -182,7 +182,9 @@ pub fn takeover(ground: &Ground, report: &mut Report) -> Result<()> {
         runs(host)
     });
     host.check(report, "once AWS's package is back, a purge leaves it what it needs", |host| {
-        dpkg(host, &["--install", "--force-confnew", &theirs])?;
+        // As apt does, where one is to be installed in the other's place.
+        dpkg(host, &["--remove", PROGRAM])?;
+        dpkg(host, &["--install", "--force-confold", &theirs])?;
         dpkg(host, &["--purge", PROGRAM])?;
         is(host, "is-active", "codedeploy-agent.service", "active")?;
         let instructions = host.machine.root().join(ROOT.trim_start_matches('/')).join("deployment-instructions");
