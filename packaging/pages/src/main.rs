@@ -75,4 +75,18 @@ mod tests {
         let none_of = |word: &str| pages.iter().all(|page| !page.file_name().to_string_lossy().contains(word));
         assert!(none_of("hook-runner") && none_of("-help"));
     }
+
+    /// EC2 takes user data of at most 16 KiB.
+    const MOST_USER_DATA: usize = 16 * 1024;
+
+    #[test]
+    fn the_cloud_config_holds_the_script_as_it_is() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../user-data");
+        let script = fs::read_to_string(folder.join("install.sh")).unwrap();
+        let document = fs::read_to_string(folder.join("cloud-config.yaml")).unwrap();
+        let indented: String =
+            script.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("      {line}\n") }).collect();
+        assert!(document.contains(&indented), "packaging/user-data/cloud-config.yaml has another script in it");
+        assert!(script.lines().count() <= 60 && document.len() <= MOST_USER_DATA);
+    }
 }
