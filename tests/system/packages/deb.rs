@@ -28,7 +28,9 @@ pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     host.check(report, "a removal stops it and keeps configuration and state", |host| removed(host));
     host.check(report, "installed again it runs, as the host that it was", |host| installed_again(host));
     host.check(report, "a purge takes state and logs, and leaves the application and the host's key", |host| purged(host));
-    host.check(report, "and on a host that was never configured, the sample is put there", |host| sample(host));
+    host.check(report, "a host that was never configured: the sample, and a first deployment in two commands", |host| {
+        unconfigured(host)
+    });
     Ok(())
 }
 
@@ -149,13 +151,15 @@ fn purged(host: &Host<'_>) -> Result<()> {
     Ok(())
 }
 
-fn sample(host: &Host<'_>) -> Result<()> {
+fn unconfigured(host: &Host<'_>) -> Result<()> {
     let conf = host.machine.root().join(CONFIG.trim_start_matches('/'));
     fs::remove_dir_all(conf)?;
     install(host, Version::Own)?;
     runs(host)?;
     ensure!(config(host).starts_with("# Configuration of slipway-agent"), "there is no sample");
-    host.machine.run(&["slipway-agent", "config"])?;
+    // As the README says.
+    host.machine.run(&["slipway-agent", "deploy-local", "-l", "/usr/share/slipway-agent/hello", "-g", "hello"])?;
+    ensure!(host.read("/opt/hello/hello.txt") == "Hello from Slipway.\n", "the example was not installed");
     dpkg(host, &["--purge", PROGRAM])?;
     ensure!(!host.machine.root().join("etc/codedeploy-agent").exists(), "the purge left a directory");
     Ok(())
