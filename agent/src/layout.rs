@@ -192,6 +192,11 @@ impl Layout {
         self.own().join("host.json")
     }
 
+    /// The name of the object that was fetched last.
+    pub fn last_object(&self) -> PathBuf {
+        self.own().join("object.json")
+    }
+
     /// What the daemon is doing, for `status`.
     pub fn status(&self) -> PathBuf {
         self.own().join("status.json")

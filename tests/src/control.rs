@@ -29,9 +29,14 @@ pub struct Control<'a> {
 impl<'a> Control<'a> {
     /// Starts a new service on a free loopback port.
     pub fn start(place: &'a Place) -> Result<Self> {
+        Self::start_at(place, "127.0.0.1")
+    }
+
+    /// Starts a new service on a free port of that address.
+    pub fn start_at(place: &'a Place, address: &str) -> Result<Self> {
         let data = place.path().join("control");
         let mut control = Self { place, data, endpoint: String::new(), program: None };
-        control.serve("127.0.0.1:0")?;
+        control.serve(&format!("{address}:0"))?;
         Ok(control)
     }
 

@@ -17,7 +17,7 @@ use slipway_tests::revision::{BundleKind, Revision};
 use slipway_tests::until::{until, until_true};
 
 use crate::job::Ground;
-use crate::machine::Machine;
+use crate::machine::{Machine, Network};
 use crate::report::Report;
 use crate::wire::Wire;
 
@@ -50,11 +50,15 @@ pub struct Host<'a> {
 impl<'a> Host<'a> {
     /// A host that is registered and configured, without an agent. It is not booted yet.
     pub fn register(ground: &'a Ground, name: &str) -> Result<Self> {
+        Self::register_with(ground, name, Control::start(&ground.place)?, Network::Shared)
+    }
+
+    /// The same, for a service that runs, on a network.
+    fn register_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
         let place = &ground.place;
-        let control = Control::start(place)?;
         let api = Arc::new(control.administrator("tests")?);
         let group = Group::create(&control, &api, GROUP, OnFailure::Leave)?;
-        let machine = Machine::create(ground, name)?;
+        let machine = Machine::create(ground, name, network)?;
         let root = machine.root();
         let conf = root.join(CONFIG.trim_start_matches('/'));
         fs::create_dir_all(conf.parent().context("the configuration has a folder")?)?;
@@ -72,7 +76,12 @@ impl<'a> Host<'a> {
 
     /// The same with the agent and its unit, neither enabled nor started.
     pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
-        let host = Self::register(ground, name)?;
+        Self::install_with(ground, name, Control::start(&ground.place)?, Network::Shared)
+    }
+
+    /// The same, for a service that runs, on a network.
+    pub fn install_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
+        let host = Self::register_with(ground, name, control, network)?;
         let root = host.machine.root();
         let units = root.join("usr/lib/systemd/system");
         fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;

@@ -12,7 +12,7 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, limits, packages, reboots, survives, units, user_data};
+use crate::{background, cost, deploys, diagnosed, limits, offline, packages, reboots, survives, units, user_data};
 
 /// Programs without which no host can be booted.
 const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
@@ -41,6 +41,10 @@ pub enum Test {
     RebootEachState,
     /// A hook asks for the reboot
     RebootAsked,
+    /// What `doctor` says of a host that is well, and of one whose unit is not
+    Doctor,
+    /// The host boots without a network, which comes later
+    Offline,
     /// Memory and processor time of a hook are limited by its unit
     Limits,
     /// What a hook costs over its script, as a service of systemd
@@ -92,6 +96,8 @@ impl Test {
             Self::Background => background::CHECKS,
             Self::RebootEachState => reboots::EACH_STATE,
             Self::RebootAsked => reboots::ASKED,
+            Self::Doctor => diagnosed::CHECKS,
+            Self::Offline => offline::CHECKS,
             Self::Limits => limits::CHECKS,
             Self::HookCost => cost::CHECKS,
             Self::DebAgent => packages::DEB_AGENT,
@@ -137,6 +143,8 @@ impl Job {
             Test::Background => background::test(&ground, &mut report),
             Test::RebootEachState => reboots::each_state(&ground, &mut report),
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
+            Test::Doctor => diagnosed::test(&ground, &mut report),
+            Test::Offline => offline::test(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
             Test::HookCost => cost::test(&ground, &mut report),
             Test::DebAgent => packages::deb::agent(&ground, &mut report),

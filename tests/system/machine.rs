@@ -20,15 +20,24 @@ const REBOOT: i32 = 133;
 /// What programs on the host find others by.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A host: its layer, its control group, and its processes while it is booted. Its network is that of
-/// whoever runs the tests, so that it reaches a service on the loopback address.
+/// A host: its layer, its control group, and its processes while it is booted.
 #[derive(Debug)]
 pub struct Machine {
     name: String,
     root: PathBuf,
     cgroup: PathBuf,
     console: PathBuf,
+    network: Network,
     booted: Option<Booted>,
+}
+
+/// What a host is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The network of whoever runs the tests, so that it reaches a service on the loopback address.
+    Shared,
+    /// Nothing, until a cable is plugged in.
+    Own,
 }
 
 #[derive(Debug)]
@@ -39,7 +48,7 @@ struct Booted {
 
 impl Machine {
     /// A new host, which is not booted yet.
-    pub fn create(ground: &Ground, name: &str) -> Result<Self> {
+    pub fn create(ground: &Ground, name: &str, network: Network) -> Result<Self> {
         let directory = ground.place.directory(&format!("machines/{name}"))?;
         let [upper, work, root] = ["upper", "work", "root"].map(|part| directory.join(part));
         for part in [&upper, &work, &root] {
@@ -53,7 +62,8 @@ impl Machine {
         fs::write(root.join("etc/machine-id"), machine_id)?;
         fs::write(root.join("etc/hostname"), format!("{name}\n"))?;
         let console = ground.place.logs().join(format!("console-{name}.log"));
-        Ok(Self { name: name.to_owned(), root, cgroup: ground.cgroup.join(name), console, booted: None })
+        let cgroup = ground.cgroup.join(name);
+        Ok(Self { name: name.to_owned(), root, cgroup, console, network, booted: None })
     }
 
     /// Its file system, seen from outside; what it mounts itself, such as /run, is not in it.
@@ -72,6 +82,9 @@ impl Machine {
         command.args(["-ec", into_group]).arg(&self.cgroup);
         command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"]);
         command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
+        if self.network == Network::Own {
+            command.arg("--private-network");
+        }
         command.arg("--machine").arg(&self.name).arg("--directory").arg(&self.root);
         let console = || OpenOptions::new().create(true).append(true).open(&self.console);
         let nspawn = command.stdin(Stdio::null()).stdout(console()?).stderr(console()?).spawn();
@@ -91,13 +104,17 @@ impl Machine {
         })
     }
 
+    /// The host's first process.
+    pub fn leader(&self) -> Result<Pid> {
+        let leader = self.booted.as_ref().and_then(|booted| booted.leader);
+        leader.with_context(|| format!("{} is not booted", self.name))
+    }
+
     /// A command on the host, as root.
     pub fn command(&self, words: &[&str]) -> Result<Command> {
-        let leader = self.booted.as_ref().and_then(|booted| booted.leader);
-        let leader = leader.with_context(|| format!("{} is not booted", self.name))?;
         let mut command = Command::new("nsenter");
-        command.args(["--target", &leader.to_string(), "--mount", "--pid", "--ipc", "--uts", "--cgroup"]);
-        command.args(["--root", "--wd", "--"]).args(words).stdin(Stdio::null());
+        command.args(["--target", &self.leader()?.to_string(), "--mount", "--pid", "--ipc", "--uts", "--cgroup"]);
+        command.args(["--net", "--root", "--wd", "--"]).args(words).stdin(Stdio::null());
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("SYSTEMD_PAGER", "");
         Ok(command)
     }

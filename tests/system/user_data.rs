@@ -14,7 +14,7 @@ use slipway_tests::until::until_true;
 
 use crate::host::{PATIENCE, UNIT};
 use crate::job::Ground;
-use crate::machine::Machine;
+use crate::machine::{Machine, Network};
 use crate::packages::{Version, bring, package};
 use crate::report::Report;
 
@@ -42,7 +42,7 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     let key = api.key();
     let given = Given { secret: key.secret_access_key.clone(), ..Given::expiring(&key.access_key_id, 3600) };
     let metadata = Metadata::start("i-0123456789abcdef0", given)?;
-    let mut machine = Machine::create(ground, "user-data")?;
+    let mut machine = Machine::create(ground, "user-data", Network::Shared)?;
     bring(&machine, &binaries::repository().join(SCRIPT))?;
     bring(&machine, &control.ca_file())?;
     machine.boot()?;

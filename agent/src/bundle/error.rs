@@ -194,48 +194,58 @@ impl Refusal {
     pub(super) fn is_of_credentials(&self) -> bool {
         matches!(self, Self::Credentials(_) | Self::Expired(_))
     }
+
+    /// How it is.
+    pub fn found(&self) -> String {
+        match self {
+            Self::NoBucket => "there is no such bucket".to_owned(),
+            Self::NoKey => "there is no such object in the bucket".to_owned(),
+            Self::NoVersion => "there is no such version of the object".to_owned(),
+            Self::Reading(answer) => format!("access denied ({answer})"),
+            Self::Decryption(answer) => format!("it is encrypted with a key that may not be used ({answer})"),
+            Self::Credentials(answer) => format!("the credentials are not accepted ({answer})"),
+            Self::Expired(answer) => format!("the temporary credentials have expired ({answer})"),
+            Self::Elsewhere { region: Some(region) } => {
+                format!("the bucket is said to be in {region}, by what answers there too")
+            }
+            Self::Elsewhere { region: None } => {
+                "the bucket is in another region, which the answer does not name".to_owned()
+            }
+            Self::Clock { ahead: Some(ahead) } => {
+                let side = if *ahead >= 0 { "ahead of" } else { "behind" };
+                format!("this host's clock is {} s {side} the service's", ahead.unsigned_abs())
+            }
+            Self::Clock { ahead: None } => "this host's clock is too far from the service's".to_owned(),
+            Self::Other { status, answer } => format!("HTTP status {status} ({answer})"),
+        }
+    }
+
+    /// What to do about it; nothing where the answer itself has to tell.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoBucket => "check its name",
+            Self::NoKey => "check the key, and that it was uploaded",
+            Self::NoVersion => "it may have expired: deploy one that is there",
+            Self::Reading(_) => {
+                "allow s3:GetObject on it (s3:GetObjectVersion for a version). Without s3:ListBucket a missing object \
+                 looks the same"
+            }
+            Self::Decryption(_) => "allow kms:Decrypt with it",
+            Self::Credentials(_) => "renew them",
+            Self::Expired(_) => "renew them, and check that this host's clock is right",
+            Self::Elsewhere { region: Some(_) } => "check s3_endpoint_override, and the proxies on the way",
+            Self::Elsewhere { region: None } => {
+                "set the region of this host's identity, or s3_endpoint_override, to the bucket's"
+            }
+            Self::Clock { .. } => "synchronise it",
+            Self::Other { .. } => return None,
+        })
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBucket => out.write_str("there is no such bucket; check its name"),
-            Self::NoKey => {
-                out.write_str("there is no such object in the bucket; check the key, and that it was uploaded")
-            }
-            Self::NoVersion => out.write_str("there is no such version of the object; it may have expired"),
-            Self::Reading(answer) => write!(
-                out,
-                "access denied ({answer}); allow s3:GetObject on it (s3:GetObjectVersion for a version). \
-                 Without s3:ListBucket a missing object looks the same"
-            ),
-            Self::Decryption(answer) => {
-                write!(out, "it is encrypted with a key that may not be used ({answer}); allow kms:Decrypt with it")
-            }
-            Self::Credentials(answer) => write!(out, "the credentials are not accepted ({answer}); renew them"),
-            Self::Expired(answer) => write!(
-                out,
-                "the temporary credentials have expired ({answer}); renew them, and check that this host's clock is right"
-            ),
-            Self::Elsewhere { region: Some(region) } => write!(
-                out,
-                "the bucket is said to be in {region}, after another region was tried that had been named too; \
-                 check s3_endpoint_override, and the proxies on the way"
-            ),
-            Self::Elsewhere { region: None } => out.write_str(
-                "the bucket is in another region, which the answer does not name; set the region of this host's \
-                 identity, or s3_endpoint_override, to the bucket's",
-            ),
-            Self::Clock { ahead: Some(ahead) } if *ahead >= 0 => {
-                write!(out, "this host's clock is {ahead} s ahead of the service's; synchronise it")
-            }
-            Self::Clock { ahead: Some(ahead) } => {
-                write!(out, "this host's clock is {} s behind the service's; synchronise it", -ahead)
-            }
-            Self::Clock { ahead: None } => {
-                out.write_str("this host's clock is too far from the service's; synchronise it")
-            }
-            Self::Other { status, answer } => write!(out, "HTTP status {status} ({answer})"),
-        }
+        out.write_str(&self.found())?;
+        self.remedy().iter().try_for_each(|remedy| write!(out, "; {remedy}"))
     }
 }

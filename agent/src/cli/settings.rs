@@ -121,17 +121,21 @@ impl Context {
 
     /// The engine, for a command that changes nothing: the root directory stays as it is.
     pub(super) fn engine_to_look(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<Engine> {
-        let client = self.client(&self.settings.s3_proxy_uri)?;
-        let github = self.github(&client, runtime.clone())?;
-        let s3 = S3 {
-            client,
+        let s3 = self.s3(runtime.clone(), provider)?;
+        let github = self.github(&s3.client, runtime)?;
+        Ok(Engine::new(self.layout.clone(), self.policy()?, s3, github))
+    }
+
+    /// The way to S3.
+    pub(super) fn s3(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<S3> {
+        Ok(S3 {
+            client: self.client(&self.settings.s3_proxy_uri)?,
             runtime,
             provider,
             endpoint: self.s3_endpoint(),
             gate: self.gate.clone(),
             backoff: S3::pauses(),
-        };
-        Ok(Engine::new(self.layout.clone(), self.policy()?, s3, github))
+        })
     }
 
     pub(super) fn s3_endpoint(&self) -> Endpoint {

@@ -31,7 +31,10 @@ impl Daemon {
         };
         let claimed = tokio::task::spawn_blocking(claim).await.context("making the state this host's was cut off")?;
         if let Some(disowned) = claimed.context("it cannot be told whether the agent's state is this host's")? {
-            tracing::warn!("{disowned}");
+            tracing::warn!(
+                "{disowned}. Its host commands, its results that nobody had taken and its hooks were dropped; what is \
+                 installed, and the revisions to go back to, are kept"
+            );
         }
         // Without an address the polls say why.
         let endpoint = self.service.endpoint(&host).ok().map(String::from);

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
+
 use super::failure::StageError;
 use super::{Access, Engine, KeepBundles};
 use crate::appspec;
@@ -24,6 +26,9 @@ impl Engine {
         }
         self.restrict(spec, Others::Kept)?;
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
+        if let RevisionSource::S3(source) = &spec.source {
+            store::note_object(&self.layout, source, Timestamp::now())?;
+        }
         let acquired = self.acquire(spec, &bundle)?;
         if let Acquired::Fetched(fetched) = &acquired {
             self.fetched.fetch_add(fetched.size, Ordering::Relaxed);

@@ -55,6 +55,13 @@ pub struct Access {
     pub expires: Option<Timestamp>,
 }
 
+impl Access {
+    /// Whose requests these are, for messages.
+    pub fn caller(&self) -> String {
+        format!("access key {} of {}", self.credentials.access_key_id, self.source)
+    }
+}
+
 /// Where credentials came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -29,8 +29,30 @@ pub enum ServiceError {
     #[error("the service throttles requests: {0}")]
     Throttled(String),
     /// The request's signature, credentials or clock were not accepted.
-    #[error("the service does not accept this host's credentials (HTTP {status}, {name}): {message}")]
+    #[error(
+        "the service does not accept the {} (HTTP {status}, {name}): {message}; check that key and secret belong together \
+         and are valid. `slipway-agent doctor` looks at all that this depends on",
+        asked.caller
+    )]
+    Unaccepted {
+        /// Who asked for what.
+        asked: Asked,
+        /// HTTP status.
+        status: u16,
+        /// The error's name.
+        name: String,
+        /// The service's words.
+        message: String,
+    },
+    /// The caller is known, and may not do that.
+    #[error(
+        "access denied: the {} may not call {} as {} (HTTP {status}, {name}): {message}; give this host its own key, or \
+         allow it the call",
+        asked.caller, asked.operation, asked.host
+    )]
     Denied {
+        /// Who asked for what.
+        asked: Asked,
         /// HTTP status.
         status: u16,
         /// The error's name.
@@ -59,9 +81,23 @@ pub enum ServiceError {
     Unusable(String),
 }
 
+/// Who asked for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The operation's name.
+    pub operation: String,
+    /// The access key, and where it came from.
+    pub caller: String,
+    /// The host that it was asked for.
+    pub host: String,
+}
+
+/// Parts of the names of errors that are about who asks.
+const OF_CREDENTIALS: [&str; 5] = ["Signature", "UnrecognizedClient", "Token", "Expired", "Authentication"];
+
 impl ServiceError {
     /// Reads an answer that is not a success.
-    pub fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub fn from_answer(asked: Asked, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
         let name = parsed.as_ref().map(|error| error.name().to_owned()).unwrap_or_default();
         let message = match parsed {
@@ -73,11 +109,12 @@ impl ServiceError {
             Retry::Later => return Self::Server { status: status.as_u16(), message },
             Retry::Never => {}
         }
-        let about_credentials =
-            ["Signature", "AccessDenied", "UnrecognizedClient", "Token", "Expired", "Authentication"];
-        if matches!(status.as_u16(), 401 | 403) || about_credentials.iter().any(|part| name.contains(part)) {
+        if status == StatusCode::UNAUTHORIZED || OF_CREDENTIALS.iter().any(|part| name.contains(part)) {
             let message = format!("{message}{}", clocks(headers));
-            return Self::Denied { status: status.as_u16(), name, message };
+            return Self::Unaccepted { asked, status: status.as_u16(), name, message };
+        }
+        if status == StatusCode::FORBIDDEN || name.contains("AccessDenied") {
+            return Self::Denied { asked, status: status.as_u16(), name, message };
         }
         if name == "ServerException" || !status.is_client_error() {
             return Self::Server { status: status.as_u16(), message };
@@ -108,23 +145,36 @@ fn clocks(headers: &HeaderMap) -> String {
 mod tests {
     use super::*;
 
+    fn asked() -> Asked {
+        let text = |text: &str| text.to_owned();
+        Asked { operation: text("PollHostCommand"), caller: text("access key AKIA of a file"), host: text("host-1") }
+    }
+
     #[test]
     fn answers_are_told_apart_by_what_to_do_about_them() {
         let body = |name: &str, message: &str| format!(r#"{{"__type":"{name}","message":"{message}"}}"#).into_bytes();
         let of = |status: u16, name: &str, message: &str| {
-            ServiceError::from_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &body(name, message))
+            let status = StatusCode::from_u16(status).unwrap();
+            ServiceError::from_answer(asked(), status, &HeaderMap::new(), &body(name, message))
         };
         assert!(matches!(of(429, "", ""), ServiceError::Throttled(_)));
         assert!(matches!(of(400, "ThrottlingException", ""), ServiceError::Throttled(_)));
         assert!(matches!(of(400, "ClientException", "Rate exceeded"), ServiceError::Throttled(_)));
         assert!(matches!(of(403, "x", ""), ServiceError::Denied { .. }));
-        assert!(matches!(of(400, "ns#UnrecognizedClientException", ""), ServiceError::Denied { .. }));
+        assert!(matches!(of(400, "AccessDeniedException", ""), ServiceError::Denied { .. }));
+        assert!(matches!(of(400, "ns#UnrecognizedClientException", ""), ServiceError::Unaccepted { .. }));
+        assert!(matches!(of(403, "ExpiredTokenException", ""), ServiceError::Unaccepted { .. }));
+        let denied = of(403, "AccessDeniedException", "").to_string();
+        assert!(
+            ["access key AKIA of a file", "PollHostCommand", "host-1"].iter().all(|part| denied.contains(part)),
+            "{denied}"
+        );
         assert!(matches!(of(500, "ServerException", ""), ServiceError::Server { .. }));
         assert!(matches!(of(400, "ClientException", "no such command"), ServiceError::Client { .. }));
         assert!(!of(400, "ClientException", "").is_passing());
         assert!(of(403, "AccessDeniedException", "").is_passing());
         assert!(matches!(
-            ServiceError::from_answer(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),
+            ServiceError::from_answer(asked(), StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),
             ServiceError::Server { .. }
         ));
     }

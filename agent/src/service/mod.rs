@@ -17,14 +17,16 @@ use slipway_protocol::diagnostics::Diagnostics;
 use slipway_protocol::wire;
 use url::Url;
 
-pub use error::ServiceError;
+pub use error::{Asked, ServiceError};
 pub use target::{Fips, Flavor, Target};
 
 use crate::http::{self, Client};
-use crate::identity::{self, Host, Provider, Scope};
+use crate::identity::{self, Access, Host, Provider, Scope};
 
 /// Longest answer that is read, in bytes: a specification in its envelope and some room.
 const MAX_ANSWER: usize = 2 * wire::MAX_SPECIFICATION;
+/// Has the form of an execution id, and is none.
+const NO_DEPLOYMENT: &str = "none/none/none/none";
 
 /// The commands service as one host sees it.
 #[derive(Debug)]
@@ -57,6 +59,21 @@ impl CommandsService {
         let input = PollHostCommandInput { host_identifier: self.provider.host().await?.identifier.clone() };
         let output: PollHostCommandOutput = self.call(operation::POLL_HOST_COMMAND, &input).await?;
         Ok(output.host_command)
+    }
+
+    /// Whether this host may poll, without taking a command: one request lacks what a poll needs, and the other asks
+    /// for a deployment that cannot be. Who may not ask is refused before what is asked is looked at.
+    pub async fn try_permission(&self) -> Result<(), ServiceError> {
+        let input = GetDeploymentSpecificationInput {
+            deployment_execution_id: NO_DEPLOYMENT.to_owned(),
+            host_identifier: self.provider.host().await?.identifier.clone(),
+        };
+        let poll = self.call::<_, serde_json::Value>(operation::POLL_HOST_COMMAND, &serde_json::json!({})).await;
+        let specification = self.call::<_, serde_json::Value>(operation::GET_DEPLOYMENT_SPECIFICATION, &input).await;
+        [poll, specification].into_iter().try_for_each(|answer| match answer {
+            Ok(_) | Err(ServiceError::Client { .. }) => Ok(()),
+            Err(error) => Err(error),
+        })
     }
 
     /// The envelope of a command's deployment specification, unverified.
@@ -126,13 +143,16 @@ impl CommandsService {
     async fn call<I: Serialize, O: DeserializeOwned>(&self, operation: &str, input: &I) -> Result<O, ServiceError> {
         let body = serde_json::to_vec(input)
             .map_err(|error| ServiceError::Unusable(format!("the request is not JSON: {error}")))?;
-        let request = self.request(operation, body).await?;
+        let access = self.provider.access().await?;
+        let request = self.request(operation, body, &access).await?;
         let answer = self.client.send(request).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = http::read_body(answer, MAX_ANSWER).await?;
         if status != StatusCode::OK {
-            let error = ServiceError::from_answer(status, &headers, &body);
-            if matches!(error, ServiceError::Denied { .. }) {
+            let host = self.provider.host().await?.identifier.clone();
+            let asked = Asked { operation: operation.to_owned(), caller: access.caller(), host };
+            let error = ServiceError::from_answer(asked, status, &headers, &body);
+            if matches!(error, ServiceError::Unaccepted { .. }) {
                 self.provider.refused().await;
             }
             return Err(error);
@@ -142,7 +162,7 @@ impl CommandsService {
         })
     }
 
-    async fn request(&self, operation: &str, body: Vec<u8>) -> Result<reqwest::Request, ServiceError> {
+    async fn request(&self, operation: &str, body: Vec<u8>, access: &Access) -> Result<reqwest::Request, ServiceError> {
         let endpoint = self.endpoint(&*self.provider.host().await?)?;
         let target = format!("{}.{operation}", self.flavor.target_prefix());
         let mut request = reqwest::Request::new(Method::POST, endpoint);
@@ -157,7 +177,6 @@ impl CommandsService {
             request.headers_mut().insert(name, value);
         }
         *request.body_mut() = Some(body.into());
-        let access = self.provider.access().await?;
         let scope = Scope { service: self.flavor.signing_name(), region: &access.region };
         identity::sign(&mut request, &access.credentials, scope, Timestamp::now())
             .map_err(|error| ServiceError::Unusable(error.to_string()))?;

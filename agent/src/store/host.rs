@@ -51,6 +51,12 @@ impl HostRecord {
     }
 }
 
+/// What [`claim`] would let go of; changes nothing.
+pub fn disowned(layout: &Layout, now: HostRecord) -> Result<Option<Disowned>, StoreError> {
+    let was: Option<HostRecord> = read(&layout.host())?;
+    Ok(was.filter(|was| !was.is_same(&now)).map(|was| Disowned { was, now }))
+}
+
 /// Makes the state this host's. Where it is another one's, host commands, results that wait for the service, and
 /// hooks are dropped; manifests, markers and revisions stay, since what they tell of is on this host too. Installs
 /// have to be settled before. It is done again if it is cut off.
@@ -111,9 +117,7 @@ impl fmt::Display for Disowned {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "the agent's state is of another instance: of {}, and this is {}, so a disk or an image was copied. Its host \
-             commands, its results that nobody had taken and its hooks were dropped; what is installed, and the \
-             revisions to go back to, are kept",
+            "the agent's state is of another instance: of {}, and this is {}, so a disk or an image was copied",
             self.was, self.now
         )
     }

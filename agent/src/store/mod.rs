@@ -12,6 +12,7 @@ pub mod checks;
 pub mod digests;
 pub mod host;
 pub mod manifests;
+mod objects;
 pub mod markers;
 pub mod requests;
 mod restrict;
@@ -27,12 +28,13 @@ use crate::layout::Layout;
 
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Lookup, Stamp};
-pub use host::{Disowned, HostRecord, claim};
+pub use host::{Disowned, HostRecord, claim, disowned};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
     read_markers, withdraw_good,
 };
+pub use objects::{LastObject, last_object, note_object};
 pub use requests::{
     Asker, Cancels, Request, ask_to_cancel, ask_to_pause, cancels, read_cancel, read_pause, withdraw_cancel,
     withdraw_pause,

@@ -59,8 +59,11 @@ mod tests {
         for command in [slipway_agent::cli::command(), Control::command()] {
             let name = command.get_name().to_owned();
             let own = place.path().join(&name);
-            let visible: Vec<String> =
-                command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(|sub| sub.get_name().to_owned()).collect();
+            let visible: Vec<String> = command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(|sub| sub.get_name().to_owned())
+                .collect();
             write(command, &own).unwrap();
             for sub in &visible {
                 let page = own.join(format!("man/{name}-{sub}.1"));
@@ -84,8 +87,10 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../user-data");
         let script = fs::read_to_string(folder.join("install.sh")).unwrap();
         let document = fs::read_to_string(folder.join("cloud-config.yaml")).unwrap();
-        let indented: String =
-            script.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("      {line}\n") }).collect();
+        let indented: String = script
+            .lines()
+            .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("      {line}\n") })
+            .collect();
         assert!(document.contains(&indented), "packaging/user-data/cloud-config.yaml has another script in it");
         assert!(script.lines().count() <= 60 && document.len() <= MOST_USER_DATA);
     }

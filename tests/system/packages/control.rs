@@ -12,7 +12,7 @@ use slipway_tests::web::free_port;
 use super::{Version, bring, package};
 use crate::host::PATIENCE;
 use crate::job::Ground;
-use crate::machine::Machine;
+use crate::machine::{Machine, Network};
 use crate::report::Report;
 
 const PROGRAM: &str = "slipway-control";
@@ -23,7 +23,7 @@ const EXPOSURE: f64 = 1.5;
 
 /// From its installation to its purge, on one host.
 pub fn deb(ground: &Ground, report: &mut Report) -> Result<()> {
-    let mut machine = Machine::create(ground, "deb-control")?;
+    let mut machine = Machine::create(ground, "deb-control", Network::Shared)?;
     // The host has the network of whoever runs this: the port has to be one that nobody has.
     let options = format!("SLIPWAY_CONTROL_OPTIONS=\"--listen 127.0.0.1:{}\"\n", free_port()?);
     let folder = machine.root().join("etc/slipway");
@@ -121,7 +121,11 @@ fn security(machine: &Machine) -> Result<String> {
 
 fn purged(machine: &Machine) -> Result<()> {
     machine.run(&["dpkg", "--purge", PROGRAM])?;
-    for gone in ["var/lib/slipway", "etc/slipway/control.env", "etc/systemd/system/multi-user.target.wants/slipway-control.service"] {
+    for gone in [
+        "var/lib/slipway",
+        "etc/slipway/control.env",
+        "etc/systemd/system/multi-user.target.wants/slipway-control.service",
+    ] {
         ensure!(machine.root().join(gone).symlink_metadata().is_err(), "/{gone} is still there");
     }
     let state = machine.try_run(&["systemctl", "is-active", UNIT])?;

@@ -20,17 +20,23 @@ const EDIT: &str = "\n# an edit of the administrator\n";
 pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::register(ground, "deb")?;
     host.machine.boot()?;
-    host.check(report, "installed where the configuration is already, it asks nothing, and runs", |host| installed(host));
+    host.check(report, "installed where the configuration is already, it asks nothing, and runs", |host| {
+        installed(host)
+    });
     host.check(report, "the host deploys; the old names work; all files are as they were packed", |host| works(host));
     host.check(report, "an upgrade while a hook runs: one hook, one report, the new agent", |host| upgraded(host));
     host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host));
     host.check(report, "what was disabled stays disabled, and is restarted if it runs", |host| stays_disabled(host));
     host.check(report, "a removal stops it and keeps configuration and state", |host| removed(host));
     host.check(report, "installed again it runs, as the host that it was", |host| installed_again(host));
-    host.check(report, "a purge takes state and logs, and leaves the application and the host's key", |host| purged(host));
-    host.check(report, "a host that was never configured: the sample, and a first deployment in two commands", |host| {
-        unconfigured(host)
+    host.check(report, "a purge takes state and logs, and leaves the application and the host's key", |host| {
+        purged(host)
     });
+    host.check(
+        report,
+        "a host that was never configured: the sample, and a first deployment in two commands",
+        |host| unconfigured(host),
+    );
     Ok(())
 }
 
@@ -72,7 +78,9 @@ fn works(host: &Host<'_>) -> Result<()> {
     ensure!(help.contains("deploy-local"), "codedeploy-local --help says {help}");
     let differs = dpkg(host, &["--verify", PROGRAM])?;
     ensure!(differs.is_empty(), "{differs}");
-    for file in ["man/man1/slipway-agent.1.gz", "bash-completion/completions/slipway-agent", "doc/slipway-agent/copyright"] {
+    for file in
+        ["man/man1/slipway-agent.1.gz", "bash-completion/completions/slipway-agent", "doc/slipway-agent/copyright"]
+    {
         ensure!(!dpkg(host, &["--search", &format!("/usr/share/{file}")])?.is_empty(), "there is no {file}");
     }
     Ok(())
@@ -176,7 +184,8 @@ pub fn takeover(ground: &Ground, report: &mut Report) -> Result<()> {
         let before = config(host);
         install(host, Version::Own)?;
         runs(host)?;
-        let state = host.machine.try_run(&["dpkg-query", "--show", "--showformat=${db:Status-Status}", "codedeploy-agent"])?;
+        let state =
+            host.machine.try_run(&["dpkg-query", "--show", "--showformat=${db:Status-Status}", "codedeploy-agent"])?;
         ensure!(state != "installed", "AWS's package is {state}");
         ensure!(config(host) == before, "the configuration was changed");
         deploy(host, "v1")

@@ -47,9 +47,11 @@ pub fn package(version: Version, program: &str, kind: &str) -> Result<PathBuf> {
     let folder = binaries::profile_directory()?.join("packages");
     let number = version.number();
     let is_it = |name: &str| {
-        name.strip_prefix(program).is_some_and(|rest| rest[1..].starts_with(&format!("{number}-1"))) && name.ends_with(kind)
+        name.strip_prefix(program).is_some_and(|rest| rest[1..].starts_with(&format!("{number}-1")))
+            && name.ends_with(kind)
     };
-    let files = fs::read_dir(&folder).with_context(|| format!("{}: `make test-system` makes packages", folder.display()))?;
+    let files =
+        fs::read_dir(&folder).with_context(|| format!("{}: `make test-system` makes packages", folder.display()))?;
     let found = files.flatten().find(|file| is_it(&file.file_name().to_string_lossy()));
     Ok(found.with_context(|| format!("there is no {kind} of {program} {number} in {}", folder.display()))?.path())
 }

@@ -18,7 +18,9 @@ const EDIT: &str = "\n# an edit of the administrator\n";
 pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::register(ground, "rpm")?;
     host.machine.boot()?;
-    host.check(report, "installed where the configuration is already, it runs, and the host deploys", |host| installed(host));
+    host.check(report, "installed where the configuration is already, it runs, and the host deploys", |host| {
+        installed(host)
+    });
     host.check(report, "all files are as they were packed, and the old names work", |host| verified(host));
     host.check(report, "an upgrade while a hook runs: one hook, one report, the edit stays", |host| upgraded(host));
     host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host));
@@ -102,7 +104,11 @@ fn erased(host: &Host<'_>) -> Result<()> {
     rpm(host, &["--erase", PROGRAM])?;
     let state = host.machine.try_run(&["systemctl", "is-active", UNIT])?;
     ensure!(matches!(state.trim(), "inactive" | "unknown"), "it is {state}");
-    for gone in ["usr/bin/slipway-agent", "opt/codedeploy-agent/bin", "etc/systemd/system/multi-user.target.wants/slipway-agent.service"] {
+    for gone in [
+        "usr/bin/slipway-agent",
+        "opt/codedeploy-agent/bin",
+        "etc/systemd/system/multi-user.target.wants/slipway-agent.service",
+    ] {
         ensure!(host.machine.root().join(gone).symlink_metadata().is_err(), "/{gone} is still there");
     }
     let state = "/opt/codedeploy-agent/deployment-root/.slipway/host.json";

@@ -23,14 +23,14 @@ use crate::expect::{lines, page, succeeded};
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
 
 /// A wall clock that a test can set while programs run by it.
-struct Clock {
+pub(crate) struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
     /// The right time at first; nothing where it cannot be had.
-    fn new(place: &Place) -> Result<Option<Self>> {
+    pub(crate) fn new(place: &Place) -> Result<Option<Self>> {
         let Some(library) = library() else {
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
@@ -46,14 +46,14 @@ impl Clock {
     }
 
     /// Sets it, relative to the right time: `+5y`, `-5y`.
-    fn set(&self, offset: &str) -> Result<()> {
+    pub(crate) fn set(&self, offset: &str) -> Result<()> {
         let new = self.file.with_extension("new");
         fs::write(&new, format!("{offset}\n"))?;
         fs::rename(&new, &self.file).context("set the clock")
     }
 
     /// Lets a program go by it. What counts time since the boot stays right, as when a real clock is set.
-    fn give<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn give<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("LD_PRELOAD", &self.library)
             .env("FAKETIME_TIMESTAMP_FILE", &self.file)

@@ -13,10 +13,10 @@ use slipway_tests::revision::{BundleKind, Revision, app};
 use crate::expect::{contains, failed_in, names, page, succeeded};
 
 /// A small file system of its own; unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(place: &Place, at: &Path) -> Result<Option<Self>> {
+    pub(crate) fn mount(place: &Place, at: &Path) -> Result<Option<Self>> {
         if !nix::unistd::geteuid().is_root() {
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),

@@ -115,7 +115,7 @@ pub(super) async fn run(
 }
 
 /// The first answer that has content, or says so.
-async fn open(exchange: &mut Exchange<'_>) -> Result<reqwest::Response, BundleError> {
+pub(super) async fn open(exchange: &mut Exchange<'_>) -> Result<reqwest::Response, BundleError> {
     let mut patience = Patience::new(exchange.s3.backoff.clone());
     let mut redirects = 0;
     loop {

@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use super::answer::{Document, content_range, etag, refusal, text};
-use super::{Object, S3, caller};
+use super::{Object, S3};
 use crate::bundle::{BundleError, Refusal};
 use crate::http::Retry;
 use crate::identity::{Access, Region};
@@ -71,10 +71,12 @@ impl Exchange<'_> {
         let (status, headers) = (response.status(), response.headers().clone());
         let document = Document::read(response).await;
         let named = text(&headers, "x-amz-bucket-region").unwrap_or(&document.region);
-        if let Ok(region) = Region::parse(named)
-            && region != self.object.region
-        {
-            return Ok(Answered::Elsewhere(region));
+        match Region::parse(named) {
+            Ok(region) if region != self.object.region => return Ok(Answered::Elsewhere(region)),
+            Ok(region) if status == StatusCode::MOVED_PERMANENTLY => {
+                return Err(self.not_given(Refusal::Elsewhere { region: Some(region.to_string()) }, access));
+            }
+            _ => {}
         }
         if status == StatusCode::PRECONDITION_FAILED {
             let expected = self.object.source.etag.clone().unwrap_or_default();
@@ -117,7 +119,7 @@ impl Exchange<'_> {
     }
 
     fn not_given(&self, refusal: Refusal, access: &Access) -> BundleError {
-        BundleError::Refused { object: self.object.shown(), caller: caller(access), refusal }
+        BundleError::Refused { object: self.object.shown(), caller: access.caller(), refusal }
     }
 
     /// The object is not the one that the deployment was made for.

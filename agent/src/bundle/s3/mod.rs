@@ -82,16 +82,28 @@ impl S3 {
 
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
         self.runtime.block_on(async {
-            let access = self.provider.access().await?;
-            let object = Object { source, region: access.region.clone(), domain: access.domain.clone() };
-            let place = Destination::open(request.destination, object.shown())?;
-            let fetched = download::run(Exchange { s3: self, object }, request, &place).await;
+            let exchange = self.exchange(source).await?;
+            let place = Destination::open(request.destination, exchange.object.shown())?;
+            let fetched = download::run(exchange, request, &place).await;
             if fetched.is_err() {
                 // The first error is the one that tells.
                 let _ = place.remove();
             }
             fetched
         })
+    }
+
+    /// Whether an object can be read: asks for it, and leaves the answer at its head. Says in which region it is.
+    pub async fn look(&self, source: &S3Source) -> Result<Region, BundleError> {
+        let mut exchange = self.exchange(source).await?;
+        download::open(&mut exchange).await?;
+        Ok(exchange.object.region)
+    }
+
+    async fn exchange<'a>(&'a self, source: &'a S3Source) -> Result<Exchange<'a>, BundleError> {
+        let access = self.provider.access().await?;
+        let object = Object { source, region: access.region.clone(), domain: access.domain.clone() };
+        Ok(Exchange { s3: self, object })
     }
 
     /// A signed GET of the whole object, or of a stretch of it.
@@ -133,10 +145,6 @@ impl S3 {
         sign(&mut request, &access.credentials, scope, Timestamp::now())?;
         Ok(request)
     }
-}
-
-fn caller(access: &Access) -> String {
-    format!("access key {} of {}", access.credentials.access_key_id, access.source)
 }
 
 fn insert(

@@ -8,26 +8,19 @@ use super::probe::{Probe, Reached};
 use crate::cli::settings::Context;
 use crate::http::Phase;
 
-/// Clocks that are further apart have their requests refused: AWS's services take five minutes.
-const MOST_SECONDS_APART: u64 = 300;
-
 pub(super) fn clock(host: &Host<'_>) -> Vec<Finding> {
     let finding = |tried: &str, verdict| vec![Finding::new("clock", tried, verdict)];
     let network = match host.network() {
         Ok(network) => network,
         Err(verdict) => return finding("nothing", verdict),
     };
-    let told = network.probes.iter().find_map(|probe| match &probe.reached {
-        Reached::Answered { endpoint, answer } => Some((endpoint, answer.ahead?)),
-        _ => None,
-    });
-    let Some((endpoint, ahead)) = told else {
+    let Some((endpoint, ahead)) = network.told_time() else {
         return finding("nothing", Verdict::NotTried("no service has answered with its time".to_owned()));
     };
     let tried = format!("compared with the Date of {endpoint}");
     let apart = ahead.as_secs().unsigned_abs();
     let side = if ahead.is_negative() { "ahead of" } else { "behind" };
-    if apart > MOST_SECONDS_APART {
+    if network.clock_is_wrong() {
         let found = format!("this host's clock is {apart} s {side} the service's, which refuses such requests");
         return finding(&tried, Verdict::failed(found, "synchronise the clock: `timedatectl set-ntp true`, or chrony"));
     }

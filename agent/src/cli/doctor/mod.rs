@@ -1,5 +1,6 @@
 //! `doctor`: everything that this host needs to deploy, looked at one after the other, with what to do about it.
 
+mod access;
 mod endpoints;
 mod files;
 mod finding;
@@ -25,18 +26,25 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// The bundle to ask S3 for, instead of the one that was fetched last
+    #[arg(long, value_name = "s3://BUCKET/KEY")]
+    bundle: Option<String>,
     #[command(flatten)]
     config: ConfigFile,
 }
 
 /// All checks, in the order in which they are told: what others depend on comes first. Each looks at one thing,
 /// which can be there several times, and leaves untried what cannot be looked at.
-const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 8] = [
+const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 12] = [
     configuration,
     endpoints::clock,
     endpoints::names,
     endpoints::tls,
     endpoints::endpoints,
+    access::credentials,
+    access::poll,
+    access::bundle,
+    access::state,
     space::space,
     files::permissions,
     systemd::unit,

@@ -1,27 +1,35 @@
 //! Who this host is, and one unsigned request to each service: how far it comes tells of names, proxies, TLS and
 //! clocks.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use url::Url;
 
 use crate::cli::settings::Context;
 use crate::config::ProxyUri;
 use crate::http::{Client, SendError, clock_ahead};
-use crate::identity::{self, Caller, IdentityError, Provider};
+use crate::identity::{self, Access, Caller, IdentityError, Provider};
+use crate::service::ServiceError;
 
 /// Who asks, and what became of the requests.
 pub(super) struct Network {
-    pub(super) runtime: Runtime,
-    pub(super) provider: Provider,
+    runtime: Runtime,
+    provider: Provider,
     pub(super) host: Result<Arc<identity::Host>, IdentityError>,
+    access: Result<Arc<Access>, IdentityError>,
     /// One for each service.
     pub(super) probes: Vec<Probe>,
+    /// Whether this host may poll; nothing where there is no client to ask with.
+    permission: OnceCell<Option<Result<(), ServiceError>>>,
 }
+
+/// Clocks that are further apart have their requests refused by AWS's services.
+const MOST_APART: SignedDuration = SignedDuration::from_mins(5);
 
 /// Names of services, in checks.
 pub(super) const COMMANDS: &str = "commands service";
@@ -62,7 +70,7 @@ impl Network {
         let runtime = context.runtime()?;
         let settings = &context.settings;
         let provider = context.provider(Caller::Host);
-        let host = runtime.block_on(provider.host());
+        let (host, access) = runtime.block_on(async { (provider.host().await, provider.access().await) });
         let endpoint = |of: &dyn Fn(&identity::Host) -> Result<Url, String>| match &host {
             Ok(host) => of(host),
             Err(_) => Err("it is not known in which region this host is".to_owned()),
@@ -86,7 +94,55 @@ impl Network {
             client: context.client(&settings.s3_proxy_uri).map_err(|error| format!("{error:#}")),
         };
         let (control, s3) = runtime.block_on(async { tokio::join!(control.ask(), s3.ask()) });
-        Ok(Self { runtime, provider, host, probes: vec![control, s3] })
+        Ok(Self { runtime, provider, host, access, probes: vec![control, s3], permission: OnceCell::new() })
+    }
+
+    /// What requests are signed with.
+    pub(super) fn access(&self) -> Result<&Access, &IdentityError> {
+        self.access.as_deref()
+    }
+
+    /// Whether a service itself gave an answer, not a proxy on the way to it.
+    pub(super) fn has_answered(&self, service: &str) -> bool {
+        self.probes.iter().any(|probe| probe.service == service && probe.has_answered())
+    }
+
+    /// The service that told its time, and by how much that is ahead of this host's.
+    pub(super) fn told_time(&self) -> Option<(&Url, SignedDuration)> {
+        self.probes.iter().find_map(|probe| match &probe.reached {
+            Reached::Answered { endpoint, answer } => Some((endpoint, answer.ahead?)),
+            _ => None,
+        })
+    }
+
+    /// Whether signed requests are refused for this host's clock.
+    pub(super) fn clock_is_wrong(&self) -> bool {
+        self.told_time().is_some_and(|(_, ahead)| ahead.abs() > MOST_APART)
+    }
+
+    /// What the commands service says to signed requests that ask for nothing; asked once, and only if it answers and
+    /// the clock is right.
+    pub(super) fn permission(&self, context: &Context) -> Option<&Result<(), ServiceError>> {
+        let ask = || {
+            let service = context
+                .service(self.provider.clone())
+                .ok()
+                .filter(|_| self.has_answered(COMMANDS) && !self.clock_is_wrong())?;
+            Some(self.wait(service.try_permission()))
+        };
+        self.permission.get_or_init(ask).as_ref()
+    }
+
+    pub(super) fn provider(&self) -> Provider {
+        self.provider.clone()
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.runtime.handle().clone()
+    }
+
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
     }
 }
 
@@ -132,6 +188,11 @@ fn answer(status: StatusCode, headers: &HeaderMap, took: Duration) -> Answer {
 }
 
 impl Probe {
+    fn has_answered(&self) -> bool {
+        let by_a_proxy = [StatusCode::PROXY_AUTHENTICATION_REQUIRED, StatusCode::BAD_GATEWAY];
+        matches!(&self.reached, Reached::Answered { answer, .. } if !by_a_proxy.contains(&answer.status))
+    }
+
     /// Through which proxy a request goes, unless an exception applies: for messages, without a password.
     pub(super) fn proxy(&self, context: &Context) -> Option<String> {
         let settings = &context.settings;

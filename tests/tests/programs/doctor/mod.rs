@@ -1,5 +1,7 @@
 //! `doctor`: each thing that can be wrong with a host, made wrong.
 
+mod access;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,9 +18,12 @@ use slipway_tests::fleet::Fleet;
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::program;
 use slipway_tests::proxy::{Answer, Passing, Proxy, Rule};
+use slipway_tests::revision::{BundleKind, app};
 use slipway_tests::web::free_port;
 
-use crate::expect::contains;
+use crate::clock::Clock;
+use crate::expect::{contains, succeeded};
+use crate::space::SmallDisk;
 
 /// What `doctor --json` says, held to its exit status.
 struct Diagnosis(Value);
@@ -26,6 +31,10 @@ struct Diagnosis(Value);
 impl Diagnosis {
     fn of(place: &Place, agent: &Agent<'_>) -> Result<Self> {
         Self::with(place, agent, |command| command)
+    }
+
+    fn asking(place: &Place, agent: &Agent<'_>, arguments: &[&str]) -> Result<Self> {
+        Self::with(place, agent, |command| command.args(arguments))
     }
 
     fn with(place: &Place, agent: &Agent<'_>, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Result<Self> {
@@ -41,6 +50,14 @@ impl Diagnosis {
     fn row(&self, check: &str) -> Result<&Value> {
         let rows = self.0["checks"].as_array().context("a list of checks")?;
         rows.iter().find(|row| row["check"] == check).with_context(|| format!("{check} is not in {}", self.0))
+    }
+
+    /// Those checks fail, and no other.
+    fn only_fails(&self, checks: &[&str]) -> Result<()> {
+        let rows = self.0["checks"].as_array().context("a list of checks")?;
+        let failed: Vec<_> = rows.iter().filter(|row| row["result"] == "fail").map(|row| &row["check"]).collect();
+        ensure!(failed == checks, "{failed:?} fail, expected {checks:?}: {}", self.0);
+        Ok(())
     }
 
     fn is(&self, check: &str, result: &str) -> Result<()> {
@@ -61,7 +78,10 @@ impl Diagnosis {
 #[test]
 fn a_host_that_can_deploy_is_healthy() -> Result<()> {
     scenario(|place| {
-        let fleet = Fleet::gather(place)?;
+        let mut fleet = Fleet::start(place)?;
+        let destination = place.path().join("app");
+        let bundle = fleet.group.push("v1", &app(&destination, "one", &[]), BundleKind::Tgz)?;
+        succeeded(&fleet.group.deploy(&bundle)?)?;
         let diagnosis = Diagnosis::of(place, &fleet.agent)?;
         let rows = [
             "configuration",
@@ -72,6 +92,10 @@ fn a_host_that_can_deploy_is_healthy() -> Result<()> {
             "TLS of S3",
             "endpoint of commands service",
             "endpoint of S3",
+            "credentials",
+            "permission to poll",
+            "bundle in S3",
+            "state",
             "space in root_dir",
         ];
         for check in rows {
@@ -80,7 +104,11 @@ fn a_host_that_can_deploy_is_healthy() -> Result<()> {
         diagnosis.is("permissions", if Uid::effective().is_root() { "pass" } else { "not_tried" })?;
         let text = fleet.agent.output(&["doctor"])?;
         let said = String::from_utf8_lossy(&text.stdout).into_owned();
-        contains(&said, &["ok         configuration", "0 failed"])
+        contains(&said, &["ok         configuration", "0 failed"])?;
+        contains(&diagnosis.row("bundle in S3")?.to_string(), &["s3://bundles/blue/v1", "may be read"])?;
+        // It took nothing away from the daemon.
+        succeeded(&fleet.group.deploy(&bundle)?)?;
+        fleet.agent.stop()
     })
 }
 
@@ -107,7 +135,9 @@ fn without_an_endpoint_or_a_region_nobody_is_asked() -> Result<()> {
         for check in ["clock", "name of S3", "TLS of S3", "endpoint of commands service"] {
             diagnosis.is(check, "not_tried")?;
         }
-        contains(&diagnosis.row("endpoint of S3")?.to_string(), &["AWS_REGION"])
+        diagnosis.only_fails(&["credentials"])?;
+        contains(&diagnosis.row("endpoint of S3")?.to_string(), &["region"])?;
+        diagnosis.failed("credentials", &["AWS_HOST_IDENTIFIER", "AWS_REGION"])
     })
 }
 
@@ -134,12 +164,41 @@ fn a_clock_that_is_wrong_is_told_by_the_services() -> Result<()> {
 }
 
 #[test]
+fn ten_minutes_are_too_many() -> Result<()> {
+    scenario(|place| {
+        let fleet = Fleet::gather(place)?;
+        let Some(clock) = Clock::new(place)? else { return Ok(()) };
+        for (offset, side) in [("+10m", "ahead of"), ("-10m", "behind")] {
+            clock.set(offset)?;
+            let diagnosis = Diagnosis::with(place, &fleet.agent, |command| clock.give(command))?;
+            diagnosis.only_fails(&["clock"])?;
+            diagnosis.failed("clock", &[side, "synchronise"])?;
+            contains(&diagnosis.row("permission to poll")?.to_string(), &["not_tried", "the clock"])?;
+        }
+        clock.set("+1m")?;
+        Diagnosis::with(place, &fleet.agent, |command| clock.give(command))?.only_fails(&[])
+    })
+}
+
+#[test]
+fn a_full_disk_is_named() -> Result<()> {
+    scenario(|place| {
+        let fleet = Fleet::gather(place)?;
+        let Some(_disk) = SmallDisk::mount(place, &fleet.agent.root())? else { return Ok(()) };
+        let diagnosis = Diagnosis::of(place, &fleet.agent)?;
+        diagnosis.only_fails(&["space in root_dir"])?;
+        diagnosis.failed("space in root_dir", &["MiB", "max_revisions"])
+    })
+}
+
+#[test]
 fn a_name_that_does_not_resolve_leaves_the_rest_untried() -> Result<()> {
     scenario(|place| {
         let fleet = Fleet::gather(place)?;
         fleet.agent.configure("20-name.yml", "deploy_control_endpoint: https://deploy.invalid:8443\n")?;
         let diagnosis = Diagnosis::of(place, &fleet.agent)?;
         diagnosis.failed("name of commands service", &["deploy.invalid:8443", "/etc/resolv.conf"])?;
+        diagnosis.only_fails(&["name of commands service"])?;
         diagnosis.is("TLS of commands service", "not_tried")?;
         diagnosis.is("endpoint of commands service", "not_tried")?;
         // The other one is there, and has the time.
@@ -157,6 +216,7 @@ fn an_unknown_authority_is_a_failure_of_tls() -> Result<()> {
         let diagnosis = Diagnosis::of(place, &fleet.agent)?;
         diagnosis.is("name of commands service", "pass")?;
         diagnosis.failed("TLS of commands service", &["TLS failed", "ca_bundle"])?;
+        diagnosis.only_fails(&["TLS of commands service", "TLS of S3"])?;
         diagnosis.is("endpoint of commands service", "not_tried")?;
         diagnosis.is("clock", "not_tried")?;
 
@@ -200,6 +260,7 @@ fn a_proxy_that_wants_a_password_is_known_by_that() -> Result<()> {
         let diagnosis = Diagnosis::of(place, &fleet.agent)?;
         let parts = ["proxy authorization required", "control_proxy_uri", "user and password"];
         diagnosis.failed("endpoint of commands service", &parts)?;
+        diagnosis.only_fails(&["endpoint of commands service"])?;
         diagnosis.is("TLS of commands service", "not_tried")?;
         diagnosis.is("endpoint of S3", "pass")?;
         ensure!(!diagnosis.0.to_string().contains("hunter2"));
@@ -270,6 +331,7 @@ fn a_unit_that_is_not_enabled_or_not_active_is_a_failure() -> Result<()> {
         let fine = answers("degraded", "enabled", "active")?;
         fine.is("systemd unit enabled", "pass")?;
         fine.is("systemd unit active", "pass")?;
+        answers("running", "disabled", "active")?.only_fails(&["systemd unit enabled"])?;
         let disabled = answers("running", "disabled", "inactive")?;
         disabled.failed("systemd unit enabled", &["disabled", "systemctl enable slipway-agent"])?;
         disabled.failed("systemd unit active", &["inactive", "journalctl -u slipway-agent"])?;
