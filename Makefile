@@ -19,7 +19,7 @@ help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 # What packages are made for, by Rust's name of the architecture, where they go, and with what they are made.
-ARCH ?= x86_64
+ARCH ?= $(shell uname -m)
 PACKAGES := $(CARGO_TARGET_DIR)/packages/$(ARCH)
 PACKAGERS := $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/cargo-generate-rpm
 
