@@ -4,6 +4,7 @@
 //! could not, this says that it was skipped.
 #![allow(clippy::disallowed_methods, reason = "these tests are the world around the programs")]
 
+mod buildspec;
 mod moto;
 
 use std::path::PathBuf;

@@ -107,11 +107,7 @@ impl<'a> Control<'a> {
 
     /// Makes an administrator's access key and a client that uses it.
     pub fn administrator(&self, name: &str) -> Result<Api> {
-        let mut command = self.cli()?;
-        command.args(["keys", "create", "--administrator", name, "--json", "--data"]).arg(&self.data);
-        let printed = program::run(self.place, &mut command)?;
-        let key: AccessKey = serde_json::from_str(&printed).with_context(|| "keys create --json prints a key")?;
-        Api::new(&self.endpoint, &self.ca_file(), key)
+        Api::new(&self.endpoint, &self.ca_file(), self.new_key(["--administrator", name])?)
     }
 
     /// Makes a bucket.
@@ -128,6 +124,34 @@ impl<'a> Control<'a> {
         for group in groups {
             command.arg("--tag").arg(format!("{group}={TAG_VALUE}"));
         }
+        program::run(self.place, &mut command).map(drop)
+    }
+
+    /// Has the service know its one host by `identity`, such as that of an instance of EC2, which it registers
+    /// none of by itself.
+    pub fn know_host_as(&self, identity: &str) -> Result<()> {
+        let script = "import sqlite3, sys\n\
+                      db = sqlite3.connect(sys.argv[1], timeout=30)\n\
+                      db.execute('UPDATE access_keys SET arn = ? WHERE kind = \"host\"', sys.argv[2:])\n\
+                      db.execute('UPDATE instances SET identity_arn = ?', sys.argv[2:])\n\
+                      db.commit()";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(self.data.join("slipway.db")).arg(identity);
+        program::run(self.place, &mut command).map(drop)
+    }
+
+    /// Makes a key for a host (`--host`) or an administrator (`--administrator`).
+    pub fn new_key(&self, owner: [&str; 2]) -> Result<AccessKey> {
+        let mut command = self.cli()?;
+        command.args(["keys", "create"]).args(owner).args(["--json", "--data"]).arg(&self.data);
+        let printed = program::run(self.place, &mut command)?;
+        serde_json::from_str(&printed).with_context(|| "keys create --json prints a key")
+    }
+
+    /// Ends the validity of a key.
+    pub fn revoke(&self, id: &str) -> Result<()> {
+        let mut command = self.cli()?;
+        command.args(["keys", "revoke", id, "--data"]).arg(&self.data);
         program::run(self.place, &mut command).map(drop)
     }
 

@@ -2,8 +2,8 @@
 //! or a broken service would.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
@@ -16,6 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -38,8 +39,17 @@ pub struct Answer {
 pub struct Passing {
     /// The part of `X-Amz-Target` after the dot, or the method and the path for S3.
     pub operation: String,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Vec<u8>,
+}
+
+impl Passing {
+    /// A header as text; empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
 }
 
 /// What becomes of a request.
@@ -53,6 +63,8 @@ pub enum Fate {
     LoseAnswer,
     /// Nobody ever answers, and the connection stays.
     Stall,
+    /// It goes to the service once that is true.
+    Hold(watch::Receiver<bool>),
     /// That many bytes of the answer's body come, and then the connection breaks.
     CutBody(usize),
     /// That many bytes of the answer's body come, and then nothing, and the connection stays.
@@ -77,9 +89,46 @@ pub trait Rule: Send + Sync + 'static {
     }
 }
 
+/// With which certificate a proxy meets its clients, and which protocols it offers them.
+#[derive(Clone, Debug)]
+pub struct Front {
+    certified: PathBuf,
+    protocols: Vec<&'static str>,
+}
+
+impl Front {
+    /// The service's own certificate, and HTTP/1.1.
+    pub fn of(control: &Control<'_>) -> Self {
+        Self::certified(&control.data().join("pki/server.pem"))
+    }
+
+    /// The certificate and the key in a file, and HTTP/1.1.
+    pub fn certified(file: &Path) -> Self {
+        Self { certified: file.to_owned(), protocols: Vec::new() }
+    }
+
+    /// Offers these protocols by ALPN, in this order.
+    #[must_use]
+    pub fn offering(self, protocols: &[&'static str]) -> Self {
+        Self { protocols: protocols.to_vec(), ..self }
+    }
+
+    fn acceptor(&self) -> Result<TlsAcceptor> {
+        let chain = CertificateDer::pem_file_iter(&self.certified)?.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(&self.certified).context("the service's TLS key")?;
+        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// The protocol that was agreed on by ALPN, for each connection in turn; empty where none was.
+type Connections = Arc<Mutex<Vec<String>>>;
+
 /// A running proxy; it ends when this is dropped.
 pub struct Proxy {
     endpoint: String,
+    connections: Connections,
     _runtime: Runtime,
 }
 
@@ -92,20 +141,32 @@ struct Shared {
 impl Proxy {
     /// Listens on a free loopback port with the service's own certificate, and forwards to it.
     pub fn start(control: &Control<'_>, rule: impl Rule) -> Result<Self> {
+        Self::start_as(&Front::of(control), control, rule)
+    }
+
+    /// The same, and clients are met otherwise.
+    pub fn start_as(front: &Front, control: &Control<'_>, rule: impl Rule) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let client = api::client(&control.ca_file())?;
-        let acceptor = TlsAcceptor::from(Arc::new(tls(&control.data().join("pki"))?));
+        let acceptor = front.acceptor()?;
+        let connections = Connections::default();
         let tcp = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let endpoint = format!("https://127.0.0.1:{}", tcp.local_addr()?.port());
         let shared = Shared { upstream: control.endpoint().to_owned(), client, rule: Box::new(rule) };
         let service = axum::Router::new().fallback(pass).with_state(Arc::new(shared));
-        runtime.spawn(async move { axum::serve(TlsListener { tcp, acceptor }, service).await });
-        Ok(Self { endpoint, _runtime: runtime })
+        let listener = TlsListener { tcp, acceptor, connections: Arc::clone(&connections) };
+        runtime.spawn(async move { axum::serve(listener, service).await });
+        Ok(Self { endpoint, connections, _runtime: runtime })
     }
 
     /// Its URL.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The protocols that were agreed on, a connection each; empty where the client named none or none is offered.
+    pub fn connections(&self) -> Vec<String> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Configuration that sends an agent through this proxy.
@@ -118,7 +179,7 @@ async fn pass(
     State(shared): State<Arc<Shared>>,
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, StatusCode> {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
@@ -126,12 +187,20 @@ async fn pass(
         Some(operation) => operation.to_owned(),
         None => format!("{method} {}", uri.path()),
     };
-    let passing = Passing { operation, body: body.to_vec() };
-    let fate = shared.rule.request(&passing);
+    // HTTP/2 has it in the address, and the signature goes over it.
+    if let Some(authority) = uri.authority().and_then(|authority| authority.as_str().parse().ok()) {
+        headers.entry("host").or_insert(authority);
+    }
+    let passing = Passing { operation, headers: headers.clone(), body: body.to_vec() };
+    let mut fate = shared.rule.request(&passing);
+    if let Fate::Hold(until) = &mut fate {
+        // Whoever holds it and is gone lets go of it too.
+        let _ = until.wait_for(|go| *go).await;
+    }
     match fate {
         Fate::Answer(answer) => return response(answer),
         Fate::Stall => return std::future::pending().await,
-        Fate::Forward | Fate::LoseAnswer | Fate::CutBody(_) | Fate::StallBody(_) => {}
+        Fate::Forward | Fate::Hold(_) | Fate::LoseAnswer | Fate::CutBody(_) | Fate::StallBody(_) => {}
     }
     let url = format!("{}{}", shared.upstream, uri.path_and_query().map_or("/", |path| path.as_str()));
     let sent = shared.client.request(method, url).headers(headers).body(body).send().await;
@@ -191,6 +260,7 @@ fn lost() -> std::io::Error {
 struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
+    connections: Connections,
 }
 
 impl axum::serve::Listener for TlsListener {
@@ -202,6 +272,9 @@ impl axum::serve::Listener for TlsListener {
             if let Ok((stream, address)) = self.tcp.accept().await
                 && let Ok(stream) = self.acceptor.accept(stream).await
             {
+                let protocol = stream.get_ref().1.alpn_protocol().unwrap_or_default();
+                let protocol = String::from_utf8_lossy(protocol).into_owned();
+                self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(protocol);
                 return (stream, address);
             }
         }
@@ -210,11 +283,4 @@ impl axum::serve::Listener for TlsListener {
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
         self.tcp.local_addr()
     }
-}
-
-fn tls(pki: &Path) -> Result<ServerConfig> {
-    let file = pki.join("server.pem");
-    let chain = CertificateDer::pem_file_iter(&file)?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(&file).context("the service's TLS key")?;
-    Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::Value;
 use slipway_tests::binaries;
 use slipway_tests::control::Control;
 use slipway_tests::deployment::{Finished, finish};
@@ -26,11 +27,12 @@ pub const UNIT: &str = "slipway-agent.service";
 /// Longest time for a deployment, from one event's hook to its end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where its configuration is.
+/// The agent's configuration on the host.
 pub const CONFIG: &str = "/etc/codedeploy-agent/conf";
 const PROGRAM: &str = "usr/bin/slipway-agent";
 const WIRE: &str = "10-wire.yml";
-const GROUP: &str = "blue";
+/// The deployment group, and the tag of its hosts.
+pub const GROUP: &str = "blue";
 
 /// The host, its service and what is between them.
 pub struct Host<'a> {
@@ -223,7 +225,24 @@ impl<'a> Host<'a> {
 
     /// Waits for the end of a deployment.
     pub fn finish(&self, deployment: &str) -> Result<Finished> {
-        finish(self.group.api(), deployment, PATIENCE)
+        self.finish_within(deployment, PATIENCE)
+    }
+
+    /// The same where it takes longer than most.
+    pub fn finish_within(&self, deployment: &str, patience: Duration) -> Result<Finished> {
+        finish(self.group.api(), deployment, patience)
+    }
+
+    /// Runs the agent's command line to its end; an error unless it succeeds.
+    pub fn agent(&self, words: &[&str]) -> Result<String> {
+        self.machine.run(&[&["slipway-agent"], words].concat())
+    }
+
+    /// Goes back to the revision before, by the host's own command line.
+    pub fn roll_back(&self) -> Result<()> {
+        let status: Value = serde_json::from_str(&self.agent(&["status", "--json"])?)?;
+        let group = status["groups"][0]["id"].as_str().context("a group was deployed to")?;
+        self.agent(&["rollback", "--group", group]).map(drop)
     }
 
     /// A file of the host, seen from outside; empty if it is not there.

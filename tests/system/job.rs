@@ -12,10 +12,13 @@ use slipway_tests::place::Place;
 use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
-use crate::{background, cost, deploys, diagnosed, limits, offline, packages, reboots, survives, units, user_data};
+use crate::{
+    background, cost, deploys, diagnosed, examples, image, limits, offline, packages, reboots, survives, takeover,
+    units, updates, user_data,
+};
 
 /// Programs without which no host can be booted.
-const NEEDS: [&str; 6] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount"];
+const NEEDS: [&str; 7] = ["debootstrap", "systemd-nspawn", "nsenter", "unshare", "setpriv", "mount", "ip"];
 
 /// The rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -49,6 +52,18 @@ pub enum Test {
     Limits,
     /// What a hook costs over its script, as a service of systemd
     HookCost,
+    /// The example of a website: nginx, and a reload that drops nothing
+    ExampleNginx,
+    /// The example of a service with its unit
+    ExampleService,
+    /// The example of WordPress: Apache, PHP, MariaDB and WordPress
+    ExampleWordpress,
+    /// An image is made of a host, and booted twice as two others
+    Image,
+    /// AWS's agent is there before, with a deployment of its own
+    Takeover,
+    /// The service asks for an update of the agent, and apt does it
+    Updates,
     /// The agent's deb: installed, upgraded while a hook runs, stopped, removed, purged
     DebAgent,
     /// AWS's package is there, and the agent's deb takes its place
@@ -100,12 +115,23 @@ impl Test {
             Self::Offline => offline::CHECKS,
             Self::Limits => limits::CHECKS,
             Self::HookCost => cost::CHECKS,
+            Self::ExampleNginx => examples::NGINX,
+            Self::ExampleService => examples::SERVICE,
+            Self::ExampleWordpress => examples::WORDPRESS,
+            Self::Image => image::CHECKS,
+            Self::Takeover => takeover::CHECKS,
+            Self::Updates => updates::CHECKS,
             Self::DebAgent => packages::DEB_AGENT,
             Self::DebTakeover => packages::DEB_TAKEOVER,
             Self::DebControl => packages::DEB_CONTROL,
             Self::RpmAgent => packages::RPM_AGENT,
             Self::UserData => user_data::CHECKS,
         }
+    }
+
+    /// Whether its host installs packages of the distribution.
+    pub fn wants_packages(self) -> bool {
+        matches!(self, Self::ExampleNginx | Self::ExampleWordpress)
     }
 
     /// Whether it is a part of the matrix of hooks and interruptions.
@@ -115,13 +141,14 @@ impl Test {
 }
 
 impl Job {
-    /// Runs it in a new process with its own mounts, process ids and control group.
+    /// Runs it in a new process with its own mounts, network, process ids and control group.
     pub fn spawn(&self) -> Result<Report> {
         let cgroup = Cgroup::create(&self.test.name())?;
         // Whoever ends this program ends the job with it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]);
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        // A network of its own: hosts listen on the ports that their programs usually have, and reach nobody outside.
+        command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.arg(env::current_exe()?).arg("job").arg(self.test.name()).arg(&self.root).arg(cgroup.path());
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run unshare")?;
         ensure!(output.status.success(), "the job {} ended with {}", self.test.name(), output.status);
@@ -130,6 +157,7 @@ impl Job {
 
     /// Does the work, in the process made for it.
     pub fn work(&self, cgroup: PathBuf) -> Result<Report> {
+        run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
         let ground = Ground { place: Place::new_in(&private_memory()?)?, cgroup, root: self.root.clone() };
         let mut report = Report::default();
         let done = match self.test {
@@ -147,6 +175,12 @@ impl Job {
             Test::Offline => offline::test(&ground, &mut report),
             Test::Limits => limits::test(&ground, &mut report),
             Test::HookCost => cost::test(&ground, &mut report),
+            Test::ExampleNginx => examples::nginx(&ground, &mut report),
+            Test::ExampleService => examples::service(&ground, &mut report),
+            Test::ExampleWordpress => examples::wordpress(&ground, &mut report),
+            Test::Image => image::test(&ground, &mut report),
+            Test::Takeover => takeover::test(&ground, &mut report),
+            Test::Updates => updates::test(&ground, &mut report),
             Test::DebAgent => packages::deb::agent(&ground, &mut report),
             Test::DebTakeover => packages::deb::takeover(&ground, &mut report),
             Test::DebControl => packages::control::deb(&ground, &mut report),

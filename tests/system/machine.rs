@@ -49,16 +49,30 @@ struct Booted {
 impl Machine {
     /// A new host, which is not booted yet.
     pub fn create(ground: &Ground, name: &str, network: Network) -> Result<Self> {
+        Self::over(ground, name, network, &ground.root.display().to_string())
+    }
+
+    /// A new host whose disk begins as that of this one is now. This one must not be booted again.
+    pub fn clone_as(&self, ground: &Ground, name: &str) -> Result<Self> {
+        ensure!(self.booted.is_none(), "{} is booted", self.name);
+        Self::over(ground, name, self.network, &format!("{}:{}", self.layer(ground)?.display(), ground.root.display()))
+    }
+
+    /// What makes its disk another one than the root that all share.
+    pub fn layer(&self, ground: &Ground) -> Result<PathBuf> {
+        Ok(ground.place.directory(&format!("machines/{}", self.name))?.join("upper"))
+    }
+
+    fn over(ground: &Ground, name: &str, network: Network, lower: &str) -> Result<Self> {
         let directory = ground.place.directory(&format!("machines/{name}"))?;
         let [upper, work, root] = ["upper", "work", "root"].map(|part| directory.join(part));
         for part in [&upper, &work, &root] {
             fs::create_dir(part)?;
         }
-        let layers =
-            format!("lowerdir={},upperdir={},workdir={}", ground.root.display(), upper.display(), work.display());
+        let layers = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
         run(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
         let machine_id = format!("{:032x}\n", fastrand::u128(..));
-        fs::remove_file(root.join("etc/machine-id")).context("the shared root has a machine id")?;
+        fs::remove_file(root.join("etc/machine-id")).context("a disk without a machine id")?;
         fs::write(root.join("etc/machine-id"), machine_id)?;
         fs::write(root.join("etc/hostname"), format!("{name}\n"))?;
         let console = ground.place.logs().join(format!("console-{name}.log"));
@@ -149,6 +163,15 @@ impl Machine {
         ensure!(status.code() == Some(REBOOT), "{} was to reboot, and ended with {status}", self.name);
         self.booted = None;
         self.boot()
+    }
+
+    /// Shuts it down in order, and waits until it is off.
+    pub fn power_off(&mut self) -> Result<()> {
+        self.try_run(&["systemctl", "poweroff"])?;
+        let status = until(&format!("{} to power off", self.name), PATIENCE, || self.ended())?;
+        ensure!(status.success(), "{} was to power off, and ended with {status}", self.name);
+        self.booted = None;
+        Ok(())
     }
 
     /// Ends it at once, as a power cut does, but for what its disk had not written yet.

@@ -21,6 +21,10 @@ mod diagnosed;
 mod cable;
 mod offline;
 mod cost;
+mod examples;
+mod image;
+mod takeover;
+mod updates;
 mod packages;
 mod user_data;
 
@@ -86,9 +90,16 @@ fn all(only: &[Test]) -> Result<ExitCode> {
     let begun = Instant::now();
     job::prepare()?;
     let root = root::obtain()?;
-    let tests = Test::value_variants().iter().copied();
-    let jobs = tests.filter(|test| only.is_empty() || only.contains(test)).map(|test| Job { test, root: root.clone() });
-    let rows = run(jobs.collect())?;
+    let mut tests: Vec<Test> =
+        Test::value_variants().iter().copied().filter(|test| only.is_empty() || only.contains(test)).collect();
+    let with_packages = match tests.iter().any(|test| test.wants_packages()) {
+        true => root::with_packages(&root)?,
+        false => root.clone(),
+    };
+    // What takes longest begins first.
+    tests.sort_by_key(|test| !matches!(test, Test::ExampleWordpress));
+    let root_of = |test: Test| if test.wants_packages() { with_packages.clone() } else { root.clone() };
+    let rows = run(tests.into_iter().map(|test| Job { test, root: root_of(test) }).collect())?;
     Ok(if print(&rows, begun.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -32,19 +32,72 @@ ln -sf /dev/null etc/systemd/system/e2scrub_all.timer
 ln -sf /dev/null etc/systemd/system/fstrim.timer
 ";
 
+/// What the examples install by their hooks. It is fetched once, and not installed: hosts without a network
+/// install it as they do with one.
+const EXAMPLES: &str = "nginx curl apache2 libapache2-mod-php php-mysql mariadb-server wordpress";
+/// How it is fetched, on a copy of the root.
+const FETCH: &str = "\
+apt-get update -q
+DEBIAN_FRONTEND=noninteractive apt-get install -qy --download-only --no-install-recommends $0
+rm -f var/cache/apt/*.bin
+";
+
 /// The root, which nothing may write to; made now if it is not there.
 pub fn obtain() -> Result<PathBuf> {
     let suite = env::var(SUITE_VARIABLE).unwrap_or_else(|_| own_suite());
-    let recipe = hex::encode(Sha256::digest([&suite, PACKAGES, FINISH].join("\n")));
-    let folder = cache()?.join("slipway/roots");
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    let root = folder.join(format!("debian-{suite}-{}", &recipe[..12]));
-    let lock = File::create(folder.join(".lock"))?;
-    lock.lock().context("lock the roots of the system tests")?;
-    if !root.exists() {
-        make(&root, &suite)?;
-    }
+    let folder = Folder::lock()?;
+    let root = folder.named(&format!("debian-{suite}"), &[&suite, PACKAGES, FINISH]);
+    folder.unless_there(&root, |making| bootstrap(making, &suite))?;
     Ok(root)
+}
+
+/// The same with packages that can be installed without a network; made of it now if it is not there.
+pub fn with_packages(root: &Path) -> Result<PathBuf> {
+    let folder = Folder::lock()?;
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let with_packages = folder.named(&format!("{name}-packages"), &[&name, EXAMPLES, FETCH]);
+    folder.unless_there(&with_packages, |making| {
+        eprintln!("fetching {EXAMPLES} for {}, once", with_packages.display());
+        run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(root).arg(making))?;
+        run(Command::new("chroot").arg(making).args(["sh", "-ec", FETCH, EXAMPLES])).map(drop)
+    })?;
+    Ok(with_packages)
+}
+
+/// Where roots are kept, which one process looks at at a time.
+struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    fn lock() -> Result<Self> {
+        let path = cache()?.join("slipway/roots");
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        let lock = File::create(path.join(".lock"))?;
+        lock.lock().context("lock the roots of the system tests")?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The path of what is made by that recipe.
+    fn named(&self, name: &str, recipe: &[&str]) -> PathBuf {
+        let recipe = hex::encode(Sha256::digest(recipe.join("\n")));
+        self.path.join(format!("{name}-{}", &recipe[..12]))
+    }
+
+    /// Under a name of its own first: what is there under the root's name is whole.
+    fn unless_there(&self, root: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        if root.exists() {
+            return Ok(());
+        }
+        let making = root.with_extension("making");
+        if making.exists() {
+            fs::remove_dir_all(&making).with_context(|| format!("remove {}", making.display()))?;
+        }
+        make(&making)?;
+        run(Command::new("sync").arg("--file-system").arg(&making))?;
+        fs::rename(&making, root).with_context(|| format!("make {}", root.display()))
+    }
 }
 
 /// This machine's release of Debian: what was built here needs a C library that is not older.
@@ -55,20 +108,13 @@ fn own_suite() -> String {
     if field("ID=") == "debian" && !name.is_empty() { name.to_owned() } else { SUITE.to_owned() }
 }
 
-/// Under a name of its own first: what is there under the root's name is whole.
-fn make(root: &Path, suite: &str) -> Result<()> {
-    let making = root.with_extension("making");
-    if making.exists() {
-        fs::remove_dir_all(&making).with_context(|| format!("remove {}", making.display()))?;
-    }
+fn bootstrap(making: &Path, suite: &str) -> Result<()> {
     let mirror = env::var(MIRROR_VARIABLE).unwrap_or_else(|_| MIRROR.to_owned());
-    eprintln!("making {} from {mirror}, once", root.display());
+    eprintln!("making {} from {mirror}, once", making.display());
     let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite]).arg(&making).arg(mirror);
+    debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite]).arg(making).arg(mirror);
     run(&mut debootstrap)?;
-    run(Command::new("sh").args(["-ec", FINISH]).current_dir(&making))?;
-    run(Command::new("sync").arg("--file-system").arg(&making))?;
-    fs::rename(&making, root).with_context(|| format!("make {}", root.display()))
+    run(Command::new("sh").args(["-ec", FINISH]).current_dir(making)).map(drop)
 }
 
 fn cache() -> Result<PathBuf> {

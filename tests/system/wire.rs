@@ -1,6 +1,6 @@
 //! What passes between agent and service: watched, and where a test wants it, held or renamed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ struct State {
     renamed: Option<Renamed>,
     names: HashMap<String, String>,
     results: Vec<CommandResult>,
+    polled_by: BTreeSet<String>,
     hold_after: Option<String>,
     polls_held: u64,
     holds_polls: bool,
@@ -49,6 +50,11 @@ impl Wire {
     /// All that was reported until now.
     pub fn results(&self) -> Vec<CommandResult> {
         self.state().results.clone()
+    }
+
+    /// The identifiers that hosts have polled with.
+    pub fn polled_by(&self) -> BTreeSet<String> {
+        self.state().polled_by.clone()
     }
 
     /// As soon as the result of that command has come, polls find nothing.
@@ -87,6 +93,10 @@ impl Wire {
 impl Rule for Wire {
     fn request(&self, request: &Passing) -> Fate {
         let mut state = self.state();
+        if request.operation == "PollHostCommand" {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            state.polled_by.extend(body["HostIdentifier"].as_str().map(str::to_owned));
+        }
         match request.operation.as_str() {
             "PollHostCommand" if state.holds_polls => {
                 state.polls_held += 1;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{BundleError, Refusal};
 pub use github::GitHub;
-pub use location::{LocationError, parse_s3_location};
+pub use location::{LocationError, is_web_address, parse_github_location, parse_s3_location};
 pub use s3::{Endpoint, Kind, S3, Stack};
 pub use signature::TrustedKeys;
 

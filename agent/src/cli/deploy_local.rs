@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use slipway_protocol::specification as wire;
 
 use super::local::{self, LocalDeployment};
-use super::settings::Context;
+use super::settings::{Context, variable};
 use super::{fail, logging, parse_group, unreadable};
-use crate::bundle::parse_s3_location;
+use crate::bundle::{is_web_address, parse_github_location, parse_s3_location};
 use crate::deployment::{BundleType, DeploymentSpec, RevisionSource};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::lifecycle::{Command, IN_PLACE};
@@ -18,7 +18,7 @@ use crate::lifecycle::{Command, IN_PLACE};
 /// The flags of AWS's `codedeploy-local`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Bundle or directory: a path, or s3://bucket/key?versionId=…&etag=…
+    /// Bundle or directory: a path, s3://bucket/key?versionId=…&etag=…, or a commit's address on GitHub
     #[arg(short = 'l', long, value_name = "LOCATION")]
     bundle_location: String,
     /// How the bundle is packed
@@ -100,6 +100,12 @@ impl Arguments {
 fn spec(arguments: &Arguments) -> anyhow::Result<DeploymentSpec> {
     let id = DeploymentId::parse(&local::random_id())?;
     let application = arguments.application_name.clone().unwrap_or_else(|| arguments.bundle_location.clone());
+    let source = source(arguments)?;
+    // As other programs for GitHub have it. For anything else it is nobody's business.
+    let token = match source {
+        RevisionSource::GitHub(_) => variable("GITHUB_TOKEN").filter(|token| !token.is_empty()),
+        _ => None,
+    };
     let spec = wire::DeploymentSpecification {
         deployment_id: Some(id.to_string()),
         deployment_group_id: Some(arguments.group.to_string()),
@@ -111,9 +117,10 @@ fn spec(arguments: &Arguments) -> anyhow::Result<DeploymentSpec> {
                 file_exists_behavior: Some(format!("{:?}", arguments.file_exists_behavior)),
             }),
         }),
+        github_access_token: token,
         ..wire::DeploymentSpecification::default()
     };
-    Ok(DeploymentSpec::local(spec, source(arguments)?)?)
+    Ok(DeploymentSpec::local(spec, source)?)
 }
 
 fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {
@@ -129,6 +136,9 @@ fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {
             bail!("{location} is an object in S3: say how it is packed with --type tgz, tar or zip");
         };
         return Ok(RevisionSource::S3(parse_s3_location(location, bundle_type)?));
+    }
+    if is_web_address(location) {
+        return Ok(RevisionSource::GitHub(parse_github_location(location, bundle_type)?));
     }
     let path = absolute(Path::new(location))?;
     Ok(match bundle_type {

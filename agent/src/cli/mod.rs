@@ -7,12 +7,15 @@ mod doctor;
 mod drift;
 mod forget;
 mod history;
+mod image_clean;
 mod logs;
 mod metrics;
+mod migrate;
 mod local;
 mod logging;
 mod logging_file;
 mod logging_journal;
+mod other_agent;
 mod output;
 mod pause;
 mod plan;
@@ -90,6 +93,10 @@ enum Command {
     Validate(validate::Arguments),
     /// Finish or undo installs that were cut off; the daemon does this at every start
     Recover(ConfigFile),
+    /// Make this host ready to be an image: remove identity, host commands and logs, keep what is deployed
+    ImageClean(image_clean::Arguments),
+    /// Say what this agent takes over from AWS's agent on this host, what it ignores, and what is different
+    Migrate(migrate::Arguments),
     /// Run one script of a hook from its spec file; started by the agent itself
     #[command(hide = true)]
     HookRunner {
@@ -142,6 +149,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Drift(arguments) => drift::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Recover(config) => recover::run(&config),
+        Command::ImageClean(arguments) => image_clean::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::HookRunner { directory } => crate::hooks::runner::main(&directory),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::logging::Level;
 use super::settings::Context;
-use super::{ConfigFile, FAILED, fail, logging, unreadable};
+use super::{ConfigFile, FAILED, fail, logging, other_agent, unreadable};
 use crate::daemon;
 use crate::identity::Caller;
 use crate::process::{self, Ended, Role};
@@ -53,6 +53,7 @@ async fn refuse_what_stays_wrong(service: &CommandsService) -> anyhow::Result<()
 }
 
 fn serve(context: &Context, level: Level) -> anyhow::Result<()> {
+    other_agent::refuse(context)?;
     let runtime = context.runtime()?;
     let provider = context.provider(Caller::Host);
     let engine = context.engine(runtime.handle().clone(), provider.clone())?;

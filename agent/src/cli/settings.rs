@@ -9,7 +9,7 @@ use crate::bundle::{Endpoint, GitHub, Kind, Requirement, S3, Stack, TrustedKeys}
 use crate::config::{self, ConfigWarning, HookProfile, LogFormat, Ownership, ProxyUri, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
-use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse};
+use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse, Updates};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
 use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{Labels, Modes};
 use crate::process::{self, Account};
-use crate::service::{CommandsService, Fips, Flavor, Target};
+use crate::service::{CommandsService, Fips, Flavor, Manner, Target, WireLog};
 use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
@@ -185,7 +185,8 @@ impl Context {
             None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),
         };
         let client = self.client(&settings.control_proxy_uri)?;
-        Ok(CommandsService::new(client, self.target(), self.flavor(), provider, version))
+        let wire = if *settings.log_aws_wire { WireLog::Written } else { WireLog::Off };
+        Ok(CommandsService::new(client, self.target(), self.flavor(), provider, Manner { version, wire }))
     }
 
     /// Where the commands service is.
@@ -214,6 +215,7 @@ impl Context {
             },
             default_owner: default_owner(user.as_deref())?,
             max_revisions: *settings.max_revisions,
+            retain_bytes: *settings.retain_bytes,
             bundles: if *settings.keep_bundles { KeepBundles::Yes } else { KeepBundles::No },
             reuse: if *settings.enable_archive_reuse { Reuse::Allowed } else { Reuse::Refused },
             requirement: if *settings.require_sha256 { Requirement::Sha256 } else { Requirement::None },
@@ -224,6 +226,10 @@ impl Context {
             on_failure: match *settings.on_failure {
                 config::OnFailure::Report => OnFailure::Report,
                 config::OnFailure::Restore => OnFailure::Restore,
+            },
+            updates: match *settings.update_agent {
+                config::UpdateAgent::Refuse => Updates::Refused,
+                config::UpdateAgent::Packages => Updates::Packages,
             },
             hooks: HookSettings {
                 inherit: match (*settings.restrict_hook_env_to_allowlist, *settings.strip_loader_env_in_hooks) {
@@ -332,6 +338,6 @@ pub(super) fn asker() -> anyhow::Result<Asker> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here, at the edge")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -28,21 +28,12 @@ pub struct Described {
 
 /// What became of a key that a file sets.
 pub(super) enum Outcome {
-    /// It was set; `changed` tells whether to another value than the default.
-    Set(Difference),
+    /// It was set.
+    Set,
     /// Its value is not one that it can have; this is what was expected.
     Bad(String),
     /// There is no such key.
     Unknown,
-}
-
-/// How a value compares to the default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Difference {
-    /// It is another one.
-    Changed,
-    /// It is the same.
-    Same,
 }
 
 macro_rules! settings {
@@ -73,10 +64,8 @@ macro_rules! settings {
                 match key {
                     $(stringify!($name) => match $read(value) {
                         Ok(value) => {
-                            let default: $type = $default;
-                            let difference = if value == default { Difference::Same } else { Difference::Changed };
                             self.$name = Setting::new(value, origin);
-                            Outcome::Set(difference)
+                            Outcome::Set
                         }
                         Err(expected) => Outcome::Bad(expected),
                     },)*

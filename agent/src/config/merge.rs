@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::environment::{Environment, Variable};
 use super::error::{ConfigErrors, ConfigWarning, Mistake};
-use super::keys::{Difference, KEYS, Outcome, Settings};
+use super::keys::{KEYS, Outcome, Settings};
 use super::origin::{Origin, Setting};
 use super::read;
-use super::retired::{DISABLE_IMDS_V1, IGNORE_OWNERSHIP, RETIRED, WITHOUT_EFFECT};
+use super::retired::{DISABLE_IMDS_V1, IGNORE_OWNERSHIP, RETIRED};
 use super::values::{Ownership, Profile, ProxyUri};
 use crate::yaml::{self, Budget, Entry, Fields, Node, Report, nearest, quoted};
 
@@ -42,12 +42,7 @@ pub fn merge(layers: &[Layer], environment: &Environment) -> Result<Loaded, Conf
     }
     merge.apply_environment(environment, &mut settings);
     merge.errors.sort_by_layer(layers);
-    if merge.errors.mistakes.is_empty() {
-        merge.warn_of_strict_keys_without_effect(&settings);
-        Ok(Loaded { settings, warnings: merge.warnings })
-    } else {
-        Err(merge.errors)
-    }
+    if merge.errors.mistakes.is_empty() { Ok(Loaded { settings, warnings: merge.warnings }) } else { Err(merge.errors) }
 }
 
 /// A file's entries by name, without AWS's leading colon.
@@ -108,10 +103,7 @@ impl Merge {
         for (name, entry) in entries {
             let origin = Origin::File { file: Arc::clone(file), line: entry.at.line };
             match settings.set(name, &entry.value, origin.clone()) {
-                Outcome::Set(Difference::Changed) if WITHOUT_EFFECT.contains(name) => {
-                    report.warn(entry.at, format!("`{name}` has no effect in this version of the agent"));
-                }
-                Outcome::Set(_) => {}
+                Outcome::Set => {}
                 Outcome::Bad(expected) => {
                     report.expected(entry.value.at, format!("`{name}` as {expected}"), shown(&entry.value));
                 }
@@ -143,23 +135,6 @@ impl Merge {
                 Some(path) => settings.ssl_cert_file = Setting::new(Some(path), Origin::Environment(variable.name)),
                 None => bad(variable, "the absolute path of a PEM file"),
             }
-        }
-    }
-
-    /// A hardening that is asked for in one word must not be believed to be there.
-    fn warn_of_strict_keys_without_effect(&mut self, settings: &Settings) {
-        let Origin::File { file, line } = settings.profile.origin() else { return };
-        let missing: Vec<_> = settings
-            .describe()
-            .into_iter()
-            .filter(|setting| setting.origin == Origin::StrictProfile && WITHOUT_EFFECT.contains(&setting.key))
-            .map(|setting| format!("`{}`", setting.key))
-            .collect();
-        if !missing.is_empty() {
-            let message =
-                format!("`profile: strict` stands for settings without effect in this version: {}", missing.join(", "));
-            let at = yaml::Position { line: *line, column: 1 };
-            self.warnings.push(ConfigWarning { file: file.clone(), at, message });
         }
     }
 

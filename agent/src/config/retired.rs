@@ -1,9 +1,5 @@
 //! Keys that are accepted without doing anything.
 
-/// Keys of this version's table whose effect is not built yet. Setting one to something else than its
-/// default is said once at the start.
-pub const WITHOUT_EFFECT: &[&str] = &["log_aws_wire", "retain_bytes", "update_agent"];
-
 /// Keys of AWS's agents, earlier ones too, that mean nothing here; each with the reason.
 pub(super) const RETIRED: [(&str, &str); 11] = [
     ("children", "this agent is one process"),

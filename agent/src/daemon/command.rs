@@ -210,8 +210,10 @@ impl Daemon {
         let name = order.command.name();
         tracing::info!("begun");
         let _progress = match &order.command {
-            Command::Hook(_) => Some(self.report_progress(&order.id, &order.spec.deployment_id, &order.spec.group_id)),
-            Command::DownloadBundle | Command::Install | Command::UpdateAgent => None,
+            Command::Hook(_) | Command::UpdateAgent => {
+                Some(self.report_progress(&order.id, &order.spec.deployment_id, &order.spec.group_id))
+            }
+            Command::DownloadBundle | Command::Install => None,
         };
         let started = Instant::now();
         let span = Span::current();

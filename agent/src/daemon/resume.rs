@@ -10,7 +10,6 @@ use super::{Daemon, InHand};
 use crate::engine::Execution;
 use crate::hooks::Wish;
 use crate::identity::Host;
-use crate::ids::EventName;
 use crate::ledger::{Entry, LedgerError, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{ErrorCode, Failure, Outcome};
@@ -50,9 +49,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits for a script that goes on, by what its runner left, which needs no network. Whether that was all:
-    /// else the command is carried out as if it had just been polled, and the service and the engine say
-    /// whether anything is left to do.
+    /// Waits for a script that goes on, or for a package manager, by what its runner left, which needs no network.
+    /// Whether that was all: else the command is carried out as if it had just been polled, and the service and the
+    /// engine say whether anything is left to do.
     async fn take_up(
         self: &Arc<Self>,
         entry: &Entry,
@@ -60,7 +59,9 @@ impl Daemon {
         in_hand: &InHand,
     ) -> Result<bool, Unrecorded> {
         match (&entry.work, Command::parse(&entry.name)) {
-            (Some(work), Ok(Command::Hook(event))) => self.attend(work, &event, command, in_hand).await,
+            (Some(work), Ok(its @ (Command::Hook(_) | Command::UpdateAgent))) => {
+                self.attend(work, &its, command, in_hand).await
+            }
             _ => Ok(false),
         }
     }
@@ -85,11 +86,11 @@ impl Daemon {
         Err(Failure { code: ErrorCode::FailedAfterRestart, script: String::new(), message, log: String::new() })
     }
 
-    /// Waits for the scripts of an event that have begun. Whether the command is settled with that.
+    /// Waits for the scripts of a command that have begun. Whether the command is settled with that.
     async fn attend(
         self: &Arc<Self>,
         work: &Work,
-        event: &EventName,
+        its: &Command,
         command: &HostCommand,
         in_hand: &InHand,
     ) -> Result<bool, Unrecorded> {
@@ -101,11 +102,12 @@ impl Daemon {
         if let Some(reason) = self.cancelled(&work.deployment) {
             in_hand.cancel(reason);
         }
-        let (daemon, its, name, wishes) = (self.clone(), work.clone(), event.clone(), in_hand.wishes.clone());
+        let (daemon, work, its, wishes) = (self.clone(), work.clone(), its.clone(), in_hand.wishes.clone());
+        let (deployment, group) = (work.deployment.clone(), work.group.clone());
         let span = Span::current();
-        let wait = move || span.in_scope(|| daemon.engine.recover_event(&its, &name, &wishes));
+        let wait = move || span.in_scope(|| daemon.engine.recover(&work, &its, &wishes));
         let mut waiting = tokio::task::spawn_blocking(wait);
-        let _progress = self.report_progress(&in_hand.id, &work.deployment, &work.group);
+        let _progress = self.report_progress(&in_hand.id, &deployment, &group);
         let (mut settled, mut asking) = (None, true);
         let execution = loop {
             tokio::select! {
@@ -127,8 +129,10 @@ impl Daemon {
             Ok(Some(Execution::HandedOver)) => return Ok(true),
             Ok(Some(Execution::Over(outcome))) => outcome,
             Err(error) => {
-                let message =
-                    format!("the agent failed inside while it waited for {event}: {error}; its log says more");
+                let message = format!(
+                    "the agent failed inside while it waited for {}: {error}; its log says more",
+                    command.command_name
+                );
                 Outcome::from(Failure::unknown(message))
             }
         };

@@ -61,6 +61,15 @@ pub struct GitHubSource {
     pub bundle_type: BundleType,
 }
 
+impl GitHubSource {
+    /// A commit whose parts are names that mean nothing else in an address; nothing if one of them is not.
+    pub fn new(account: &str, repository: &str, commit: &str, bundle_type: BundleType) -> Option<Self> {
+        let [account, repository, commit] =
+            [account, repository, commit].map(|text| Some(text.to_owned()).filter(|text| is_url_name(text)));
+        Some(Self { account: account?, repository: repository?, commit: commit?, bundle_type })
+    }
+}
+
 /// How a bundle is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleType {
@@ -137,12 +146,16 @@ fn github(revision: wire::GitHubRevision) -> Result<GitHubSource, SpecError> {
 
 /// These become parts of a URL's path, so nothing in them may mean anything there.
 fn url_name(text: String, member: &'static str) -> Result<String, SpecError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.chars().all(allowed) && text != "." && text != ".." {
+    if is_url_name(&text) {
         Ok(text)
     } else {
         Err(value(member, &text, "letters, digits, dots, underscores and hyphens"))
     }
+}
+
+fn is_url_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !text.is_empty() && text.chars().all(allowed) && text != "." && text != ".."
 }
 
 fn bundle_type(name: Option<String>) -> Result<BundleType, SpecError> {

@@ -10,6 +10,7 @@ mod append;
 mod attributes;
 mod copy;
 mod dir;
+mod erase;
 mod error;
 mod facts;
 pub mod fault;
@@ -38,6 +39,7 @@ pub use append::{AppendFile, Rotation};
 pub use attributes::{set_mode, set_owner};
 pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
+pub use erase::erase;
 pub use error::{Error, Result};
 pub use facts::Facts;
 pub use file::{

@@ -117,7 +117,23 @@ impl Engine {
     /// Old revisions go. One that cannot be removed is said, and stops nothing.
     fn retain(&self, spec: &DeploymentSpec) -> Result<(), StageError> {
         let protected = store::read_markers(&self.layout, &spec.group_id)?.protected();
-        let retention = store::retain(&self.layout, &spec.group_id, self.policy.max_revisions, &protected)?;
+        let by_count = store::retain(&self.layout, &spec.group_id, self.policy.max_revisions, &protected)?;
+        self.tell_retained(&by_count)?;
+        let Some(bytes) = self.policy.retain_bytes else { return Ok(()) };
+        let shrunk = store::shrink(&self.layout, &spec.group_id, bytes)?;
+        self.tell_retained(&shrunk.retention)?;
+        if shrunk.left > bytes {
+            tracing::warn!(
+                retain_bytes = bytes,
+                left = shrunk.left,
+                "the revisions that have to stay take more than retain_bytes: the newest, the last successful and the \
+                 last good one of each group, and those of groups that are worked on"
+            );
+        }
+        Ok(())
+    }
+
+    fn tell_retained(&self, retention: &store::Retention) -> Result<(), StageError> {
         for removed in &retention.removed {
             tracing::info!(%removed, "an old revision was removed");
             hooks::forget(&self.layout, removed)?;

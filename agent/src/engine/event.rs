@@ -12,7 +12,7 @@ use crate::disk::Dir;
 use crate::hooks::{self, EventRequest, Ran, Recovered, ScriptsOf, Wishes};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::ledger::Work;
-use crate::lifecycle::{CurrentRevision, ScriptSource, script_source};
+use crate::lifecycle::{Command, CurrentRevision, ScriptSource, script_source};
 use crate::outcome::Outcome;
 use crate::revision::Revision;
 use crate::store;
@@ -93,9 +93,17 @@ impl Engine {
         Ok(hooks::run_event(&request)?)
     }
 
-    /// Takes up an event that an earlier life was cut off in, by what its runners left: waits for a script
-    /// that runs. Nothing where the event is not over then.
-    pub fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
+    /// Takes up what an earlier life was cut off in, by what its runners left: waits for what runs. Nothing where it
+    /// is not over then, and for what has no runners.
+    pub fn recover(&self, work: &Work, command: &Command, wishes: &Wishes) -> Option<Execution> {
+        match command {
+            Command::Hook(event) => self.recover_event(work, event, wishes),
+            Command::UpdateAgent => self.recover_update(work, wishes),
+            Command::DownloadBundle | Command::Install => None,
+        }
+    }
+
+    fn recover_event(&self, work: &Work, name: &EventName, wishes: &Wishes) -> Option<Execution> {
         let Work { deployment, group, .. } = work;
         let waited = turn::wait(&self.layout.group_lock(group), deployment, wishes);
         let recovered = waited.and_then(|turn| match turn {
@@ -175,7 +183,7 @@ impl Engine {
     }
 
     /// Records of an earlier run belong to another order when this one is new.
-    fn forget_runs(&self, spec: &DeploymentSpec, name: &EventName) -> Result<(), StageError> {
+    pub(super) fn forget_runs(&self, spec: &DeploymentSpec, name: &EventName) -> Result<(), StageError> {
         let runs = self.layout.hooks().join(spec.deployment_id.as_str());
         let dir = match Dir::open(&runs) {
             Ok(dir) => dir,

@@ -94,10 +94,14 @@ pub enum StageError {
     Restore(String),
     /// The agent was told to update itself.
     #[error(
-        "this agent is updated by the host's package manager, never by a deployment; upgrade the slipway-agent \
-         package instead"
+        "the service asked for an update of the agent (UpdateDeploymentAgent), which this host refuses: here the agent is \
+         updated by the host's package manager, `apt-get install --only-upgrade slipway-agent` or `dnf upgrade \
+         slipway-agent`. Where deployments may have that done, set update_agent: packages in the agent's configuration"
     )]
-    UpdateAgent,
+    UpdateRefused,
+    /// The agent cannot be updated.
+    #[error("the agent was not updated: {0}")]
+    NoUpdate(String),
     /// The revision of an earlier deployment has a mistake.
     #[error(
         "{source}\nThis is the revision of deployment {deployment}, not of the one you are deploying. To deploy all the \
@@ -135,7 +139,8 @@ impl StageError {
             | Self::RestoreTooLate { .. }
             | Self::RestoreFailed { .. }
             | Self::Restore(_)
-            | Self::UpdateAgent => ErrorCode::UnknownError,
+            | Self::UpdateRefused
+            | Self::NoUpdate(_) => ErrorCode::UnknownError,
             Self::OfAnother { source, .. } => source.code(),
         }
     }

@@ -8,6 +8,7 @@ mod restore;
 mod reuse;
 mod revisions;
 mod turn;
+mod update;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,7 @@ pub use failure::StageError;
 pub use plan::Planned;
 pub use restore::OnFailure;
 pub use reuse::Reuse;
+pub use update::Updates;
 
 /// One thing to do for one deployment.
 #[derive(Clone, Debug)]
@@ -74,6 +76,8 @@ pub struct Policy {
     pub default_owner: Option<(u32, u32)>,
     /// Revisions kept for each group, at least one.
     pub max_revisions: NonZeroUsize,
+    /// Bytes that all revisions of the host may take, where that is limited.
+    pub retain_bytes: Option<u64>,
     /// Whether the bundle stays beside the revision.
     pub bundles: KeepBundles,
     /// Whether an unpacked revision is used again where the service asks for that.
@@ -90,6 +94,8 @@ pub struct Policy {
     pub refusals: Refusals,
     /// What to do when an event after Install fails.
     pub on_failure: OnFailure,
+    /// What becomes of a request to update the agent.
+    pub updates: Updates,
     /// How scripts run.
     pub hooks: HookSettings,
 }
@@ -110,6 +116,13 @@ pub enum KeepBundles {
     Yes,
     /// It goes.
     No,
+}
+
+/// What is done for one group, when it is its turn.
+enum Stage<'a> {
+    Download,
+    Install,
+    Event(&'a EventName),
 }
 
 /// The engine of one root directory.
@@ -155,6 +168,13 @@ impl Engine {
     }
 
     fn attempt(&self, order: &Order, wishes: &Wishes) -> Result<Execution, StageError> {
+        let work = match &order.command {
+            // It needs every group's turn, and takes them itself.
+            Command::UpdateAgent => return self.update_agent(order, wishes),
+            Command::DownloadBundle => Stage::Download,
+            Command::Install => Stage::Install,
+            Command::Hook(name) => Stage::Event(name),
+        };
         let spec = &order.spec;
         let Turn::Come(_group) = turn::wait(&self.layout.group_lock(&spec.group_id), &spec.deployment_id, wishes)?
         else {
@@ -164,11 +184,10 @@ impl Engine {
         if let Some(Wish::Cancel(reason)) = wishes.made() {
             return Err(StageError::Cancelled(reason));
         }
-        match &order.command {
-            Command::DownloadBundle => self.download(spec).map(Execution::Over),
-            Command::Install => self.install(spec, wishes),
-            Command::Hook(name) => Ok(self.event(order, name, wishes)),
-            Command::UpdateAgent => Err(StageError::UpdateAgent),
+        match work {
+            Stage::Download => self.download(spec).map(Execution::Over),
+            Stage::Install => self.install(spec, wishes),
+            Stage::Event(name) => Ok(self.event(order, name, wishes)),
         }
     }
 

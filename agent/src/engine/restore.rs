@@ -131,7 +131,7 @@ impl Engine {
             Command::DownloadBundle => self.download(spec).map(Execution::Over),
             Command::Install => self.install(spec, wishes),
             Command::Hook(event) => Ok(self.event_until(&order, event, Some(until), wishes)),
-            Command::UpdateAgent => Err(StageError::UpdateAgent),
+            Command::UpdateAgent => Err(StageError::UpdateRefused),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! tied here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use super::HookError;
 use super::invocation::MARK;
 use super::record::{CHILD, ChildRecord, End, Exit, LOCK, RunnerSpec, SPEC, STARTED, Started};
 use super::wishes::{Wish, Wishes};
-use crate::disk::{Dir, Lock, LockError};
+use crate::disk::{Dir, Kind, Lock, LockError};
 use crate::process::{Cgroup, Holder, Identity, LOOK_AGAIN, Presence, ProcessTable, Row, Running, Units, Woken};
 use crate::store;
 
@@ -81,6 +81,34 @@ pub fn look(dir: &Path) -> Result<Found, HookError> {
             })),
         },
     }
+}
+
+/// The directory of a script of any deployment whose runner lives, if there is one. Nothing is changed.
+pub fn any_running(hooks: &Path) -> Result<Option<PathBuf>, HookError> {
+    for deployment in directories(hooks)? {
+        for dir in directories(&deployment)? {
+            // A lock that is not there must not be made.
+            if Dir::open(&dir)?.stat_if_exists(LOCK)?.is_none() {
+                continue;
+            }
+            match Lock::try_now(&dir.join(LOCK)) {
+                Ok(_free) => {}
+                Err(LockError::Held(_)) => return Ok(Some(dir)),
+                Err(LockError::Disk(error)) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn directories(path: &Path) -> Result<Vec<PathBuf>, HookError> {
+    let entries = match Dir::open(path) {
+        Ok(dir) => dir.entries()?,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let directories = entries.into_iter().filter(|entry| entry.kind == Kind::Directory);
+    Ok(directories.map(|entry| path.join(entry.name)).collect())
 }
 
 /// A runner that watches its script, whoever started it.

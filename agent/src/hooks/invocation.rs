@@ -92,7 +92,8 @@ fn is_of_deployment(name: &str) -> bool {
 const ALLOWED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE"];
 
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The `PATH` of scripts where the agent has none.
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The program for one script. `base` is the agent's own environment, `mark` the runner's directory.
 pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Path) -> Program {

@@ -10,6 +10,7 @@ mod launch;
 mod log;
 mod preflight;
 mod profile;
+mod programs;
 pub mod record;
 mod report;
 pub mod runner;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use crate::appspec::Script;
 use crate::deployment::DeploymentSpec;
 use crate::disk;
-use crate::ids::{DeploymentId, EventName};
+use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::layout::Layout;
 use crate::outcome::{Failure, Outcome};
 use crate::process::{self, Environment};
@@ -32,8 +33,9 @@ use crate::store::{self, StoreError};
 use attach::Found;
 use invocation::Inherit;
 pub use profile::ShellProfile;
+pub use programs::{HostProgram, ProgramsRequest, run_programs};
 pub use record::{CoreDumps, ScriptsOf};
-use record::{Exit, RunnerSpec, SPEC};
+use record::{Exit, Logs, RunnerSpec, SPEC, UnitName};
 use report::{EventLog, Verdict};
 use step::{Step, Stepped};
 
@@ -83,6 +85,25 @@ impl HookSettings {
             kill_grace: Duration::from_secs(5),
             deployments_log: DeploymentsLog::Written,
             core_dumps: CoreDumps::Allowed,
+        }
+    }
+
+    /// The service that a runner is here, if it is one.
+    fn unit(&self, deployment: &DeploymentId, event: &EventName, index: usize) -> Option<UnitName> {
+        match self.launcher {
+            Launcher::Units => Some(UnitName::new(deployment, event, index)),
+            Launcher::Detached => None,
+        }
+    }
+
+    /// Where output goes here.
+    fn logs(&self, layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Logs {
+        Logs {
+            scripts: layout.scripts_log(group, deployment),
+            deployments: match self.deployments_log {
+                DeploymentsLog::Written => Some(layout.deployments_log()),
+                DeploymentsLog::Off => None,
+            },
         }
     }
 }

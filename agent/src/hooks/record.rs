@@ -121,6 +121,8 @@ pub enum ScriptsOf {
     ThisDeployment,
     /// Those of an earlier deployment, which is still what is installed.
     Earlier(DeploymentId),
+    /// Nobody's: it is a program of the host.
+    Host,
 }
 
 /// How long a script may take, and what is around it.

@@ -36,7 +36,7 @@ pub(super) struct Verdict<'a>(pub &'a RunnerSpec);
 impl Verdict<'_> {
     /// The failure of a script with a result, or nothing if it succeeded.
     pub(super) fn of_exit(&self, exit: &Exit) -> Option<Failure> {
-        let at = format!("Script at specified location: {}{}", self.0.subject.name, self.as_user());
+        let at = format!("{}{}", self.what(), self.as_user());
         let (code, message) = match &exit.end {
             End::Ended { how: Ended::Exit(0), output: Output::Closed } => return None,
             End::Ended { how: Ended::Exit(0), output: Output::LeftOpen { holders } } => {
@@ -83,7 +83,7 @@ impl Verdict<'_> {
     /// The failure of a script that was cut off.
     pub(super) fn of_loss(&self, lost: &Lost) -> Failure {
         let since = lost.since.map(|at| format!(", which began at {at:.0},")).unwrap_or_default();
-        let what = format!("Script at specified location: {}{}{since}", self.0.subject.name, self.as_user());
+        let what = format!("{}{}{since}", self.what(), self.as_user());
         let message = match &lost.cause {
             Cause::Cancelled(reason) => format!("{what} was ended with all that it had started: {reason}."),
             Cause::RunnerGone(said) => {
@@ -109,7 +109,7 @@ impl Verdict<'_> {
 
     /// The failure of a script that was not begun, for somebody's reason.
     pub(super) fn not_begun(&self, reason: &str) -> Failure {
-        let message = format!("Script at specified location: {} was not started: {reason}.", self.0.subject.name);
+        let message = format!("{} was not started: {reason}.", self.what());
         Failure { code: ErrorCode::UnknownError, script: self.0.subject.name.clone(), message, log: String::new() }
     }
 
@@ -117,7 +117,7 @@ impl Verdict<'_> {
     pub(super) fn failure(&self, code: ErrorCode, message: String) -> Failure {
         let subject = &self.0.subject;
         let message = match &subject.scripts_of {
-            ScriptsOf::ThisDeployment => message,
+            ScriptsOf::ThisDeployment | ScriptsOf::Host => message,
             ScriptsOf::Earlier(deployment) => format!(
                 "{message} This script comes from deployment {deployment}, not from the one you are deploying, so a \
                  correction in the new revision does not reach it. To go on: skip it once (`aws deploy create-deployment \
@@ -128,6 +128,16 @@ impl Verdict<'_> {
             ),
         };
         Failure { code, script: subject.name.clone(), message, log: String::new() }
+    }
+
+    fn what(&self) -> String {
+        let subject = &self.0.subject;
+        match subject.scripts_of {
+            ScriptsOf::Host => format!("The host's program `{}`", subject.name),
+            ScriptsOf::ThisDeployment | ScriptsOf::Earlier(_) => {
+                format!("Script at specified location: {}", subject.name)
+            }
+        }
     }
 
     fn as_user(&self) -> String {

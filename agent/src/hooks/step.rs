@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::attach::{self, Found, Waited};
 use super::invocation::{self, Become, Subject};
-use super::launch::{self, Launcher};
-use super::record::{Limits, Logs, RunnerSpec, SPEC, ScriptRecord, UnitName};
+use super::launch;
+use super::record::{Limits, RunnerSpec, SPEC, ScriptRecord, ScriptsOf};
 use super::report::{EventLog, Verdict};
 use super::wishes::{Wish, Wishes};
-use super::{DeploymentsLog, EventRequest, HookError, judge, preflight};
+use super::{EventRequest, HookError, HookSettings, judge, preflight};
 use crate::appspec::Script;
 use crate::appspec::hooks::Sudo;
 use crate::disk::Dir;
@@ -50,7 +50,7 @@ impl Step<'_> {
                         Wish::Cancel(reason) => Stepped::Failed(Verdict(&spec).not_begun(&reason)),
                     });
                 }
-                self.run(&spec)?;
+                begin(self.request.settings, &spec, &dir)?;
                 (spec, attach::look(&dir)?)
             }
             // What the runner was told, if it can still be read, is what the result is about.
@@ -77,18 +77,6 @@ impl Step<'_> {
             Ok(user) => Ok(Ok(self.spec(user))),
             Err(message) => unfit(ErrorCode::UnknownError, message),
         }
-    }
-
-    fn run(&self, spec: &RunnerSpec) -> Result<(), HookError> {
-        for log in [Some(&spec.logs.scripts), spec.logs.deployments.as_ref()].into_iter().flatten() {
-            if let Some(parent) = log.parent() {
-                Dir::open_or_create(parent, 0o755)?;
-            }
-        }
-        let path = self.dir();
-        Dir::open_or_create(&path, 0o700)?;
-        store::write(&path.join(SPEC), spec)?;
-        launch::launch(self.request.settings, spec, &path)
     }
 
     fn spec(&self, user: Become) -> RunnerSpec {
@@ -118,17 +106,8 @@ impl Step<'_> {
                 memory_max: script.extensions.memory_max,
                 cpu_quota_percent: script.extensions.cpu_quota_percent,
             },
-            unit: match settings.launcher {
-                Launcher::Units => Some(UnitName::new(&spec.deployment_id, event, self.index)),
-                Launcher::Detached => None,
-            },
-            logs: Logs {
-                scripts: layout.scripts_log(&spec.group_id, &spec.deployment_id),
-                deployments: match settings.deployments_log {
-                    DeploymentsLog::Written => Some(layout.deployments_log()),
-                    DeploymentsLog::Off => None,
-                },
-            },
+            unit: settings.unit(&spec.deployment_id, event, self.index),
+            logs: settings.logs(layout, &spec.group_id, &spec.deployment_id),
             core_dumps: settings.core_dumps,
         }
     }
@@ -167,6 +146,18 @@ impl Step<'_> {
     }
 }
 
+/// Gives a script, or what else is to run like one, to a runner.
+pub(super) fn begin(settings: &HookSettings, spec: &RunnerSpec, dir: &Path) -> Result<(), HookError> {
+    for log in [Some(&spec.logs.scripts), spec.logs.deployments.as_ref()].into_iter().flatten() {
+        if let Some(parent) = log.parent() {
+            Dir::open_or_create(parent, 0o755)?;
+        }
+    }
+    Dir::open_or_create(dir, 0o700)?;
+    store::write(&dir.join(SPEC), spec)?;
+    launch::launch(settings, spec, dir)
+}
+
 /// Waits for what runs, until it does not; nothing if it is to be left to its runner.
 pub(super) fn wait(dir: &Path, mut found: Found, wishes: &Wishes) -> Result<Option<Found>, HookError> {
     loop {
@@ -176,8 +167,19 @@ pub(super) fn wait(dir: &Path, mut found: Found, wishes: &Wishes) -> Result<Opti
         };
         found = match attached.wait(wishes)? {
             Waited::Ended => attach::look(dir)?,
+            Waited::Asked(Wish::Cancel(reason)) if is_of_host(dir)? => {
+                tracing::warn!(reason, "a program of the host that has begun is not cut off");
+                wishes.grant_cancel();
+                Found::Running(attached)
+            }
             Waited::Asked(Wish::Cancel(reason)) => attached.cancel(dir, reason)?,
             Waited::Asked(Wish::HandOver) => return Ok(None),
         };
     }
+}
+
+/// Whether what runs there is no script. A package manager that is ended leaves a host that somebody has to mend.
+fn is_of_host(dir: &Path) -> Result<bool, HookError> {
+    let spec = store::read::<RunnerSpec>(&dir.join(SPEC))?;
+    Ok(spec.is_some_and(|spec| spec.subject.scripts_of == ScriptsOf::Host))
 }

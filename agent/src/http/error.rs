@@ -5,6 +5,9 @@ use url::Url;
 
 use super::{Anchors, Client};
 
+/// How a proxy's address holds what it wants to know.
+const WITH_CREDENTIALS: &str = "http://user:password@proxy:3128 with special characters as %XX";
+
 /// A request that got no answer.
 #[derive(Debug)]
 pub struct SendError {
@@ -73,9 +76,15 @@ impl fmt::Display for SendError {
                 "; this system has no CA certificates: install the package ca-certificates, or set ca_bundle",
             ),
             Phase::Tls => out.write_str("; if the service or a proxy on the way has its own CA, name it in ca_bundle"),
-            Phase::Connect | Phase::Proxy | Phase::Timeout => {
-                out.write_str("; check routes, firewalls and the proxy settings")
+            Phase::Proxy if self.cause.contains("authorization") => {
+                write!(out, "; it wants a user and a password: write them into its address, {WITH_CREDENTIALS}")
             }
+            // Some proxies answer so where the password is a wrong one.
+            Phase::Proxy => write!(
+                out,
+                "; check that the proxy allows this address, and user and password in its own, {WITH_CREDENTIALS}"
+            ),
+            Phase::Connect | Phase::Timeout => out.write_str("; check routes, firewalls and the proxy settings"),
             Phase::Exchange => Ok(()),
         }
     }

@@ -1,20 +1,16 @@
 //! Who owns what before an install, and taking over from another agent.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::follow::{self, Trust};
 use super::root::Root;
-use super::{Cause, InstallRequest};
+use super::{Cause, InstallRequest, inherited};
 use crate::disk;
 use crate::ids::DeploymentId;
 use crate::plan::{Claims, Manifest, PathExpression};
 use crate::store;
-
-/// The longest list of another agent that is read.
-const MAX_CLEANUP: u64 = 64 << 20;
 
 /// What is known of all groups before an install.
 pub(super) struct Before {
@@ -68,18 +64,15 @@ pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk:
 }
 
 fn take_over(request: &InstallRequest<'_>, root: &Root, before: &mut Before) -> Result<(), Cause> {
-    let file = request.layout.cleanup_file(request.group);
-    let Some(text) = disk::read_if_exists(&file, MAX_CLEANUP)? else { return Ok(()) };
+    let Some(inherited) = inherited::inherited(request.layout, request.group)? else { return Ok(()) };
     let (mut paths, mut rules) = (Vec::new(), Vec::new());
-    // A last line without its newline is torn.
-    for line in text.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")) {
-        if let Some(path) = line.strip_prefix(b"semanage\0") {
-            // AWS's agent takes the path itself for an expression, others spell it so that it is one.
-            rules.push(PathExpression::of(Path::new(OsStr::from_bytes(path))));
-            rules.extend(String::from_utf8_lossy(path).into_owned().try_into());
-            continue;
-        }
-        paths.extend(resolved(root, Path::new(OsStr::from_bytes(line)))?);
+    for path in &inherited.paths {
+        paths.extend(resolved(root, path)?);
+    }
+    for path in &inherited.labelled {
+        // AWS's agent takes the path itself for an expression, others spell it so that it is one.
+        rules.push(PathExpression::of(path));
+        rules.extend(path.to_string_lossy().into_owned().try_into());
     }
     before.claims.take_over(paths);
     before.claims.take_over_rules(rules);

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod target;
+mod wire_log;
 
 use ::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use ::http::{Method, StatusCode};
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use error::{Asked, ServiceError};
 pub use target::{Fips, Flavor, Target};
+pub use wire_log::WireLog;
 
 use crate::http::{self, Client};
 use crate::identity::{self, Access, Host, Provider, Scope};
@@ -35,13 +37,22 @@ pub struct CommandsService {
     target: Target,
     flavor: Flavor,
     provider: Provider,
-    version: String,
+    manner: Manner,
+}
+
+/// How it is spoken with.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// What goes into the agent version header.
+    pub version: String,
+    /// Whether what is said is logged.
+    pub wire: WireLog,
 }
 
 impl CommandsService {
-    /// A client as the host that `provider` knows. `version` goes into the agent version header.
-    pub fn new(client: Client, target: Target, flavor: Flavor, provider: Provider, version: String) -> Self {
-        Self { client, target, flavor, provider, version }
+    /// A client as the host that `provider` knows.
+    pub fn new(client: Client, target: Target, flavor: Flavor, provider: Provider, manner: Manner) -> Self {
+        Self { client, target, flavor, provider, manner }
     }
 
     /// Where it is for a host.
@@ -145,13 +156,15 @@ impl CommandsService {
             .map_err(|error| ServiceError::Unusable(format!("the request is not JSON: {error}")))?;
         let access = self.provider.access().await?;
         let request = self.request(operation, body, &access).await?;
+        let said = self.manner.wire.request(operation, &request);
         let answer = self.client.send(request).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = http::read_body(answer, MAX_ANSWER).await?;
+        said.answer(status, &headers, &body);
         if status != StatusCode::OK {
             let host = self.provider.host().await?.identifier.clone();
             let asked = Asked { operation: operation.to_owned(), caller: access.caller(), host };
-            let error = ServiceError::from_answer(asked, status, &headers, &body);
+            let error = ServiceError::from_answer(asked, status, &headers, &said.tellable(&body));
             if matches!(error, ServiceError::Unaccepted { .. }) {
                 self.provider.refused().await;
             }
@@ -168,7 +181,7 @@ impl CommandsService {
         let mut request = reqwest::Request::new(Method::POST, endpoint);
         let headers = [
             (CONTENT_TYPE, wire::CONTENT_TYPE),
-            (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.version.as_str()),
+            (HeaderName::from_static(wire::AGENT_VERSION_HEADER), self.manner.version.as_str()),
             (HeaderName::from_static(wire::TARGET_HEADER), target.as_str()),
         ];
         for (name, value) in headers {

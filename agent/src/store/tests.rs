@@ -160,6 +160,42 @@ fn retention_removes_the_oldest_and_spares_the_protected() {
 }
 
 #[test]
+fn the_oldest_of_all_groups_go_until_the_rest_is_small_enough() {
+    let (_temp, layout, own) = host();
+    let [busy, other] = ["busy", "other"].map(|name| GroupId::parse(name).unwrap());
+    let make = |group: &GroupId, name: &str, when: u64| {
+        let dir = layout.deployment(group, &id(name));
+        std::fs::create_dir_all(dir.join("deployment-archive")).unwrap();
+        std::fs::write(dir.join("deployment-archive/app"), [0; 1000]).unwrap();
+        let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(when);
+        std::fs::File::open(&dir).unwrap().set_modified(when).unwrap();
+    };
+    for (group, numbers) in [(&other, [1, 4, 8]), (&own, [2, 5, 6]), (&busy, [0, 3, 7])] {
+        for number in numbers {
+            make(group, &format!("d-{number}"), number);
+        }
+    }
+    let who = Who { application: "shop".to_owned(), group: "blue".to_owned() };
+    mark_last_successful(&layout, &other, &id("d-1")).unwrap();
+    mark_most_recent(&layout, &own, &id("d-6"), &who).unwrap();
+    prepare(&layout).unwrap();
+    let lock = crate::disk::Lock::try_now(&layout.group_lock(&busy)).unwrap();
+    let removed = |bytes: u64| {
+        let Shrunk { retention, left } = shrink(&layout, &own, bytes).unwrap();
+        assert!(retention.failed.is_empty(), "{retention:?}");
+        (retention.removed, left)
+    };
+    assert_eq!(removed(9000), (vec![], 9000));
+    assert_eq!(removed(7500), (vec![id("d-2"), id("d-4")], 7000));
+    // What has to stay stays, whatever it takes: what is marked, what somebody works on, and the newest.
+    assert_eq!(removed(1), (vec![id("d-5")], 6000));
+    drop(lock);
+    assert_eq!(removed(1), (vec![id("d-0"), id("d-3")], 4000));
+    let left = |group: &GroupId| std::fs::read_dir(layout.group(group)).unwrap().count();
+    assert_eq!((left(&own), left(&busy), left(&other)), (1, 1, 2));
+}
+
+#[test]
 fn a_removal_that_fails_is_reported_and_stops_nothing() {
     let (_temp, layout, group) = host();
     for n in 1..=3 {

@@ -11,9 +11,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use slipway_tests::agent::Agent;
 use slipway_tests::deployment::finish;
 use slipway_tests::fleet::{APPLICATION, BUCKET, Fleet};
 use slipway_tests::place::{Place, scenario};
+use slipway_tests::program;
 use slipway_tests::revision::{BundleKind, app};
 
 use crate::expect::{contains, failed_in, page, succeeded};
@@ -123,6 +125,7 @@ const NO_COMMIT: &str = "badbad0123456789badbad0123456789badbad01";
 struct FakeGitHub {
     endpoint: String,
     asked: Arc<Mutex<Vec<String>>>,
+    tokens: Arc<Mutex<Vec<String>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -132,18 +135,22 @@ impl FakeGitHub {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let state = (Arc::clone(&asked), Arc::new(tarball));
+        let tokens = Arc::new(Mutex::new(Vec::new()));
+        let state = (Arc::clone(&asked), Arc::clone(&tokens), Arc::new(tarball));
         let service = axum::Router::new().fallback(answer).with_state(state);
         runtime.spawn(async move { axum::serve(listener, service).await });
-        Ok(Self { endpoint, asked, _runtime: runtime })
+        Ok(Self { endpoint, asked, tokens, _runtime: runtime })
     }
 }
 
-type Archive = (Arc<Mutex<Vec<String>>>, Arc<Vec<u8>>);
+type Archive = (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>, Arc<Vec<u8>>);
 
-async fn answer(State((asked, archive)): State<Archive>, uri: Uri, headers: HeaderMap) -> Response {
+async fn answer(State((asked, tokens, archive)): State<Archive>, uri: Uri, headers: HeaderMap) -> Response {
     if let Ok(mut asked) = asked.lock() {
         asked.push(uri.path().to_owned());
+    }
+    if let (Ok(mut tokens), Some(token)) = (tokens.lock(), headers.get("authorization")) {
+        tokens.push(String::from_utf8_lossy(token.as_bytes()).into_owned());
     }
     if !headers.contains_key("user-agent") {
         return StatusCode::FORBIDDEN.into_response();
@@ -184,6 +191,70 @@ fn a_commit_is_deployed_from_github() -> Result<()> {
         ensure!(asked == [format!("/repos/acme/shop/tarball/{COMMIT}"), "/codeload/tar".to_owned()], "{asked:?}");
         let message = failed_in(&deploy(NO_COMMIT)?, "DownloadBundle")?;
         contains(&message, &["acme/shop at badbad", "on GitHub", "404", "Not Found", "private repository"])
+    })
+}
+
+#[test]
+fn a_commit_on_github_is_deployed_and_planned_by_its_address() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        let destination = place.path().join("app");
+        let revision = place.directory("inside/shop-c0ffee")?;
+        app(&destination, "from a commit", &[]).write(&revision)?;
+        let github = FakeGitHub::start(tarball(&revision)?)?;
+        agent.configure("20-github.yml", &format!("github_endpoint_override: {}\n", github.endpoint))?;
+        let said = |arguments: &[&str], token: Option<&str>| -> Result<(Option<i32>, String)> {
+            let mut command = agent.command(arguments)?;
+            command.env_remove("GITHUB_TOKEN");
+            if let Some(token) = token {
+                command.env("GITHUB_TOKEN", token);
+            }
+            let output = program::output(place, &mut command)?;
+            let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+            Ok((output.status.code(), said))
+        };
+        let page_of = format!("https://github.com/acme/shop/commit/{COMMIT}");
+        let (code, text) = said(&["plan", "-l", &page_of, "-g", "local"], None)?;
+        ensure!(code == Some(0), "{text}");
+        contains(&text, &["+ page"])?;
+        let archive = format!("https://github.com/acme/shop/archive/{COMMIT}.tar.gz");
+        for location in [&page_of, &archive, &format!("https://api.github.com/repos/acme/shop/tarball/{COMMIT}")] {
+            let (code, text) = said(&["deploy-local", "-l", location, "-g", "local"], Some("ghp_ofatest"))?;
+            ensure!(code == Some(0) && !text.contains("ghp_ofatest"), "{text}");
+            ensure!(page(&destination)? == "from a commit");
+        }
+        let tokens = github.tokens.lock().map(|tokens| tokens.clone()).unwrap_or_default();
+        ensure!(tokens.len() >= 3 && tokens.iter().all(|token| token == "Bearer ghp_ofatest"), "{tokens:?}");
+        // What is not a commit is said before anything is asked.
+        let (code, text) = said(&["deploy-local", "-l", "https://github.com/acme/shop", "-g", "local"], None)?;
+        ensure!(code == Some(2), "{text}");
+        contains(&text, &["does not name a commit on GitHub", "https://github.com/ACCOUNT/REPOSITORY/"])
+    })
+}
+
+#[test]
+fn a_version_and_an_etag_of_an_object_are_held_to() -> Result<()> {
+    scenario(|place| {
+        let fleet = Fleet::gather(place)?;
+        let destination = place.path().join("app");
+        let push = |page: &str| fleet.group.push("v", &app(&destination, page, &[]), BundleKind::Tgz);
+        let first = push("first")?;
+        fleet.group.begin(&first)?;
+        let deploy = |query: &str| -> Result<String> {
+            let location = format!("s3://{BUCKET}/{}{query}", first.key());
+            let output = fleet.agent.output(&["deploy-local", "-l", &location, "-t", "tgz", "-g", "local"])?;
+            Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+        };
+        let etag = first.revision()["s3Location"]["eTag"].as_str().context("its ETag")?.to_owned();
+        contains(&deploy(&format!("?etag={etag}"))?, &["Deployed"])?;
+        push("second")?;
+        let said = deploy(&format!("?etag=%22{etag}%22"))?;
+        contains(&said, &["FAILED", &etag])?;
+        ensure!(page(&destination)? == "first", "{said}");
+        contains(&deploy("?versionId=no-such-version")?, &["FAILED", "no-such-version"])?;
+        contains(&deploy("")?, &["Deployed"])?;
+        ensure!(page(&destination)? == "second");
+        Ok(())
     })
 }
 

@@ -269,19 +269,6 @@ fn write_session(path: &Path, key: &AccessKey) -> Result<()> {
     Ok(std::fs::rename(&fresh, path)?)
 }
 
-/// A new key of a host or an administrator.
-fn new_key(place: &Place, fleet: &Fleet<'_>, owner: [&str; 2]) -> Result<AccessKey> {
-    let mut command = fleet.control.cli()?;
-    command.args(["keys", "create"]).args(owner).args(["--json", "--data"]).arg(fleet.control.data());
-    Ok(serde_json::from_str(&program::run(place, &mut command)?)?)
-}
-
-fn revoke(place: &Place, fleet: &Fleet<'_>, id: &str) -> Result<()> {
-    let mut command = fleet.control.cli()?;
-    command.args(["keys", "revoke", id, "--data"]).arg(fleet.control.data());
-    program::run(place, &mut command).map(drop)
-}
-
 #[test]
 fn a_deployment_goes_on_while_its_sessions_credentials_change() -> Result<()> {
     scenario(|place| {
@@ -301,7 +288,7 @@ fn a_deployment_goes_on_while_its_sessions_credentials_change() -> Result<()> {
         until_true("the agent to miss its credentials", PATIENCE, || {
             Ok(fleet.agent.log().contains("the session's credentials cannot be read"))
         })?;
-        let first = new_key(place, &fleet, ["--host", "web-1"])?;
+        let first = fleet.control.new_key(["--host", "web-1"])?;
         write_session(&session, &first)?;
         let destination = place.path().join("app");
         let (began, go_on) = (place.path().join("began"), place.path().join("go-on"));
@@ -310,9 +297,9 @@ fn a_deployment_goes_on_while_its_sessions_credentials_change() -> Result<()> {
         let id = fleet.group.begin(&fleet.group.push("v1", &revision, BundleKind::Tgz)?)?;
         until_true("the hook to begin", LONG, || Ok(began.exists()))?;
         std::fs::write(&session, "[default]\naws_access")?;
-        let second = new_key(place, &fleet, ["--host", "web-1"])?;
+        let second = fleet.control.new_key(["--host", "web-1"])?;
         write_session(&session, &second)?;
-        revoke(place, &fleet, &first.access_key_id)?;
+        fleet.control.revoke(&first.access_key_id)?;
         std::fs::write(&go_on, "")?;
         succeeded(&finish(&fleet.api, &id, LONG)?)?;
         ensure!(page(&destination)? == "page");
@@ -330,7 +317,7 @@ fn a_bundle_is_fetched_with_the_instances_role() -> Result<()> {
         let agent = instance(place)?;
         let (s3, ca) = (fleet.control.endpoint(), fleet.control.ca_file());
         agent.configure("40-s3.yml", &format!("s3_endpoint_override: {s3}\nca_bundle: {}\n", ca.display()))?;
-        let key = new_key(place, &fleet, ["--administrator", "role"])?;
+        let key = fleet.control.new_key(["--administrator", "role"])?;
         let given = Given { id: key.access_key_id, secret: key.secret_access_key, ..credentials() };
         let metadata = Metadata::start("i-0abc", given)?;
         let destination = place.path().join("app");

@@ -160,3 +160,31 @@ fn a_second_daemon_on_one_root_is_refused() -> Result<()> {
         contains(&String::from_utf8_lossy(&output.stderr), &["another slipway-agent"])
     })
 }
+
+#[test]
+fn old_revisions_go_when_all_groups_together_take_more_than_they_may() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        host.configure("20-retention.yml", "retain_bytes: 2500K\n")?;
+        let deploy = |group: &str, page: &str| -> Result<String> {
+            let directory = place.directory(&format!("revision-{group}-{page}"))?;
+            let noise = vec![7; 1 << 20];
+            app(&place.path().join(group), page, &[]).file("content/noise", noise).write(&directory)?;
+            let said = done(&host.output(&["deploy-local", "-l", &directory.display().to_string(), "-g", group])?)?;
+            let id = said.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            ensure!(host.root().join(group).join(&id).is_dir(), "{said}");
+            Ok(id)
+        };
+        let kept = |group: &str, id: &str| host.root().join(group).join(id).exists();
+        let (first, second) = (deploy("red", "one")?, deploy("red", "two")?);
+        ensure!(kept("red", &first) && kept("red", &second), "there is room for two");
+        let third = deploy("green", "one")?;
+        ensure!(!kept("red", &first) && kept("red", &second) && kept("green", &third), "the oldest of all goes");
+        // Each is the current one of its group now, so a third group is one more than may be, and nothing goes.
+        let fourth = deploy("blue", "one")?;
+        ensure!(kept("red", &second) && kept("green", &third) && kept("blue", &fourth));
+        let rolled = host.output(&["rollback", "--group", "red"])?;
+        ensure!(!rolled.status.success(), "there is nothing to go back to any more");
+        Ok(())
+    })
+}

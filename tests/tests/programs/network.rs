@@ -89,6 +89,18 @@ fn a_bucket_that_never_answers_is_asked_again() -> Result<()> {
     survives(Fate::Stall, 1)
 }
 
+#[test]
+fn a_bucket_that_throttles_is_asked_again() -> Result<()> {
+    let body = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    survives(Fate::Answer(Answer { status: 503, headers: http::HeaderMap::new(), body: body.into() }), 2)
+}
+
+#[test]
+fn a_bucket_that_fails_is_asked_again() -> Result<()> {
+    let body = "<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>";
+    survives(Fate::Answer(Answer { status: 500, headers: http::HeaderMap::new(), body: body.into() }), 2)
+}
+
 /// Gives bundles another length than they have, in good order otherwise.
 struct Resizes(fn(&mut Vec<u8>));
 

@@ -6,16 +6,20 @@ use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde_json::json;
 use slipway_tests::binaries;
 use slipway_tests::fleet::{Fleet, PATIENCE};
+use slipway_tests::metadata::{Given, Metadata};
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::program::Program;
+use slipway_tests::proxy::{Answer, Passing, Proxy, Rule};
 use slipway_tests::revision::{BundleKind, Hook, app};
 use slipway_tests::until::until_true;
 use slipway_tests::web::free_port;
@@ -30,13 +34,14 @@ const SESSION_TOKEN: &str = "IQoJb3JpZ2luX2VjEBQaCmV1LXdlc3Qt/of+a=test==";
 const OTHER_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYsecretofatest";
 
 /// A secret, and all that it could be written as.
-struct Secret {
+pub struct Secret {
     name: &'static str,
     forms: Vec<Vec<u8>>,
 }
 
 impl Secret {
-    fn new(name: &'static str, text: &str) -> Self {
+    /// A text that nobody is to see.
+    pub fn new(name: &'static str, text: &str) -> Self {
         let bytes = text.as_bytes();
         let kept = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
         let percent = |all: bool, lower: bool| -> Vec<u8> {
@@ -64,7 +69,7 @@ impl Secret {
     }
 
     /// Which of its forms a text holds.
-    fn in_text(&self, text: &[u8]) -> Option<&[u8]> {
+    pub fn in_text(&self, text: &[u8]) -> Option<&[u8]> {
         self.forms.iter().map(Vec::as_slice).find(|form| text.windows(form.len()).any(|window| window == *form))
     }
 }
@@ -242,7 +247,7 @@ fn nothing_that_a_run_leaves_holds_a_secret() -> Result<()> {
 }
 
 /// All files below a directory, and the names of all that is there.
-fn collect(directory: &Path, known: &[std::path::PathBuf], into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+pub fn collect(directory: &Path, known: &[std::path::PathBuf], into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     for entry in fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
@@ -257,4 +262,91 @@ fn collect(directory: &Path, known: &[std::path::PathBuf], into: &mut Vec<(Strin
         }
     }
     Ok(())
+}
+
+/// Gives a specification that was not signed, with a token in it; and refuses a poll with the request's own headers
+/// in its words, as some services do.
+struct Tells(Mutex<usize>);
+
+/// Of a deployment, for GitHub.
+const GITHUB_TOKEN: &str = "ghp_9sX2kQm4VbT7wRz1LcY8nD3fH6jK0pAe5uGi";
+
+impl Rule for Tells {
+    fn answer(&self, request: &Passing, answer: Answer) -> Answer {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match request.operation.as_str() {
+            "GetDeploymentSpecification" => {
+                let payload = json!({"DeploymentId": "d-1", "GitHubAccessToken": GITHUB_TOKEN}).to_string();
+                let envelope = json!({"Format": "TEXT/JSON", "Payload": payload});
+                let body =
+                    json!({"DeploymentSystem": "CodeDeploy", "DeploymentSpecification": {"GenericEnvelope": envelope}});
+                Answer { status: 200, headers: answer.headers, body: body.to_string().into_bytes() }
+            }
+            "PollHostCommand" if *told == 0 => {
+                *told += 1;
+                let [token, signature] = ["x-amz-security-token", "authorization"].map(|name| request.header(name));
+                let message =
+                    format!("The canonical string should have been x-amz-security-token:{token} ({signature})");
+                let body = json!({"__type": "ServerException", "message": message});
+                Answer { status: 500, headers: answer.headers, body: body.to_string().into_bytes() }
+            }
+            _ => answer,
+        }
+    }
+}
+
+#[test]
+fn the_log_of_the_wire_tells_everything_but_secrets() -> Result<()> {
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        let proxy = Proxy::start(&fleet.control, Tells(Mutex::new(0)))?;
+        let key = fleet.control.new_key(["--host", "web-1"])?;
+        let identity = "arn:aws:ec2:eu-west-1:111122223333:instance/i-0abc";
+        fleet.control.know_host_as(identity)?;
+        fs::remove_file(fleet.agent.home().join("conf/codedeploy.onpremises.yml"))?;
+        let given = Given {
+            id: key.access_key_id.clone(),
+            secret: key.secret_access_key.clone(),
+            token: SESSION_TOKEN.to_owned(),
+            ..Given::expiring("", 6 * 3600)
+        };
+        let metadata = Metadata::start("i-0abc", given)?;
+        let settings = format!("{}log_aws_wire: true\nwait_after_error: 0.1\nverbose: true\n", proxy.configuration());
+        fleet.agent.configure("30-wire.yml", &settings)?;
+        fleet.agent.start_with(|command| metadata.tells(command))?;
+        let bundle = fleet.group.push("v1", &app(&place.path().join("app"), "page", &[]), BundleKind::Tgz)?;
+        failed_in(&fleet.group.deploy(&bundle)?, "ApplicationStop")?;
+        fleet.agent.stop()?;
+        let log = fleet.agent.log();
+        let parts = [
+            "asked the commands service",
+            "the commands service answered",
+            "PollHostCommand",
+            "PutHostCommandComplete",
+            identity,
+            "x-amz-target: CodeDeployCommandService_v20141006.PollHostCommand",
+            "authorization: (secret)",
+            "x-amz-security-token: (secret)",
+            "The canonical string should have been x-amz-security-token:(secret)",
+            "bytes, not shown",
+        ];
+        for part in parts {
+            ensure!(log.contains(part), "{part:?} is missing in\n{log}");
+        }
+        ensure!(!log.contains("Signature="), "a signature is in\n{log}");
+        let known = [fleet.control.data().to_owned(), fleet.agent.home().join("conf")];
+        let mut searched = Vec::new();
+        collect(place.path(), &known, &mut searched)?;
+        for secret in [
+            Secret::new("the host's secret key", &key.secret_access_key),
+            Secret::new("the session token", SESSION_TOKEN),
+            Secret::new("the token for GitHub", GITHUB_TOKEN),
+        ] {
+            for (path, text) in &searched {
+                let found = secret.in_text(text).map(String::from_utf8_lossy);
+                ensure!(found.is_none(), "{} is in {path}, as {}", secret.name, found.unwrap_or_default());
+            }
+        }
+        Ok(())
+    })
 }

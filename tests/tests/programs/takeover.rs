@@ -6,12 +6,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use slipway_tests::agent::Agent;
+use slipway_tests::fleet::{APPLICATION, Fleet};
 use slipway_tests::place::{Place, scenario};
-use slipway_tests::revision::{Hook, Revision, app};
+use slipway_tests::revision::{BundleKind, Hook, Revision, app};
 
-use crate::expect::contains;
+use crate::expect::{contains, succeeded};
 
 const GROUP: &str = "1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901";
 const OLD: &str = "d-0LDAGENT1";
@@ -55,6 +57,17 @@ impl<'a> Host<'a> {
         host.write_instruction("_last_successful_install", &revision)?;
         host.write_instruction("_most_recent_install", &revision)?;
         host.write_instruction("-install.json", "not for reading {")?;
+        // What else that agent keeps in its root: none of it is a group, and none of it is in the way.
+        for (file, content) in [
+            (format!("{GROUP}/{OLD}/bundle.tar"), "the bundle"),
+            (format!("{GROUP}/{OLD}/logs/scripts.log"), "2026-05-04 10:01:11 LifecycleEvent - ApplicationStop"),
+            (format!("ongoing-deployment/{OLD}"), OLD),
+            ("deployment-logs/codedeploy-agent-deployments.log".to_owned(), "[2026-05-04 10:01:11.000] said\n"),
+        ] {
+            let file = host.agent.root().join(file);
+            fs::create_dir_all(file.parent().unwrap_or(&file))?;
+            fs::write(file, content)?;
+        }
         Ok(host)
     }
 
@@ -224,6 +237,62 @@ fn what_was_taken_over_can_be_forgotten() -> Result<()> {
         ensure!(!host.stopped().exists(), "the script ran that was to be forgotten");
         // Its files were the group's all the same.
         ensure!(!host.target.join("app/old").exists() && host.target.join("app/theirs").exists());
+        Ok(())
+    })
+}
+
+/// The same under the daemon: the service's next deployment finds the group by its id.
+#[test]
+fn the_services_next_deployment_takes_over_what_awss_agent_left() -> Result<()> {
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        let group = fleet.api.call(
+            "GetDeploymentGroup",
+            json!({"applicationName": APPLICATION, "deploymentGroupName": fleet.group.name()}),
+        )?;
+        let group = group["deploymentGroupInfo"]["deploymentGroupId"].as_str().context("the group's id")?.to_owned();
+        let (destination, stopped) = (place.path().join("app"), place.path().join("stopped"));
+        let root = fleet.agent.root();
+        let old = root.join(&group).join(OLD);
+        let stop = format!("echo $DEPLOYMENT_ID $LIFECYCLE_EVENT >> {}", stopped.display());
+        let archive = old.join("deployment-archive");
+        fs::create_dir_all(&archive)?;
+        app(&destination, "old", &[Hook::new("ApplicationStop", &stop)]).write(&archive)?;
+        fs::create_dir_all(&destination)?;
+        for file in ["page", "old", "theirs"] {
+            fs::write(destination.join(file), "old")?;
+        }
+        let instructions = root.join("deployment-instructions");
+        fs::create_dir_all(&instructions)?;
+        let instruction = |ending: &str| instructions.join(format!("{group}{ending}"));
+        let app_path = destination.display();
+        fs::write(instruction("-cleanup"), format!("{app_path}\n{app_path}/page\n{app_path}/old\n"))?;
+        for marker in ["_last_successful_install", "_most_recent_install"] {
+            fs::write(instruction(marker), old.display().to_string())?;
+        }
+        fs::create_dir_all(root.join("ongoing-deployment"))?;
+        fs::write(root.join("ongoing-deployment").join(OLD), OLD)?;
+        fleet.agent.start()?;
+        let stop_again = format!("echo new >> {}", stopped.display());
+        let next = app(&destination, "next", &[Hook::new("ApplicationStop", &stop_again)]);
+        let bundle = fleet.group.push("v2", &next, BundleKind::Tgz)?;
+        let finished = fleet.group.deploy(&bundle)?;
+        succeeded(&finished)?;
+        ensure!(
+            fs::read_to_string(&stopped)? == format!("{} ApplicationStop\n", finished.id),
+            "the old script is to stop"
+        );
+        ensure!(fs::read_to_string(destination.join("page"))? == "next");
+        ensure!(!destination.join("old").exists() && destination.join("theirs").exists());
+        let own = root.join(&group).join(&finished.id).display().to_string();
+        for marker in ["_last_successful_install", "_most_recent_install"] {
+            let marked = fs::read_to_string(instruction(marker))?;
+            ensure!(marked == own, "{marker} holds {marked:?}");
+        }
+        // From now on the stop script is the new one's.
+        let again = fleet.group.deploy(&bundle)?;
+        succeeded(&again)?;
+        ensure!(fs::read_to_string(&stopped)?.ends_with("ApplicationStop\nnew\n"), "{}", fs::read_to_string(&stopped)?);
         Ok(())
     })
 }

@@ -143,9 +143,14 @@ fn an_archive_like_githubs_is_looked_at_below_its_one_directory() -> Result<()> 
 #[test]
 fn the_repositorys_examples_are_sound() -> Result<()> {
     scenario(|place| {
-        for version in ["v1", "v2", "v3"] {
-            let example = binaries::repository().join("appspec-examples/hello-web").join(version);
-            exit(&validate(place, &example, &[])?, 0)?;
+        let examples = binaries::repository().join("appspec-examples");
+        for example in names(&examples) {
+            let example = examples.join(example);
+            let versions: Vec<_> = names(&example).into_iter().filter(|name| name != "README.md").collect();
+            ensure!(versions.len() >= 2 && example.join("README.md").exists(), "{}: {versions:?}", example.display());
+            for version in versions {
+                exit(&validate(place, &example.join(version), &["--strict"])?, 0)?;
+            }
         }
         Ok(())
     })
