@@ -67,7 +67,7 @@ impl Instance<'_> {
         command.output().context("run the script")
     }
 
-    fn from_bucket(&self, digest: &str) -> Result<Output> {
+    fn of_bucket(&self, digest: &str) -> Result<Output> {
         self.run(&format!("s3://{BUCKET}/slipway"), Version::Own, digest)
     }
 
@@ -84,7 +84,7 @@ impl Instance<'_> {
     }
 
     fn refuses(&self) -> Result<()> {
-        let output = self.from_bucket(&"0".repeat(64))?;
+        let output = self.of_bucket(&"0".repeat(64))?;
         ensure!(output.status.code() == Some(1), "it ended with {}: {}", output.status, said(&output));
         ensure!(said(&output).contains("is not what was wanted"), "{}", said(&output));
         ensure!(self.installed()?.is_empty(), "it was installed");
@@ -92,7 +92,7 @@ impl Instance<'_> {
     }
 
     fn installs(&self, digest: &str) -> Result<()> {
-        let output = self.from_bucket(digest)?;
+        let output = self.of_bucket(digest)?;
         ensure!(output.status.success(), "it ended with {}: {}", output.status, said(&output));
         ensure!(self.installed()? == format!("{}-1", Version::Own.number()), "{}", self.installed()?);
         self.active()?;
@@ -104,7 +104,7 @@ impl Instance<'_> {
 
     fn leaves_alone(&self, digest: &str) -> Result<()> {
         let (asked, pid) = (self.metadata.asked().len(), self.property("MainPID")?);
-        let output = self.from_bucket(digest)?;
+        let output = self.of_bucket(digest)?;
         ensure!(output.status.success() && said(&output).contains("is installed"), "{}", said(&output));
         ensure!(self.metadata.asked().len() == asked, "it asked the metadata service");
         ensure!(self.property("MainPID")? == pid, "the agent is another process");

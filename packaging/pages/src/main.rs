@@ -34,13 +34,13 @@ fn write(mut command: Command, directory: &Path) -> Result<()> {
         fs::create_dir_all(&path)?;
         Ok(path)
     };
-    let man = folder("man")?;
+    // Before the completions, for which clap adds what is to be left out.
+    clap_mangen::generate_to(without_help(command.clone()), folder("man")?)?;
     // What distributions load by the program's name.
     let bash = generate_to(Shell::Bash, &mut command, &name, folder("bash")?)?;
     fs::rename(&bash, bash.with_file_name(&name))?;
     generate_to(Shell::Zsh, &mut command, &name, folder("zsh")?)?;
     generate_to(Shell::Fish, &mut command, &name, folder("fish")?)?;
-    clap_mangen::generate_to(without_help(command), man)?;
     Ok(())
 }
 

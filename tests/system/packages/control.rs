@@ -114,7 +114,7 @@ fn upgraded(machine: &Machine, options: &str) -> Result<()> {
 fn security(machine: &Machine) -> Result<String> {
     let table = machine.run(&["systemd-analyze", "security", "--no-pager", UNIT])?;
     let last = table.lines().rev().find(|line| line.contains("exposure level")).unwrap_or_default().to_owned();
-    let level: f64 = last.split_whitespace().find_map(|word| word.parse().ok()).with_context(|| format!("{table}"))?;
+    let level: f64 = last.split_whitespace().find_map(|word| word.parse().ok()).with_context(|| table.clone())?;
     ensure!(level <= EXPOSURE, "{table}");
     Ok(format!("systemd-analyze security {UNIT}: {level} of 10"))
 }
