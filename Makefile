@@ -3,10 +3,12 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-# Where cargo-deny, cargo-fuzz and the venv of the interop tests go; beside the build, so that they survive with it.
+# Where cargo-deny, cargo-fuzz, what makes packages and virtual environments go; beside the build, so that they survive with it.
 TOOLS := $(CARGO_TARGET_DIR)/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
+CARGO_DEB_VERSION := 3.8.0
+CARGO_GENERATE_RPM_VERSION := 0.21.1
 # How long each target of `make fuzz` runs.
 SECONDS ?= 60
 
@@ -15,6 +17,11 @@ SECONDS ?= 60
 .PHONY: help
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+# What packages are made for, by Rust's name of the architecture, where they go, and with what they are made.
+ARCH ?= $(shell uname -m)
+PACKAGES := $(CARGO_TARGET_DIR)/packages/$(ARCH)
+PACKAGERS := $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/cargo-generate-rpm
 
 .PHONY: demo
 demo: ## Control service, agent and three deployments, for real; KEEP=1 leaves them running
@@ -34,10 +41,14 @@ test-faults: ## Kill, fail and cut the power of installs everywhere (as root); O
 	$(CARGO) build --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
+# The packages that are tested are made by the recipe of those that ship, of the programs that the tests are built with.
 .PHONY: test-system
-test-system: ## Boot hosts, interrupt the agent and reboot while hooks run (as root); ONLY=deploys for one test
+test-system: $(PACKAGERS) ## Boot hosts, interrupt, upgrade, reboot while hooks run (as root); ONLY=deploys for one test
 	@tests/prepare system
 	$(CARGO) build --workspace --bins
+	@for version in "" 99.0.0; do \
+	    FAST=1 packaging/package "$(ARCH)" "$(CARGO_TARGET_DIR)/debug" "$(CARGO_TARGET_DIR)/debug/packages" $$version >/dev/null || exit 1; \
+	done
 	@"$(CARGO_TARGET_DIR)/debug/system" $(foreach test,$(ONLY),--only $(test))
 
 # Instrumentation by a stable toolchain: what the sanitizer and its coverage need is in it, behind flags that
@@ -93,6 +104,37 @@ $(TOOLS)/bin/cargo-deny:
 
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --locked --version $(CARGO_FUZZ_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-fuzz
+	rm -rf "$(TOOLS)/build"
+
+.PHONY: package
+package: $(PACKAGERS) ## deb and rpm of agent and control service, for glibc 2.17 and later; ARCH=x86_64 or aarch64
+	@tests/prepare package
+	packaging/build "$(ARCH)"
+	$(CARGO) build --workspace --bin slipway-pages
+	rm -rf "$(PACKAGES)"
+	packaging/package "$(ARCH)" "$(CARGO_TARGET_DIR)/$(ARCH)-unknown-linux-gnu/dist" "$(PACKAGES)"
+	@packaging/check "$(PACKAGES)"
+
+.PHONY: reproduce
+reproduce: $(PACKAGERS) ## Make the packages of this commit twice, in two places, and compare them; takes long
+	@tests/prepare package
+	$(CARGO) build --workspace --bin slipway-pages
+	packaging/reproduce "$(ARCH)"
+
+# The id of a secret key in GnuPG's keyring.
+KEY ?=
+.PHONY: repository
+repository: ## A repository for apt and yum of the packages that were made, in target/repository; KEY=ID signs it
+	@tests/prepare package
+	@packaging/repository "$(PACKAGES)" "$(CARGO_TARGET_DIR)/repository" $(KEY)
+
+# Both are used for seconds: what a release build would save is less than what it takes.
+$(TOOLS)/bin/cargo-deb:
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --debug --version $(CARGO_DEB_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-deb
+	rm -rf "$(TOOLS)/build"
+
+$(TOOLS)/bin/cargo-generate-rpm:
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --debug --version $(CARGO_GENERATE_RPM_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-generate-rpm
 	rm -rf "$(TOOLS)/build"
 
 .PHONY: clean

@@ -182,6 +182,7 @@ impl World {
         }
         let found = match path.strip_prefix("/latest/").unwrap_or_default() {
             "dynamic/instance-identity/document" => Some(self.document()),
+            "meta-data/placement/region" => Some(REGION.to_owned()),
             "meta-data/services/partition" => Some("aws".to_owned()),
             "meta-data/services/domain" => Some("amazonaws.com".to_owned()),
             "meta-data/iam/security-credentials/" if self.mood != Mood::HasNoRole => Some(ROLE.to_owned()),

@@ -50,14 +50,13 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// A host that is registered and has the agent and its unit installed, neither enabled nor started. It is
-    /// not booted yet.
-    pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
-        Self::install_with(ground, name, Control::start(&ground.place)?, Network::Shared)
+    /// A host that is registered and configured, without an agent. It is not booted yet.
+    pub fn register(ground: &'a Ground, name: &str) -> Result<Self> {
+        Self::register_with(ground, name, Control::start(&ground.place)?, Network::Shared)
     }
 
     /// The same, for a service that runs, on a network.
-    pub fn install_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
+    fn register_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
         let place = &ground.place;
         let api = Arc::new(control.administrator("tests")?);
         let group = Group::create(&control, &api, GROUP, OnFailure::Leave)?;
@@ -69,15 +68,27 @@ impl<'a> Host<'a> {
         host_config.args(["host-config", name, "--installed-in", CONFIG, "--tag", &format!("{GROUP}={TAG_VALUE}")]);
         host_config.arg("--data").arg(control.data()).arg("--dir").arg(&conf);
         program::run(place, &mut host_config)?;
-        let units = root.join("usr/lib/systemd/system");
-        fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;
-        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM))
-            .context("install the agent")?;
         let wire = Wire::default();
         let proxy = Proxy::start(&control, wire.clone())?;
         let configuration = proxy.configuration();
         let host = Self { machine, control, group, wire, last: RefCell::default(), _proxy: proxy };
         host.configure(WIRE, &configuration)?;
+        Ok(host)
+    }
+
+    /// The same with the agent and its unit, neither enabled nor started.
+    pub fn install(ground: &'a Ground, name: &str) -> Result<Self> {
+        Self::install_with(ground, name, Control::start(&ground.place)?, Network::Shared)
+    }
+
+    /// The same, for a service that runs, on a network.
+    pub fn install_with(ground: &'a Ground, name: &str, control: Control<'a>, network: Network) -> Result<Self> {
+        let host = Self::register_with(ground, name, control, network)?;
+        let root = host.machine.root();
+        let units = root.join("usr/lib/systemd/system");
+        fs::copy(binaries::repository().join("systemd").join(UNIT), units.join(UNIT)).context("install the unit")?;
+        fs::copy(binaries::profile_directory()?.join("slipway-agent"), root.join(PROGRAM))
+            .context("install the agent")?;
         Ok(host)
     }
 

@@ -13,7 +13,8 @@ use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
 use crate::{
-    background, cost, deploys, diagnosed, examples, image, limits, offline, reboots, survives, takeover, units, updates,
+    background, cost, deploys, diagnosed, examples, image, limits, offline, packages, reboots, survives, takeover,
+    units, updates, user_data,
 };
 
 /// Programs without which no host can be booted.
@@ -63,6 +64,16 @@ pub enum Test {
     Takeover,
     /// The service asks for an update of the agent, and apt does it
     Updates,
+    /// The agent's deb: installed, upgraded while a hook runs, stopped, removed, purged
+    DebAgent,
+    /// AWS's package is there, and the agent's deb takes its place
+    DebTakeover,
+    /// The control service's deb, in its sandbox
+    DebControl,
+    /// The agent's rpm
+    RpmAgent,
+    /// The script for user data, with EC2's metadata service and a bucket
+    UserData,
 }
 
 /// One test, with what it needs.
@@ -110,6 +121,11 @@ impl Test {
             Self::Image => image::CHECKS,
             Self::Takeover => takeover::CHECKS,
             Self::Updates => updates::CHECKS,
+            Self::DebAgent => packages::DEB_AGENT,
+            Self::DebTakeover => packages::DEB_TAKEOVER,
+            Self::DebControl => packages::DEB_CONTROL,
+            Self::RpmAgent => packages::RPM_AGENT,
+            Self::UserData => user_data::CHECKS,
         }
     }
 
@@ -165,6 +181,11 @@ impl Job {
             Test::Image => image::test(&ground, &mut report),
             Test::Takeover => takeover::test(&ground, &mut report),
             Test::Updates => updates::test(&ground, &mut report),
+            Test::DebAgent => packages::deb::agent(&ground, &mut report),
+            Test::DebTakeover => packages::deb::takeover(&ground, &mut report),
+            Test::DebControl => packages::control::deb(&ground, &mut report),
+            Test::RpmAgent => packages::rpm::agent(&ground, &mut report),
+            Test::UserData => user_data::test(&ground, &mut report),
         };
         if let Err(error) = done {
             report.complain(format!("the test itself failed: {error:#}"));

@@ -25,6 +25,8 @@ mod examples;
 mod image;
 mod takeover;
 mod updates;
+mod packages;
+mod user_data;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;

@@ -14,7 +14,8 @@ use crate::job::run;
 const SUITE: &str = "bookworm";
 /// Another release of Debian than this machine's.
 const SUITE_VARIABLE: &str = "SLIPWAY_DEBIAN_SUITE";
-const PACKAGES: &str = "systemd,systemd-sysv,dbus";
+/// What hosts have: what the agent runs on, and what packages are installed with.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,ca-certificates,curl,rpm";
 /// Another mirror than Debian's own.
 const MIRROR_VARIABLE: &str = "SLIPWAY_DEBIAN_MIRROR";
 const MIRROR: &str = "http://deb.debian.org/debian";

@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::ids::{DeploymentId, GroupId};
 use crate::process;
@@ -113,6 +113,11 @@ struct ConfigFile {
     path: Option<PathBuf>,
 }
 
+/// The command line's definition, of which manual pages and completions are made.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the arguments of the process and runs the command that they name. Called by the name
 /// `codedeploy-local`, it is `deploy-local`.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -184,8 +189,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
