@@ -22,4 +22,5 @@ pub mod forward;
 pub mod proxy;
 pub mod metadata;
 pub mod polled;
+pub mod secret;
 pub mod timeline;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use slipway_tests::deployment::Event;
 use slipway_tests::revision::{Hook, app};
+use slipway_tests::secret::Secret;
 use slipway_tests::until::until_true;
 
 use crate::app::{self as waiting, DESTINATION, Order};
@@ -14,9 +15,10 @@ use crate::job::Ground;
 use crate::report::Report;
 
 /// How many checks there are.
-pub const CHECKS: u64 = 6;
+pub const CHECKS: u64 = 7;
 
 const EVENT: &str = "AfterInstall";
+const PROXY_PASSWORD: &str = "hun+ter27f3a9c55e0";
 /// Where scripts write down the processes that they leave.
 const LEFT: &str = "/srv/left";
 
@@ -26,6 +28,11 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     host.configure("20-grace.yml", "output_grace_seconds: 1\n")?;
     host.machine.run(&["systemctl", "restart", UNIT])?;
     host.check(report, "a hook has a unit while it runs, and none after", |host| comes_and_goes(host));
+    host.check(
+        report,
+        "no secret of the host is in what systemd shows, in the journal, or in a hook's environment",
+        |host| keeps_secrets(host),
+    );
     host.check(report, "with a background process the unit stays, until that ends too", |host| {
         stays_for_background(host)
     });
@@ -48,6 +55,37 @@ fn comes_and_goes(host: &Host<'_>) -> Result<()> {
     order.end_with(0)?;
     succeeded(&host.finish(&deployment)?)?;
     none_left(host)
+}
+
+fn keeps_secrets(host: &Host<'_>) -> Result<()> {
+    let identity = host.read("/etc/codedeploy-agent/conf/codedeploy.onpremises.yml");
+    let key = identity.lines().find_map(|line| line.split_once("aws_secret_access_key:")).context("the host's key")?.1;
+    let secrets = [Secret::new("the host's key", key.trim()), Secret::new("the proxy's password", PROXY_PASSWORD)];
+    // Everything is excepted from it.
+    let proxy = format!("proxy_uri: http://me:{PROXY_PASSWORD}@127.0.0.1:1\nno_proxy: 127.0.0.1\nlog_aws_wire: true\n");
+    host.configure("30-proxy.yml", &proxy)?;
+    host.machine.run(&["systemctl", "restart", UNIT])?;
+    let order = Order::wait(host.machine.root(), EVENT)?;
+    let deployment = host.begin(&host.push("secret", &waiting::revision("secret"))?)?;
+    order.begun()?;
+    let runs = order.runs();
+    let script =
+        runs.last().and_then(|run| run.split(' ').next_back()).context("the script has written its process down")?;
+    let shown: [&[&str]; 5] = [
+        &["systemctl", "show", "*"],
+        &["systemctl", "show-environment"],
+        &["systemctl", "status", "--no-pager", "--full", "--lines=1000", "*"],
+        &["journalctl", "--no-pager", "--output=export"],
+        &["cat", &format!("/proc/{script}/environ")],
+    ];
+    for words in shown {
+        let text = host.machine.try_run(words)?;
+        ensure!(!text.is_empty(), "{words:?} says nothing");
+        let found = secrets.iter().find(|secret| secret.in_text(text.as_bytes()).is_some());
+        ensure!(found.is_none(), "{words:?} shows {}", found.map(Secret::name).unwrap_or_default());
+    }
+    order.end_with(0)?;
+    succeeded(&host.finish(&deployment)?)
 }
 
 fn stays_for_background(host: &Host<'_>) -> Result<()> {

@@ -9,10 +9,11 @@ use slipway_tests::fleet::{Fleet, PATIENCE};
 use slipway_tests::forward::{Admits, ForwardProxy};
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::revision::{BundleKind, Hook, app};
+use slipway_tests::secret::Secret;
 use slipway_tests::until::until;
 
 use crate::expect::{contains, failed_in, page, succeeded};
-use crate::secrets::{Secret, collect};
+use crate::secrets::collect;
 
 const USER: &str = "host-1";
 const PASSWORD: &str = "hunter-2.7f3a9c55e0";

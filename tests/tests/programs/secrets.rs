@@ -21,6 +21,7 @@ use slipway_tests::place::{Place, scenario};
 use slipway_tests::program::Program;
 use slipway_tests::proxy::{Answer, Passing, Proxy, Rule};
 use slipway_tests::revision::{BundleKind, Hook, app};
+use slipway_tests::secret::Secret;
 use slipway_tests::until::until_true;
 use slipway_tests::web::free_port;
 
@@ -32,57 +33,6 @@ const PROXY_PASSWORD_IN_A_URL: &str = "hun%2Bter%2F2%267f3a9c55e0";
 /// Of the agent's environment.
 const SESSION_TOKEN: &str = "IQoJb3JpZ2luX2VjEBQaCmV1LXdlc3Qt/of+a=test==";
 const OTHER_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYsecretofatest";
-
-/// A secret, and all that it could be written as.
-pub struct Secret {
-    name: &'static str,
-    forms: Vec<Vec<u8>>,
-}
-
-impl Secret {
-    /// A text that nobody is to see.
-    pub fn new(name: &'static str, text: &str) -> Self {
-        let bytes = text.as_bytes();
-        let kept = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-        let percent = |all: bool, lower: bool| -> Vec<u8> {
-            let one = |byte: &u8| match (!all && kept(byte), lower) {
-                (true, _) => char::from(*byte).to_string(),
-                (false, true) => format!("%{byte:02x}"),
-                (false, false) => format!("%{byte:02X}"),
-            };
-            bytes.iter().map(one).collect::<String>().into_bytes()
-        };
-        let mut forms = vec![
-            bytes.to_vec(),
-            bytes.iter().rev().copied().collect(),
-            hex::encode(bytes).into_bytes(),
-            hex::encode_upper(bytes).into_bytes(),
-            text.replace('/', "\\/").into_bytes(),
-        ];
-        forms.extend(
-            [(false, false), (false, true), (true, false), (true, true)].map(|(all, lower)| percent(all, lower)),
-        );
-        for engine in [STANDARD, URL_SAFE] {
-            forms.extend((0..3).map(|before| base64_within(&engine, bytes, before)));
-        }
-        Self { name, forms }
-    }
-
-    /// Which of its forms a text holds.
-    pub fn in_text(&self, text: &[u8]) -> Option<&[u8]> {
-        self.forms.iter().map(Vec::as_slice).find(|form| text.windows(form.len()).any(|window| window == *form))
-    }
-}
-
-/// The characters that `bytes` have in any base64 in which so many bytes come before them: those that they share
-/// with what is before and after are left out.
-fn base64_within(engine: &impl Engine, bytes: &[u8], before: usize) -> Vec<u8> {
-    let whole = [&vec![0; before], bytes].concat();
-    let encoded = engine.encode(&whole);
-    let from = (before * 8).div_ceil(6);
-    let to = whole.len() * 8 / 6;
-    encoded.as_bytes()[from..to].to_vec()
-}
 
 #[test]
 fn the_search_finds_a_secret_in_every_form() {
@@ -236,7 +186,7 @@ fn nothing_that_a_run_leaves_holds_a_secret() -> Result<()> {
         for (place, text) in searched.iter().chain(&printed) {
             for secret in &secrets {
                 let found = secret.in_text(text).map(String::from_utf8_lossy);
-                ensure!(found.is_none(), "{} is in {place}, as {}", secret.name, found.unwrap_or_default());
+                ensure!(found.is_none(), "{} is in {place}, as {}", secret.name(), found.unwrap_or_default());
             }
         }
         // The search looks at what it should: the secrets are where they belong.
@@ -344,7 +294,7 @@ fn the_log_of_the_wire_tells_everything_but_secrets() -> Result<()> {
         ] {
             for (path, text) in &searched {
                 let found = secret.in_text(text).map(String::from_utf8_lossy);
-                ensure!(found.is_none(), "{} is in {path}, as {}", secret.name, found.unwrap_or_default());
+                ensure!(found.is_none(), "{} is in {path}, as {}", secret.name(), found.unwrap_or_default());
             }
         }
         Ok(())
