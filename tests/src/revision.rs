@@ -1,7 +1,7 @@
 //! Revisions and the bundles that they travel in.
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{BufWriter, Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -158,6 +158,24 @@ impl Revision {
             }
             BundleKind::TarZstd => Ok(self.tar(zstd::Encoder::new(Vec::new(), 1)?)?.finish()?),
         }
+    }
+
+    /// Packs it as a tar archive of that many bytes in a file: after its end comes noise from a seed, which belongs to
+    /// the object and not to the revision, so that nothing large has to be installed.
+    pub fn pack_large(&self, path: &Path, bytes: u64, seed: u64) -> Result<()> {
+        let mut file = BufWriter::new(fs::File::create(path)?);
+        let packed = self.pack(BundleKind::Tar)?;
+        file.write_all(&packed)?;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut noise = vec![0; 1 << 20];
+        let mut left = bytes - packed.len() as u64;
+        while left > 0 {
+            let count = noise.len().min(usize::try_from(left)?);
+            random.fill(&mut noise[..count]);
+            file.write_all(&noise[..count])?;
+            left -= count as u64;
+        }
+        Ok(file.into_inner()?.sync_all()?)
     }
 
     fn tar<W: Write>(&self, to: W) -> Result<W> {

@@ -22,6 +22,7 @@ mod plan;
 mod recover;
 mod rollback;
 mod run;
+mod services;
 mod settings;
 mod settings_daemon;
 mod status;

@@ -5,35 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
-use crate::bundle::{Endpoint, GitHub, Kind, Requirement, S3, Stack, TrustedKeys};
-use crate::config::{self, ConfigWarning, HookProfile, LogFormat, Ownership, ProxyUri, Settings};
+use crate::bundle::{Requirement, TrustedKeys};
+use crate::config::{self, ConfigWarning, HookProfile, LogFormat, Ownership, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
 use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse, Updates};
 use crate::hooks::invocation::Inherit;
 use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
-use crate::http::{self, Client, Proxy, ProxyAddress, Roots, ThrottleGate, Timeouts};
-use crate::identity::{Caller, Environment, Provider, Sources};
+use crate::http::ThrottleGate;
+use crate::identity::{Environment, Provider};
 use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{Labels, Modes};
 use crate::process::{self, Account};
-use crate::service::{CommandsService, Fips, Flavor, Manner, Target, WireLog};
 use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
 use anyhow::{Context as _, bail};
-
-/// How long a connection may take to come about, TLS included.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The configuration and what follows from it at once.
 pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) layout: Layout,
     warnings: Vec<ConfigWarning>,
-    environment: Environment,
+    pub(super) environment: Environment,
     /// The file that was named, if one was.
     pub(super) path: Option<PathBuf>,
     /// One for everything that this process asks of a service.
@@ -124,83 +120,6 @@ impl Context {
         let s3 = self.s3(runtime.clone(), provider)?;
         let github = self.github(&s3.client, runtime)?;
         Ok(Engine::new(self.layout.clone(), self.policy()?, s3, github))
-    }
-
-    /// The way to S3.
-    pub(super) fn s3(&self, runtime: tokio::runtime::Handle, provider: Provider) -> anyhow::Result<S3> {
-        Ok(S3 {
-            client: self.client(&self.settings.s3_proxy_uri)?,
-            runtime,
-            provider,
-            endpoint: self.s3_endpoint(),
-            gate: self.gate.clone(),
-            backoff: S3::pauses(),
-        })
-    }
-
-    pub(super) fn s3_endpoint(&self) -> Endpoint {
-        if let Some(url) = &*self.settings.s3_endpoint_override {
-            return Endpoint::Override(url.clone());
-        }
-        let kind = if *self.settings.use_fips_mode { Kind::Fips } else { Kind::Ordinary };
-        let dual = variable("AWS_USE_DUALSTACK_ENDPOINT").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        Endpoint::Aws { kind, stack: if dual { Stack::Dual } else { Stack::Single } }
-    }
-
-    /// GitHub is reached by the proxy for all, and has nothing to do with how often AWS is asked.
-    fn github(&self, s3: &Client, runtime: tokio::runtime::Handle) -> anyhow::Result<GitHub> {
-        let own_proxy = self.settings.s3_proxy_uri.is_some();
-        Ok(GitHub {
-            client: if own_proxy { self.client(&None)? } else { s3.clone() },
-            runtime,
-            endpoint: match &*self.settings.github_endpoint_override {
-                Some(url) => url.clone(),
-                None => GitHub::api().context("the address of GitHub's API")?,
-            },
-            gate: Arc::new(ThrottleGate::new()),
-            backoff: GitHub::pauses(),
-        })
-    }
-
-    /// Who asks the services, and with which credentials. One for all that a process asks.
-    pub(super) fn provider(&self, caller: Caller) -> Provider {
-        Provider::new(Sources {
-            on_premises_file: self.settings.on_premises_config_file.to_path_buf(),
-            environment: self.environment.clone(),
-            caller,
-        })
-    }
-
-    /// The commands service, as this host.
-    pub(super) fn service(&self, provider: Provider) -> anyhow::Result<CommandsService> {
-        let settings = &self.settings;
-        if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
-            tracing::warn!(
-                "deploy_control_endpoint is set and deployment_spec_ca_file is not: a deployment specification is \
-                 accepted whoever signed it; name the service's CA certificate there"
-            );
-        }
-        let version = match &*settings.agent_version_header {
-            Some(version) => version.clone(),
-            None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),
-        };
-        let client = self.client(&settings.control_proxy_uri)?;
-        let wire = if *settings.log_aws_wire { WireLog::Written } else { WireLog::Off };
-        Ok(CommandsService::new(client, self.target(), self.flavor(), provider, Manner { version, wire }))
-    }
-
-    /// Where the commands service is.
-    pub(super) fn target(&self) -> Target {
-        match (&*self.settings.deploy_control_endpoint, *self.settings.use_fips_mode) {
-            (Some(endpoint), _) => Target::Fixed(endpoint.clone()),
-            (None, true) => Target::Aws(Fips::Required),
-            (None, false) => Target::Aws(Fips::No),
-        }
-    }
-
-    /// Which variant of it.
-    pub(super) fn flavor(&self) -> Flavor {
-        if *self.settings.enable_auth_policy { Flavor::Secure } else { Flavor::Ordinary }
     }
 
     fn policy(&self) -> anyhow::Result<Policy> {
@@ -297,22 +216,6 @@ impl Context {
             policy.ownership = unpack::Ownership::Own;
         }
         policy
-    }
-
-    /// A client for one kind of service; `own_proxy` goes before the proxy for all.
-    pub(super) fn client(&self, own_proxy: &Option<ProxyUri>) -> anyhow::Result<Client> {
-        let settings = &self.settings;
-        let roots = (*settings.ssl_cert_file).clone().map_or(Roots::System, Roots::File);
-        let proxy = match own_proxy.as_ref().or(settings.proxy_uri.as_ref()) {
-            None => Proxy::Direct,
-            Some(uri) => Proxy::Through {
-                address: ProxyAddress::parse(uri.expose().as_str()).map_err(anyhow::Error::msg)?,
-                except: Some(settings.no_proxy.join(",")).filter(|hosts| !hosts.is_empty()),
-            },
-        };
-        let timeouts = Timeouts { connect: CONNECT_TIMEOUT, silence: *settings.http_read_timeout };
-        let trust = http::Trust { roots, additional: (*settings.ca_bundle).clone() };
-        Ok(Client::new(&http::Profile { trust, proxy, timeouts })?)
     }
 }
 

@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use url::Url;
 
 use super::logging::{Files, Level, Plan, Readers, WhenFiles};
-use super::settings::{CONNECT_TIMEOUT, Context};
+use super::services::CONNECT_TIMEOUT;
+use super::settings::Context;
 use crate::config::{self, ProgressUpdates};
 use crate::daemon;
 use crate::daemon::progress::ProgressReports;

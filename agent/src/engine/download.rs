@@ -27,7 +27,10 @@ impl Engine {
         self.restrict(spec, Others::Kept)?;
         let bundle = self.layout.bundle(&spec.group_id, &spec.deployment_id);
         if let RevisionSource::S3(source) = &spec.source {
-            store::note_object(&self.layout, source, Timestamp::now())?;
+            // Nothing but `doctor` wants to know it.
+            if let Err(error) = store::note_object(&self.layout, source, Timestamp::now()) {
+                tracing::warn!(%error, "the name of the bundle was not put down: `doctor` will not ask S3 for it");
+            }
         }
         let acquired = self.acquire(spec, &bundle)?;
         if let Acquired::Fetched(fetched) = &acquired {

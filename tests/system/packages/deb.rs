@@ -6,26 +6,30 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::{Version, bring, is, package, runs};
-use crate::app::{self, DESTINATION, Order};
-use crate::host::{CONFIG, Host, UNIT, succeeded};
+use super::{EDIT, PROGRAM, Version, bring, config, installed, is, package, runs, stays_stopped, upgraded};
+use crate::app::{self, DESTINATION};
+use crate::host::{CONFIG, Host, UNIT};
 use crate::job::{Ground, run};
 use crate::report::Report;
 
-const PROGRAM: &str = "slipway-agent";
 const ROOT: &str = "/opt/codedeploy-agent/deployment-root";
-const EDIT: &str = "\n# an edit of the administrator\n";
 
 /// From its installation to its purge, on one host.
 pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::register(ground, "deb")?;
     host.machine.boot()?;
     host.check(report, "installed where the configuration is already, it asks nothing, and runs", |host| {
-        installed(host)
+        installed(host, install)
     });
     host.check(report, "the host deploys; the old names work; all files are as they were packed", |host| works(host));
-    host.check(report, "an upgrade while a hook runs: one hook, one report, the new agent", |host| upgraded(host));
-    host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host));
+    host.check(report, "an upgrade while a hook runs: one hook, one report, the new agent", |host| {
+        upgraded(host, install)
+    });
+    host.check(report, "what was stopped stays stopped after an upgrade", |host| {
+        stays_stopped(host, install)?;
+        host.machine.run(&["systemctl", "start", UNIT])?;
+        runs(host)
+    });
     host.check(report, "what was disabled stays disabled, and is restarted if it runs", |host| stays_disabled(host));
     host.check(report, "a removal stops it and keeps configuration and state", |host| removed(host));
     host.check(report, "installed again it runs, as the host that it was", |host| installed_again(host));
@@ -49,23 +53,10 @@ fn install(host: &Host<'_>, version: Version) -> Result<()> {
     dpkg(host, &["--install", &path]).map(drop)
 }
 
-fn config(host: &Host<'_>) -> String {
-    host.read(&format!("{CONFIG}/codedeployagent.yml"))
-}
-
 fn deploy(host: &Host<'_>, page: &str) -> Result<()> {
     host.deploy(&host.push(page, &app::revision(page))?)?;
     let shown = host.read(&format!("{DESTINATION}/page"));
     ensure!(shown == page, "the page is {shown}, not {page}");
-    Ok(())
-}
-
-fn installed(host: &Host<'_>) -> Result<()> {
-    let before = config(host);
-    install(host, Version::Own)?;
-    runs(host)?;
-    ensure!(config(host) == before, "the configuration was changed");
-    ensure!(host.runs_what_is_installed()?, "another program runs");
     Ok(())
 }
 
@@ -84,34 +75,6 @@ fn works(host: &Host<'_>) -> Result<()> {
         ensure!(!dpkg(host, &["--search", &format!("/usr/share/{file}")])?.is_empty(), "there is no {file}");
     }
     Ok(())
-}
-
-fn upgraded(host: &Host<'_>) -> Result<()> {
-    let path = host.machine.root().join(CONFIG.trim_start_matches('/')).join("codedeployagent.yml");
-    fs::write(&path, config(host) + EDIT)?;
-    let order = Order::wait(host.machine.root(), "AfterInstall")?;
-    let deployment = host.begin(&host.push("v2", &app::revision("v2"))?)?;
-    order.begun()?;
-    let before = host.agent_pid()?;
-    install(host, Version::Next)?;
-    host.until_replaced(before)?;
-    ensure!(host.runs_what_is_installed()?, "the old agent runs still");
-    order.end_with(0)?;
-    succeeded(&host.finish(&deployment)?)?;
-    let times = order.runs().len();
-    ensure!(times == 1, "the hook ran {times} times");
-    host.one_result_each()?;
-    ensure!(config(host).ends_with(EDIT), "the edit is gone:\n{}", config(host));
-    Ok(())
-}
-
-fn stays_stopped(host: &Host<'_>) -> Result<()> {
-    host.machine.run(&["systemctl", "stop", UNIT])?;
-    install(host, Version::Own)?;
-    is(host, "is-active", UNIT, "inactive")?;
-    is(host, "is-enabled", UNIT, "enabled")?;
-    host.machine.run(&["systemctl", "start", UNIT])?;
-    runs(host)
 }
 
 fn stays_disabled(host: &Host<'_>) -> Result<()> {

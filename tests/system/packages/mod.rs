@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use slipway_tests::binaries;
 use slipway_tests::until::until_true;
 
-use crate::host::{Host, PATIENCE, UNIT};
+use crate::app::{self, Order};
+use crate::host::{CONFIG, Host, PATIENCE, UNIT, succeeded};
 use crate::machine::Machine;
 
 /// How many checks there are of the agent's deb.
@@ -41,6 +42,12 @@ impl Version {
         }
     }
 }
+
+/// Installs the agent in a version, as the one kind of packages does.
+type Install = fn(&Host<'_>, Version) -> Result<()>;
+
+const PROGRAM: &str = "slipway-agent";
+const EDIT: &str = "\n# an edit of the administrator\n";
 
 /// A package's file, by how its name begins and ends.
 pub fn package(version: Version, program: &str, kind: &str) -> Result<PathBuf> {
@@ -75,4 +82,46 @@ fn runs(host: &Host<'_>) -> Result<()> {
     is(host, "is-enabled", UNIT, "enabled")?;
     is(host, "is-enabled", "codedeploy-agent.service", "alias")?;
     until_true("the agent to be ready", PATIENCE, || Ok(host.property(UNIT, "ActiveState")? == "active"))
+}
+
+fn config(host: &Host<'_>) -> String {
+    host.read(&format!("{CONFIG}/codedeployagent.yml"))
+}
+
+/// Over a configuration that is there already.
+fn installed(host: &Host<'_>, install: Install) -> Result<()> {
+    let before = config(host);
+    install(host, Version::Own)?;
+    runs(host)?;
+    ensure!(config(host) == before, "the configuration was changed");
+    ensure!(host.runs_what_is_installed()?, "another program runs");
+    Ok(())
+}
+
+/// In the middle of a hook, and after somebody has edited the configuration.
+fn upgraded(host: &Host<'_>, install: Install) -> Result<()> {
+    let path = host.machine.root().join(CONFIG.trim_start_matches('/')).join("codedeployagent.yml");
+    fs::write(&path, config(host) + EDIT)?;
+    let order = Order::wait(host.machine.root(), "AfterInstall")?;
+    let deployment = host.begin(&host.push("v2", &app::revision("v2"))?)?;
+    order.begun()?;
+    let before = host.agent_pid()?;
+    install(host, Version::Next)?;
+    host.until_replaced(before)?;
+    ensure!(host.runs_what_is_installed()?, "the old agent runs still");
+    order.end_with(0)?;
+    succeeded(&host.finish(&deployment)?)?;
+    let times = order.runs().len();
+    ensure!(times == 1, "the hook ran {times} times");
+    host.one_result_each()?;
+    ensure!(config(host).ends_with(EDIT), "the edit is gone:\n{}", config(host));
+    Ok(())
+}
+
+/// An upgrade does not start what somebody stopped.
+fn stays_stopped(host: &Host<'_>, install: Install) -> Result<()> {
+    host.machine.run(&["systemctl", "stop", UNIT])?;
+    install(host, Version::Own)?;
+    is(host, "is-active", UNIT, "inactive")?;
+    is(host, "is-enabled", UNIT, "enabled")
 }

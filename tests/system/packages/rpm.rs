@@ -5,25 +5,27 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
 
-use super::{Version, bring, is, package, runs};
-use crate::app::{self, Order};
-use crate::host::{CONFIG, Host, UNIT, succeeded};
+use super::{PROGRAM, Version, bring, installed, is, package, runs, stays_stopped, upgraded};
+use crate::app;
+use crate::host::{Host, UNIT};
 use crate::job::Ground;
 use crate::report::Report;
-
-const PROGRAM: &str = "slipway-agent";
-const EDIT: &str = "\n# an edit of the administrator\n";
 
 /// From its installation to its erasure, on one host.
 pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     let mut host = Host::register(ground, "rpm")?;
     host.machine.boot()?;
     host.check(report, "installed where the configuration is already, it runs, and the host deploys", |host| {
-        installed(host)
+        installed(host, install)?;
+        host.deploy(&host.push("v1", &app::revision("v1"))?)
     });
     host.check(report, "all files are as they were packed, and the old names work", |host| verified(host));
-    host.check(report, "an upgrade while a hook runs: one hook, one report, the edit stays", |host| upgraded(host));
-    host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host));
+    host.check(report, "an upgrade while a hook runs: one hook, one report, the edit stays", |host| {
+        upgraded(host, install)?;
+        ensure!(rpm(host, &["--query", PROGRAM])?.contains(Version::Next.number()), "the old one is installed");
+        Ok(())
+    });
+    host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host, install));
     host.check(report, "what was disabled stays disabled", |host| stays_disabled(host));
     host.check(report, "erased, it is stopped and gone, and the state is there", |host| erased(host));
     Ok(())
@@ -39,18 +41,6 @@ fn install(host: &Host<'_>, version: Version) -> Result<()> {
     rpm(host, &["--upgrade", "--nodeps", "--oldpackage", &path]).map(drop)
 }
 
-fn config(host: &Host<'_>) -> String {
-    host.read(&format!("{CONFIG}/codedeployagent.yml"))
-}
-
-fn installed(host: &Host<'_>) -> Result<()> {
-    let before = config(host);
-    install(host, Version::Own)?;
-    runs(host)?;
-    ensure!(config(host) == before, "the configuration was changed");
-    host.deploy(&host.push("v1", &app::revision("v1"))?)
-}
-
 fn verified(host: &Host<'_>) -> Result<()> {
     // The configuration was there before, and is another one.
     let differs = host.machine.try_run(&["rpm", "--force-debian", "--verify", "--nodeps", PROGRAM])?;
@@ -63,32 +53,6 @@ fn verified(host: &Host<'_>) -> Result<()> {
     let help = host.machine.run(&["/opt/codedeploy-agent/bin/codedeploy-local", "--help"])?;
     ensure!(help.contains("deploy-local"), "codedeploy-local --help says {help}");
     host.machine.run(&["/opt/codedeploy-agent/bin/codedeploy-agent", "--version"]).map(drop)
-}
-
-fn upgraded(host: &Host<'_>) -> Result<()> {
-    let path = host.machine.root().join(CONFIG.trim_start_matches('/')).join("codedeployagent.yml");
-    fs::write(&path, config(host) + EDIT)?;
-    let order = Order::wait(host.machine.root(), "AfterInstall")?;
-    let deployment = host.begin(&host.push("v2", &app::revision("v2"))?)?;
-    order.begun()?;
-    let before = host.agent_pid()?;
-    install(host, Version::Next)?;
-    host.until_replaced(before)?;
-    order.end_with(0)?;
-    succeeded(&host.finish(&deployment)?)?;
-    let times = order.runs().len();
-    ensure!(times == 1, "the hook ran {times} times");
-    host.one_result_each()?;
-    ensure!(config(host).ends_with(EDIT), "the edit is gone:\n{}", config(host));
-    ensure!(rpm(host, &["--query", PROGRAM])?.contains(Version::Next.number()), "the old one is installed");
-    Ok(())
-}
-
-fn stays_stopped(host: &Host<'_>) -> Result<()> {
-    host.machine.run(&["systemctl", "stop", UNIT])?;
-    install(host, Version::Own)?;
-    is(host, "is-active", UNIT, "inactive")?;
-    is(host, "is-enabled", UNIT, "enabled")
 }
 
 fn stays_disabled(host: &Host<'_>) -> Result<()> {

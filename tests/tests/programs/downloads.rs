@@ -1,7 +1,7 @@
 //! Large bundles over a bad wire, bundles for local deploys, and commits from GitHub.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,23 +26,9 @@ const LARGE: u64 = 256 << 20;
 /// For a bundle of that size on a busy machine.
 const LONG: Duration = Duration::from_secs(300);
 
-/// A tar archive with noise after its end, which belongs to the object and not to the revision: so nothing large
-/// has to be installed.
 fn large_bundle(place: &Place, page: &str) -> Result<std::path::PathBuf> {
     let path = place.path().join("large.tar");
-    let mut file = BufWriter::new(File::create(&path)?);
-    let packed = app(&place.path().join("app"), page, &[]).pack(BundleKind::Tar)?;
-    file.write_all(&packed)?;
-    let mut random = fastrand::Rng::with_seed(11);
-    let mut noise = vec![0; 1 << 20];
-    let mut left = LARGE - packed.len() as u64;
-    while left > 0 {
-        let count = noise.len().min(usize::try_from(left)?);
-        random.fill(&mut noise[..count]);
-        file.write_all(&noise[..count])?;
-        left -= count as u64;
-    }
-    file.into_inner()?.sync_all()?;
+    app(&place.path().join("app"), page, &[]).pack_large(&path, LARGE, 11)?;
     Ok(path)
 }
 

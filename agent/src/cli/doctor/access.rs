@@ -16,7 +16,7 @@ use crate::store::{self, HostRecord};
 
 pub(super) fn credentials(host: &Host<'_>) -> Vec<Finding> {
     let finding = |tried: &str, verdict| vec![Finding::new("credentials", tried, verdict)];
-    let (context, network) = match host.context().and_then(|context| Ok((context, host.network()?))) {
+    let (context, network) = match host.asked() {
         Ok(found) => found,
         Err(verdict) => return finding("nothing", verdict),
     };
@@ -139,7 +139,7 @@ fn read<R: std::fmt::Display>(object: &Object, looked: Result<R, BundleError>) -
 /// What a signed request to a service says, where one can say anything.
 fn asked(host: &Host<'_>, service: &str, ask: impl FnOnce(&Context, &Network) -> Verdict) -> Verdict {
     let not_tried = |reason: &str| Verdict::NotTried(reason.to_owned());
-    let (context, network) = match host.context().and_then(|context| Ok((context, host.network()?))) {
+    let (context, network) = match host.asked() {
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
@@ -160,7 +160,7 @@ fn asked(host: &Host<'_>, service: &str, ask: impl FnOnce(&Context, &Network) ->
 
 pub(super) fn state(host: &Host<'_>) -> Vec<Finding> {
     let finding = |tried: &str, verdict| vec![Finding::new("state", tried, verdict)];
-    let (context, network) = match host.context().and_then(|context| Ok((context, host.network()?))) {
+    let (context, network) = match host.asked() {
         Ok(found) => found,
         Err(verdict) => return finding("nothing", verdict),
     };

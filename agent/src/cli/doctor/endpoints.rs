@@ -10,8 +10,8 @@ use crate::http::Phase;
 
 pub(super) fn clock(host: &Host<'_>) -> Vec<Finding> {
     let finding = |tried: &str, verdict| vec![Finding::new("clock", tried, verdict)];
-    let network = match host.network() {
-        Ok(network) => network,
+    let network = match host.asked() {
+        Ok((_, network)) => network,
         Err(verdict) => return finding("nothing", verdict),
     };
     let Some((endpoint, ahead)) = network.told_time() else {
@@ -123,7 +123,7 @@ fn way_remedy(proxy: Option<&str>) -> String {
 
 /// One finding for each service.
 fn each(host: &Host<'_>, check: &str, judge: impl Fn(&Probe, &Context) -> Verdict) -> Vec<Finding> {
-    let (context, network) = match host.context().and_then(|context| Ok((context, host.network()?))) {
+    let (context, network) = match host.asked() {
         Ok(found) => found,
         Err(verdict) => return vec![Finding::new(format!("{check} of services"), "nothing", verdict)],
     };

@@ -65,10 +65,14 @@ impl Host<'_> {
         self.context.as_ref().map_err(|_| Verdict::NotTried("the configuration cannot be used".to_owned()))
     }
 
-    fn network(&self) -> Result<&Network, Verdict> {
+    /// The configuration, and what the services say.
+    fn asked(&self) -> Result<(&Context, &Network), Verdict> {
         let context = self.context()?;
         let network = self.network.get_or_init(|| Network::ask(context).map_err(|error| format!("{error:#}")));
-        network.as_ref().map_err(|trouble| Verdict::NotTried(trouble.clone()))
+        match network {
+            Ok(network) => Ok((context, network)),
+            Err(trouble) => Err(Verdict::NotTried(trouble.clone())),
+        }
     }
 }
 

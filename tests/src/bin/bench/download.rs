@@ -1,7 +1,6 @@
 //! A large bundle from the service's own S3, against `curl` to a file and `sha256sum` of it.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -40,7 +39,8 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>> {
     let group = Group::create(&control, &api, "bench", OnFailure::Leave)?;
     println!("packing {LARGE} bytes");
     let file = place.path().join("large.tar");
-    let expected = pack(place, &file)?;
+    app(&place.path().join("app"), "page", &[]).pack_large(&file, LARGE, 2)?;
+    let expected = sha256sum(place, &file)?;
     let bundle = group.push_file("large", &file, BundleKind::Tar)?;
     fs::remove_file(&file)?;
     agent.start()?;
@@ -72,25 +72,6 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>> {
             details: String::new(),
         },
     ])
-}
-
-/// A tar archive with noise after its end, which belongs to the object and not to the revision: nothing but the
-/// download is large. Answers its SHA-256.
-fn pack(place: &Place, path: &Path) -> Result<String> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let packed = app(&place.path().join("app"), "page", &[]).pack(BundleKind::Tar)?;
-    file.write_all(&packed)?;
-    let mut random = fastrand::Rng::with_seed(2);
-    let mut noise = vec![0; 1 << 20];
-    let mut left = LARGE - packed.len() as u64;
-    while left > 0 {
-        let count = noise.len().min(usize::try_from(left)?);
-        random.fill(&mut noise[..count]);
-        file.write_all(&noise[..count])?;
-        left -= count as u64;
-    }
-    drop(file.into_inner()?);
-    sha256sum(place, path)
 }
 
 fn sha256sum(place: &Place, path: &Path) -> Result<String> {
