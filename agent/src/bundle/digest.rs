@@ -131,6 +131,10 @@ impl OverParts {
 
     fn finish(mut self) -> Vec<u8> {
         self.close();
+        // Parts without a byte, as some end their uploads with.
+        for _ in std::mem::take(&mut self.lengths) {
+            self.close();
+        }
         self.joined.finish()
     }
 }

@@ -193,13 +193,18 @@ impl Fetch<'_> {
 
     async fn refused(&self, response: reqwest::Response) -> Failure {
         let status = response.status();
-        let exhausted = response.headers().get("x-ratelimit-remaining").is_some_and(|left| left == "0");
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let exhausted = header("x-ratelimit-remaining") == Some("0");
+        let wait = header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         // An answer without a readable document still has its status, which tells enough.
         let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
         let message = message(&body);
-        match Retry::judge(status, "", &message) {
+        // Its second limit, on how fast requests come, is a refusal by its status.
+        let too_fast = status == StatusCode::FORBIDDEN && (wait.is_some() || message.contains("secondary rate limit"));
+        let judged = if too_fast { Retry::Throttled } else { Retry::judge(status, "", &message) };
+        match judged {
             Retry::Throttled => {
-                self.github.gate.throttled();
+                self.github.gate.throttled_for(wait.unwrap_or_default());
                 Failure::Passing(format!("throttled, HTTP status {status} {message}"))
             }
             Retry::Later => Failure::Passing(format!("HTTP status {status} {message}")),

@@ -56,7 +56,10 @@ impl Engine {
         }
         let who = Who { application: spec.application_name.clone(), group: spec.group_name.clone() };
         store::mark_most_recent(&self.layout, &spec.group_id, &spec.deployment_id, &who)?;
-        self.seal(&revision);
+        // What comes of an earlier deployment was held to what counted then.
+        if !matches!(spec.source, RevisionSource::Retained(_)) {
+            self.seal(&revision);
+        }
         self.retain(spec)?;
         Ok(match (&spec.reuse_archive_from, &acquired) {
             (None, _) => Outcome::succeeded(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::Engine;
+use super::{Engine, Policy};
 use crate::deployment::DeploymentSpec;
 use crate::disk;
 use crate::install::{self, Cause};
@@ -32,7 +32,7 @@ impl Engine {
         let doubt = match disk::read_if_exists(&revision.seal(), MAX_SEAL) {
             Ok(Some(sealed)) => match self.imprint(&revision) {
                 Ok(found) if sealed == found.as_bytes() => return Some(root),
-                Ok(_) => "it was changed since it was unpacked, or other keys are trusted now".to_owned(),
+                Ok(_) => "it was changed since it was unpacked, or bundles are held to something else now".to_owned(),
                 Err(error) => error.to_string(),
             },
             Ok(None) => "it is not on this host, or was unpacked before this setting was made".to_owned(),
@@ -55,11 +55,12 @@ impl Engine {
     }
 
     /// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents. And of
-    /// the keys that are trusted, since its bundle was held to those of its time.
+    /// what the bundle was held to in its time: the keys that are trusted, and what must be known beforehand.
     fn imprint(&self, revision: &Revision) -> Result<String, Cause> {
         let content = install::everything(revision)?;
         let mut digest = Context::new(&SHA256);
-        digest.update(self.policy.trusted_keys.shown().as_bytes());
+        let Policy { trusted_keys, requirement, .. } = &self.policy;
+        digest.update(format!("{}\n{requirement:?}\n", trusted_keys.shown()).as_bytes());
         for (path, state) in &content {
             digest.update(path.as_os_str().as_encoded_bytes());
             digest.update(&[0]);

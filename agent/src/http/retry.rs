@@ -79,6 +79,7 @@ impl Backoff {
 
 const FIRST_CLOSURE: Duration = Duration::from_secs(1);
 const LONGEST_CLOSURE: Duration = Duration::from_secs(30);
+const LONGEST_WISH: Duration = Duration::from_secs(120);
 
 /// One for the whole process: once a service asks for fewer requests, all wait, for 1 s at first and
 /// twice as long each further time, up to 30 s.
@@ -115,7 +116,12 @@ impl ThrottleGate {
     /// A request was throttled: closes the gate. Requests that were under way when it was closed
     /// do not close it for longer.
     pub fn throttled(&self) {
-        self.throttled_at(Instant::now());
+        self.throttled_at(Instant::now(), Duration::ZERO);
+    }
+
+    /// The same, where the service says how long to wait: at least that, up to two minutes.
+    pub fn throttled_for(&self, wait: Duration) {
+        self.throttled_at(Instant::now(), wait.min(LONGEST_WISH));
     }
 
     /// A request was answered: the next closure is a short one again.
@@ -129,12 +135,12 @@ impl ThrottleGate {
         until.checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 
-    fn throttled_at(&self, now: Instant) {
+    fn throttled_at(&self, now: Instant, least: Duration) {
         let mut state = self.lock();
         if state.until.is_some_and(|until| now < until) {
             return;
         }
-        state.until = Some(now + state.next);
+        state.until = Some(now + state.next.max(least));
         state.next = (state.next * 2).min(LONGEST_CLOSURE);
     }
 
@@ -196,14 +202,14 @@ mod tests {
         let mut now = Instant::now();
         assert_eq!(gate.closed_for(now), None);
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
-            gate.throttled_at(now);
-            gate.throttled_at(now + SECOND / 2);
+            gate.throttled_at(now, Duration::ZERO);
+            gate.throttled_at(now + SECOND / 2, Duration::ZERO);
             assert_eq!(gate.closed_for(now), Some(SECOND * seconds), "one closure, however many were under way");
             now += SECOND * seconds;
             assert_eq!(gate.closed_for(now), None);
         }
         gate.succeeded_at(now);
-        gate.throttled_at(now);
+        gate.throttled_at(now, Duration::ZERO);
         assert_eq!(gate.closed_for(now), Some(SECOND));
         gate.succeeded_at(now);
         assert_eq!(gate.closed_for(now), Some(SECOND), "a late answer does not open it");

@@ -145,10 +145,7 @@ impl Known {
         let later = Some(Instant::now() + PACE);
         match renewed {
             Ok(access) => {
-                let is_new = self
-                    .access
-                    .as_ref()
-                    .is_none_or(|old| old.credentials.access_key_id != access.credentials.access_key_id);
+                let is_new = self.access.as_ref().is_none_or(|old| !old.credentials.are(&access.credentials));
                 // With a clock that is ahead they have always expired.
                 self.renewal =
                     Renewal { not_before: later.filter(|_| !is_new || expires_soon(&access)), ..Renewal::default() };

@@ -32,6 +32,11 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<&str> {
     text(headers, "etag").map(|etag| etag.trim_start_matches("W/").trim_matches('"'))
 }
 
+/// As it came, with quotes; a weak one is no identity.
+pub(super) fn strong_etag(headers: &HeaderMap) -> Option<String> {
+    text(headers, "etag").map(str::to_owned).filter(|etag| !etag.starts_with("W/"))
+}
+
 /// What is known of the content beforehand.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -52,6 +57,8 @@ pub(super) struct PartsClaim {
     pub count: u64,
     /// Whether it can be anything else.
     pub form: Form,
+    /// Of the object, with quotes, as it came: its parts are to be the same one's.
+    pub etag: Option<String>,
 }
 
 /// How a checksum over parts is told from one over the whole.
@@ -72,7 +79,7 @@ pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
     }
     for (origin, algorithm) in CHECKSUMS {
         let Some(text) = text(headers, origin) else { continue };
-        match (whole(algorithm, origin, text), PartsClaim::parse(algorithm, origin, text)) {
+        match (whole(algorithm, origin, text), PartsClaim::parse(algorithm, origin, text, headers)) {
             (Some(expectation), _) => match parts_by_etag(headers) {
                 None => claims.whole.push(expectation),
                 Some(count) => {
@@ -82,6 +89,7 @@ pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
                         value: text.to_owned(),
                         count,
                         form: Form::Bare,
+                        etag: strong_etag(headers),
                     });
                 }
             },
@@ -103,10 +111,11 @@ pub(super) fn claims(source: &S3Source, headers: &HeaderMap) -> Claims {
 
 impl PartsClaim {
     /// Reads `base64-count`.
-    fn parse(algorithm: Algorithm, origin: &'static str, text: &str) -> Option<Self> {
+    fn parse(algorithm: Algorithm, origin: &'static str, text: &str, headers: &HeaderMap) -> Option<Self> {
         let (value, count) = text.rsplit_once('-')?;
         let count = count.parse().ok().filter(|count| (1..=MOST_PARTS).contains(count))?;
-        let claim = Self { algorithm, origin, value: value.to_owned(), count, form: Form::Numbered };
+        let (value, etag) = (value.to_owned(), strong_etag(headers));
+        let claim = Self { algorithm, origin, value, count, form: Form::Numbered, etag };
         claim.expectation(Vec::new()).map(|_| claim)
     }
 

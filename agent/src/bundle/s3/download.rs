@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use http::HeaderMap;
 
-use super::answer::{Claims, claims, etag, text};
+use super::answer::{Claims, claims, etag, strong_etag, text};
 use super::exchange::{Answered, Exchange, Stretch};
 use super::pieces;
 use crate::bundle::arrival::{Arrival, Destination};
@@ -146,18 +146,17 @@ pub(super) async fn open(exchange: &mut Exchange<'_>) -> Result<reqwest::Respons
 impl Head {
     fn read(exchange: &Exchange<'_>, headers: &HeaderMap, request: &Request<'_>) -> Result<Self, BundleError> {
         let object = &exchange.object;
-        if let (Some(expected), Some(found)) = (&object.source.etag, etag(headers))
-            && expected != found
+        if let Some(expected) = &object.source.etag
+            && etag(headers) != Some(expected)
         {
-            return Err(exchange.changed(expected, found.to_owned()));
+            return Err(exchange.changed(expected, etag(headers).unwrap_or("not told").to_owned()));
         }
         let claims = claims(object.source, headers);
         let length = text(headers, "content-length").and_then(|length| length.parse().ok());
         if length.is_some_and(|length| length > request.limit) {
             return Err(BundleError::TooLong { object: object.shown(), limit: request.limit });
         }
-        let etag = text(headers, "etag").map(str::to_owned).filter(|etag| !etag.starts_with("W/"));
-        Ok(Self { etag, length, claims })
+        Ok(Self { etag: strong_etag(headers), length, claims })
     }
 
     /// ETag and length, if the object is to come in pieces.

@@ -100,14 +100,16 @@ impl Exchange<'_> {
 
     /// A refusal of credentials is one only of those that there were: they may have been replaced meanwhile.
     async fn refused(&self, refusal: Refusal, access: &Access) -> Result<Answered, BundleError> {
-        let provider = &self.s3.provider;
-        if refusal.is_of_credentials() {
-            provider.refused().await;
-            if provider.access().await?.credentials.access_key_id != access.credentials.access_key_id {
-                return Ok(Answered::Failed(format!("{refusal} (there are new credentials)")));
-            }
+        if refusal.is_of_credentials() && self.are_renewed(access).await? {
+            return Ok(Answered::Failed(format!("{refusal} (there are new credentials)")));
         }
         Err(self.not_given(refusal, access))
+    }
+
+    /// Whether there are other credentials than those, which were refused.
+    pub async fn are_renewed(&self, refused: &Access) -> Result<bool, BundleError> {
+        self.s3.provider.refused().await;
+        Ok(!self.s3.provider.access().await?.credentials.are(&refused.credentials))
     }
 
     /// The bucket is always somewhere else.
@@ -118,7 +120,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn not_given(&self, refusal: Refusal, access: &Access) -> BundleError {
+    pub fn not_given(&self, refusal: Refusal, access: &Access) -> BundleError {
         BundleError::Refused { object: self.object.shown(), caller: access.caller(), refusal }
     }
 

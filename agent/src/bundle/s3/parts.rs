@@ -1,12 +1,14 @@
 //! Where the parts of an object begin that was uploaded in parts: what a checksum over parts is worth nothing
 //! without.
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use super::answer::{PartsClaim, text};
+use super::download::REPLACED;
 use super::exchange::Exchange;
-use crate::bundle::BundleError;
+use super::insert;
 use crate::bundle::patience::Patience;
+use crate::bundle::{BundleError, Refusal};
 
 /// The lengths of an object's parts, and how sure they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Exchange<'_> {
         if claim.count == 1 {
             return Ok(Parts::Told(vec![length]));
         }
-        match self.part(1, claim.count).await? {
+        match self.part(1, claim).await? {
             Some(first) => match equal(first, claim.count, length) {
                 Some(lengths) => Ok(Parts::Assumed(lengths)),
                 None => self.each_part(claim, length).await,
@@ -38,7 +40,7 @@ impl Exchange<'_> {
     pub async fn each_part(&self, claim: &PartsClaim, length: u64) -> Result<Parts, BundleError> {
         let mut lengths = Vec::new();
         for number in 1..=claim.count {
-            match self.part(number, claim.count).await? {
+            match self.part(number, claim).await? {
                 Some(length) => lengths.push(length),
                 None => return Ok(Parts::Unknown),
             }
@@ -47,23 +49,41 @@ impl Exchange<'_> {
         Ok(if all == Some(length) { Parts::Told(lengths) } else { Parts::Unknown })
     }
 
-    /// The length of one part of `count`; nothing where the service does not tell.
-    async fn part(&self, number: u64, count: u64) -> Result<Option<u64>, BundleError> {
+    /// The length of one part; nothing where the service knows no numbers of parts. Whatever else keeps it from
+    /// telling is an error: without the lengths the object would not be held to its checksum.
+    async fn part(&self, number: u64, claim: &PartsClaim) -> Result<Option<u64>, BundleError> {
         let mut patience = Patience::new(self.s3.backoff.clone());
         loop {
             let access = self.s3.provider.access().await?;
             let request = self.s3.signed(Method::HEAD, &self.object, &access, |request| {
                 request.url_mut().query_pairs_mut().append_pair("partNumber", &number.to_string());
-                Ok(())
+                match &claim.etag {
+                    Some(etag) => insert(request, &self.object, header::IF_MATCH, etag.clone()),
+                    None => Ok(()),
+                }
             })?;
             self.s3.gate.pass().await;
             let last = match self.s3.client.send(request).await {
                 Ok(response) if matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
                     let number = |name| text(response.headers(), name).and_then(|text| text.parse::<u64>().ok());
-                    return Ok(number("content-length").filter(|_| number("x-amz-mp-parts-count") == Some(count)));
+                    return Ok(number("content-length").filter(|_| number("x-amz-mp-parts-count") == Some(claim.count)));
                 }
                 Ok(response) if is_passing(response.status()) => format!("HTTP status {}", response.status()),
-                Ok(_) => return Ok(None),
+                Ok(response) => match response.status() {
+                    StatusCode::PRECONDITION_FAILED => REPLACED.to_owned(),
+                    status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
+                        // There is no document to tell which: expired credentials are a bad request too.
+                        match (self.are_renewed(&access).await?, status) {
+                            (true, _) => format!("HTTP status {status} (there are new credentials)"),
+                            (false, StatusCode::BAD_REQUEST) => return Ok(None),
+                            (false, _) => {
+                                let answer = format!("HTTP status {status} to a HEAD for the length of a part");
+                                return Err(self.not_given(Refusal::Reading(answer), &access));
+                            }
+                        }
+                    }
+                    _ => return Ok(None),
+                },
                 Err(error) => error.to_string(),
             };
             match patience.failed() {
@@ -78,7 +98,8 @@ impl Exchange<'_> {
 
 /// Whether another try may be answered. Not every S3 knows numbers of parts.
 fn is_passing(status: StatusCode) -> bool {
-    (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED) || status == StatusCode::TOO_MANY_REQUESTS
+    let passing = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TEMPORARY_REDIRECT];
+    (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED) || passing.contains(&status)
 }
 
 /// `count` parts of `first` bytes each, the last with what is left of `length`, if that is so.

@@ -77,6 +77,17 @@ fn what_passes_is_tried_again() {
 }
 
 #[test]
+fn a_fleet_that_asks_too_fast_waits_as_it_is_told() {
+    let origin = Origin::start(|asked| match asked.number {
+        0 => says("403 Forbidden", "You have exceeded a secondary rate limit"),
+        1 => Reply::Bytes(answer("403 Forbidden", &[("retry-after", "1")], 0, b"")),
+        _ => Reply::Bytes(archive()),
+    });
+    origin.fetch_from_github(commit(BundleType::Tar), None).unwrap();
+    assert_eq!(origin.asked().len(), 3);
+}
+
+#[test]
 fn refusals_are_told_at_once() {
     for (status, token, parts) in [
         ("401 Unauthorized", Some("ghp_old"), ["the deployment's token", "not accepted", "acme/shop"]),

@@ -265,6 +265,9 @@ fn another_object_than_the_deployments_is_refused() {
     let source = S3Source { etag: Some("expected".into()), ..source() };
     let error = Service::answering(vec![whole(&[("etag", "\"other\"")])]).refused(source.clone());
     assert!(matches!(&error, BundleError::Changed { found, .. } if found == "other"), "{error}");
+    let untold = answer("200 OK", &[], CONTENT.len(), CONTENT);
+    let error = Service::answering(vec![untold]).refused(source.clone());
+    assert!(matches!(&error, BundleError::Changed { found, .. } if found == "not told"), "{error}");
     let error = Service::answering(vec![failure("412 Precondition Failed", "PreconditionFailed", "")]).refused(source);
     assert!(matches!(error, BundleError::Changed { .. }), "{error}");
 }

@@ -86,7 +86,7 @@ fn a_single_part_needs_no_question() {
 
 #[test]
 fn parts_of_any_length_are_verified() {
-    for told in [&[6, 8, 6][..], &[8, 6, 6], &[8, 1, 11]] {
+    for told in [&[6, 8, 6][..], &[8, 6, 6], &[8, 1, 11], &[20, 0]] {
         let origin = object(&composite(told), told);
         assert_eq!(origin.fetch(source()).unwrap().verified_by, ["x-amz-checksum-sha256"], "{told:?}");
         assert!(requests_for_parts(&origin) > 1);
@@ -105,6 +105,34 @@ fn another_content_is_refused_whatever_its_parts() {
         assert!(computed != expected && computed.ends_with(&format!("-{}", said.len())), "{error}");
         assert!(!origin.destination().exists());
     }
+}
+
+/// An object in parts, whose lengths are asked for in vain.
+fn refusing(status: &'static str) -> Origin {
+    let checksum = composite(&[8, 8, 4]);
+    Origin::start(move |asked| {
+        Reply::Bytes(match part_number(asked) {
+            None => asked.answer(CONTENT, "\"x-3\"", &[("x-amz-checksum-sha256", &checksum)]),
+            Some(_) => answer(status, &[], 0, b""),
+        })
+    })
+}
+
+#[test]
+fn whatever_keeps_the_lengths_from_being_told_keeps_the_object_from_being_taken_unverified() {
+    for (status, said) in [("403 Forbidden", "HEAD for the length"), ("401 Unauthorized", "HEAD for the length")] {
+        let error = refusing(status).refused(source()).to_string();
+        assert!(error.contains(said) && error.contains("s3:GetObject"), "{error}");
+    }
+    for status in ["408 Request Timeout", "503 Service Unavailable", "412 Precondition Failed"] {
+        let error = refusing(status).refused(source());
+        assert!(matches!(error, BundleError::Unreachable { .. }), "{status}: {error}");
+    }
+    let origin = object(&composite(&[8, 8, 4]), &[8, 8, 4]);
+    origin.fetch(source()).unwrap();
+    let asked = origin.asked();
+    let head = asked.iter().find(|asked| part_number(asked).is_some()).unwrap();
+    assert_eq!(head.header("if-match"), Some("\"x-3\""), "the parts of another object would be of no use");
 }
 
 #[test]

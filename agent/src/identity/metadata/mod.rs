@@ -187,18 +187,27 @@ impl Metadata {
         loop {
             let mut request = reqwest::Request::new(method.clone(), url.clone());
             request.headers_mut().insert(header.0.clone(), header.1.clone());
-            let response =
-                self.client.send(request).await.map_err(|error| MetadataError::of(&error, &self.endpoint))?;
-            let status = response.status();
-            let body = read_body(response, MAX_ANSWER).await.map_err(|error| MetadataError::Broken {
-                endpoint: self.endpoint.clone(),
-                reason: error.to_string(),
-            })?;
-            if tries == TRIES || Retry::judge(status, "", "") == Retry::Never {
-                return Ok((status, Answer(body)));
+            let answered = self.answered(request).await;
+            let is_passing = match &answered {
+                Ok((status, _)) => Retry::judge(*status, "", "") != Retry::Never,
+                // One that has answered before will most likely do so again.
+                Err(MetadataError::Silent { .. }) => self.token.is_some(),
+                Err(error) => matches!(error, MetadataError::Broken { .. }),
+            };
+            if tries == TRIES || !is_passing {
+                return answered;
             }
             tries += 1;
             tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn answered(&self, request: reqwest::Request) -> Result<(StatusCode, Answer), MetadataError> {
+        let response = self.client.send(request).await.map_err(|error| MetadataError::of(&error, &self.endpoint))?;
+        let status = response.status();
+        match read_body(response, MAX_ANSWER).await {
+            Ok(body) => Ok((status, Answer(body))),
+            Err(error) => Err(MetadataError::Broken { endpoint: self.endpoint.clone(), reason: error.to_string() }),
         }
     }
 
