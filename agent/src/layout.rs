@@ -11,7 +11,14 @@ pub struct Layout {
     root: PathBuf,
 }
 
+const ARCHIVE: &str = "deployment-archive";
+const ARCHIVE_STAGING: &str = ".deployment-archive.new";
+const BUNDLE: &str = "bundle.tar";
+
 impl Layout {
+    /// Names of which a deployment's directory has at least one while it holds a revision, or is about to.
+    pub const OF_A_REVISION: [&str; 3] = [ARCHIVE, ARCHIVE_STAGING, BUNDLE];
+
     /// The layout below `root`, an absolute path.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
@@ -34,17 +41,17 @@ impl Layout {
 
     /// The unpacked revision.
     pub fn archive(&self, group: &GroupId, deployment: &DeploymentId) -> PathBuf {
-        self.deployment(group, deployment).join("deployment-archive")
+        self.deployment(group, deployment).join(ARCHIVE)
     }
 
     /// Where a revision is unpacked before it is renamed to [`Self::archive`].
     pub fn archive_staging(&self, group: &GroupId, deployment: &DeploymentId) -> PathBuf {
-        self.deployment(group, deployment).join(".deployment-archive.new")
+        self.deployment(group, deployment).join(ARCHIVE_STAGING)
     }
 
     /// The bundle as it was fetched.
     pub fn bundle(&self, group: &GroupId, deployment: &DeploymentId) -> PathBuf {
-        self.deployment(group, deployment).join("bundle.tar")
+        self.deployment(group, deployment).join(BUNDLE)
     }
 
     /// A deployment's script log.

@@ -152,6 +152,11 @@ fn file_layer<S: Subscriber + for<'a> LookupSpan<'a>>(shape: Shape, files: LogFi
     }
 }
 
+/// How the name of a program's log begins, whatever somebody has called the program.
+pub(super) fn file_name(program: &str) -> String {
+    program.replace('/', "_")
+}
+
 fn open_files(files: &Files) -> Result<Option<LogFiles>, disk::Error> {
     if files.when == WhenFiles::NothingElse && (under_systemd() || !leads_nowhere()) {
         return Ok(None);
@@ -164,8 +169,7 @@ fn open_files(files: &Files) -> Result<Option<LogFiles>, disk::Error> {
     if files.readers == Readers::Own {
         disk::set_mode(&directory, &files.directory, directory_mode)?;
     }
-    // It becomes the name of a file, whatever somebody has called the program.
-    let path = files.directory.join(format!("{}.log", files.name.replace('/', "_")));
+    let path = files.directory.join(format!("{}.log", file_name(&files.name)));
     Ok(Some(LogFiles::new(AppendFile::open(path, mode, ROTATION)?, &files.name)))
 }
 

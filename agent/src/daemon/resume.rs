@@ -13,7 +13,6 @@ use crate::identity::Host;
 use crate::ledger::{Entry, LedgerError, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{ErrorCode, Failure, Outcome};
-use crate::service::ServiceError;
 
 /// How often a command is begun again that the agent did not outlive.
 const MOST_LIVES: u32 = 5;
@@ -155,7 +154,7 @@ impl Daemon {
         let acknowledgement = Acknowledgement { is_command_noop: false };
         match self.persist("the acknowledgement", || self.service.acknowledge(command, acknowledgement)).await {
             Ok(Some(status @ (CommandStatus::Succeeded | CommandStatus::Failed))) => Some(format!("{status:?}")),
-            Err(ServiceError::Client { name, message }) => Some(format!("{name}: {message}")),
+            // A refusal too: the script goes on and its result is told, which who does not know the command refuses as well.
             Ok(_) | Err(_) => None,
         }
     }

@@ -125,6 +125,16 @@ pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether there is something of that name, a symlink to nothing too.
+pub fn exists(path: &Path) -> Result<bool> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+    match Dir::open(parent).and_then(|parent| parent.stat_if_exists(name)) {
+        Ok(stat) => Ok(stat.is_some()),
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes a file and makes that durable; one that does not exist is fine.
 pub fn remove_if_exists(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

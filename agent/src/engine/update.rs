@@ -148,8 +148,9 @@ impl Package {
         match self {
             Self::Deb(name) => {
                 let apt = one_of(&["apt-get"])?;
-                // Other upgrades of the host are waited for. Configuration that somebody changed stays.
-                let wait = ["-o", "DPkg::Lock::Timeout=900"];
+                // Other installations on the host are waited for, but not who reads the lists at that moment: apt has no
+                // such wait, and says so. Configuration that somebody changed stays.
+                let wait = ["-o", "DPkg::Lock::Timeout=600"];
                 let keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"];
                 let install = ["install", "--only-upgrade", "--no-remove", "-q", "-y"];
                 Ok(vec![

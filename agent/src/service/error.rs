@@ -116,7 +116,8 @@ impl ServiceError {
         if status == StatusCode::FORBIDDEN || name.contains("AccessDenied") {
             return Self::Denied { asked, status: status.as_u16(), name, message };
         }
-        if name == "ServerException" || !status.is_client_error() {
+        // Without a name it is not the service's own word, but of something on the way to it.
+        if name == "ServerException" || name.is_empty() || !status.is_client_error() {
             return Self::Server { status: status.as_u16(), message };
         }
         Self::Client { name, message }
@@ -172,6 +173,10 @@ mod tests {
         assert!(matches!(of(500, "ServerException", ""), ServiceError::Server { .. }));
         assert!(matches!(of(400, "ClientException", "no such command"), ServiceError::Client { .. }));
         assert!(!of(400, "ClientException", "").is_passing());
+        for status in [StatusCode::NOT_FOUND, StatusCode::PAYLOAD_TOO_LARGE] {
+            let of_a_gateway = ServiceError::from_answer(asked(), status, &HeaderMap::new(), b"<html>");
+            assert!(of_a_gateway.is_passing(), "{of_a_gateway}");
+        }
         assert!(of(403, "AccessDeniedException", "").is_passing());
         assert!(matches!(
             ServiceError::from_answer(asked(), StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),

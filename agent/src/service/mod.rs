@@ -171,7 +171,11 @@ impl CommandsService {
             return Err(error);
         }
         serde_json::from_slice(&body).map_err(|error| {
-            ServiceError::Unusable(format!("the answer to {operation} is not what the protocol says: {error}"))
+            // The error's own words can repeat what the answer holds.
+            let (kind, line, column) = (error.classify(), error.line(), error.column());
+            ServiceError::Unusable(format!(
+                "the answer to {operation} is not what the protocol says ({kind:?} error at line {line}, column {column})"
+            ))
         })
     }
 

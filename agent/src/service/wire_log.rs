@@ -100,7 +100,9 @@ impl Unseen {
                 redact(&mut value);
                 value.to_string()
             }
-            Err(_) => String::from_utf8_lossy(body).into_owned(),
+            // Half of an envelope is not found in it. What is not of the protocol has none.
+            Err(_) if body.trim_ascii_start().starts_with(b"<") => String::from_utf8_lossy(body).into_owned(),
+            Err(_) => format!("({} bytes that are no JSON, not shown)", body.len()),
         };
         let text = self.left_out_of(&text);
         match text.char_indices().map(|(at, _)| at).find(|at| *at >= SHOWN) {
@@ -185,8 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_neither_of_the_protocol_nor_a_page_is_only_counted() {
+        assert_eq!(none().body(br#"{"GitHubAccessToken":"ghp_1"#), "(27 bytes that are no JSON, not shown)");
+        assert_eq!(none().body(b" <html>gone</html>"), " <html>gone</html>");
+    }
+
+    #[test]
     fn a_long_body_is_cut_between_characters() {
-        let shown = none().body("ä".repeat(SHOWN).as_bytes());
-        assert!(shown.len() < SHOWN + 60 && shown.ends_with(&format!("({} bytes in all)", 2 * SHOWN)));
+        let shown = none().body(format!("<html>{}", "ä".repeat(SHOWN)).as_bytes());
+        assert!(shown.len() < SHOWN + 60 && shown.ends_with(&format!("({} bytes in all)", 2 * SHOWN + 6)));
     }
 }

@@ -40,7 +40,7 @@ pub use requests::{
     withdraw_pause,
 };
 pub use restrict::{Others, restrict, restrict_deployment};
-pub use retention::{Retention, Shrunk, is_kept, retain, shrink};
+pub use retention::{Retention, Shrunk, deployed, is_kept, retain, shrink};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without the members
 /// `format` and `crc32c`.

@@ -19,8 +19,8 @@ const REMOVING: &str = ".removing-";
 pub struct Retention {
     /// Deployments whose directories are gone, the oldest first.
     pub removed: Vec<DeploymentId>,
-    /// Directories that could not be removed, and why; they are tried again the next time.
-    pub failed: Vec<disk::Error>,
+    /// What could not be removed or looked at, and why; it is tried again the next time.
+    pub failed: Vec<StoreError>,
 }
 
 /// Removes the oldest deployments of a group until `max_revisions` are left. Those of `protected`
@@ -38,23 +38,27 @@ pub fn retain(
     };
     for entry in dir.entries()? {
         if entry.name.as_encoded_bytes().starts_with(REMOVING.as_bytes()) {
-            result.failed.extend(dir.remove_tree(&entry.name).err());
+            result.failed.extend(dir.remove_tree(&entry.name).err().map(StoreError::from));
         }
     }
-    let mut deployments = deployments(&dir)?;
-    deployments.sort();
-    let mut excess = deployments.len().saturating_sub(max_revisions.get());
-    for (_, id) in deployments {
-        if excess == 0 {
-            break;
-        }
-        if protected.contains(&id) {
-            continue;
-        }
-        excess -= 1;
-        match remove(&dir, &id) {
-            Ok(()) => result.removed.push(id),
-            Err(error) => result.failed.push(error),
+    let (revisions, logs): (Vec<_>, Vec<_>) =
+        deployments(&dir)?.into_iter().partition(|deployment| deployment.held == Held::Revision);
+    // What has nothing but logs takes no place of a revision that one could go back to.
+    for mut deployments in [revisions, logs] {
+        deployments.sort();
+        let mut excess = deployments.len().saturating_sub(max_revisions.get());
+        for Deployment { id, .. } in deployments {
+            if excess == 0 {
+                break;
+            }
+            if protected.contains(&id) {
+                continue;
+            }
+            excess -= 1;
+            match remove(&dir, &id) {
+                Ok(()) => result.removed.push(id),
+                Err(error) => result.failed.push(error.into()),
+            }
         }
     }
     Ok(result)
@@ -65,28 +69,41 @@ pub fn retain(
 pub struct Shrunk {
     /// What went, and what could not.
     pub retention: Retention,
-    /// Bytes that are left.
+    /// Bytes that the revisions take which are left.
     pub left: u64,
 }
 
 /// Removes the oldest deployments, of whatever group, until all that are kept take at most `bytes`. What a group has
-/// to keep stays; and so do those of groups that somebody works on, but for `own`, whose lock the caller holds.
+/// to keep stays; and so do those of groups that somebody works on, but for `own`, whose lock the caller holds. Only
+/// directories that hold a revision count: what else is under the root is not ours. Trouble with one is in the result
+/// and stops nothing.
 pub fn shrink(layout: &Layout, own: &GroupId, bytes: u64) -> Result<Shrunk, StoreError> {
     let mut shrunk = Shrunk::default();
     let mut all = Vec::new();
     for group in groups(layout)? {
-        let dir = Dir::open(layout.group(&group))?;
-        let kept = deployments(&dir)?;
+        let kept = Dir::open(layout.group(&group)).and_then(|dir| Ok((deployments(&dir)?, dir)));
+        let (mut kept, dir) = match kept {
+            Ok(found) => found,
+            Err(error) => {
+                shrunk.retention.failed.push(error.into());
+                continue;
+            }
+        };
+        kept.retain(|deployment| deployment.held == Held::Revision);
         let newest = kept.iter().max().cloned();
-        for (modified, id) in kept {
+        for Deployment { modified, id, .. } in kept {
             let size = match dir.open_dir(id.as_str()).and_then(|dir| dir.usage()) {
                 // Somebody who works on that group has just removed it.
                 Err(error) if error.is_not_found() => continue,
-                size => size?,
+                Err(error) => {
+                    shrunk.retention.failed.push(error.into());
+                    continue;
+                }
+                Ok(size) => size,
             };
             shrunk.left += size;
-            // The newest may be one that has begun and has no revision yet.
-            if newest.as_ref().is_some_and(|(_, newest)| *newest != id) {
+            // The newest may be one that is being unpacked.
+            if newest.as_ref().is_some_and(|newest| newest.id != id) {
                 all.push((modified, id, group.clone(), size));
             }
         }
@@ -98,18 +115,22 @@ pub fn shrink(layout: &Layout, own: &GroupId, bytes: u64) -> Result<Shrunk, Stor
             break;
         }
         if !turns.contains_key(&group) {
-            turns.insert(group.clone(), Turn::take(layout, &group, own)?);
+            let turn = Turn::take(layout, &group, own).unwrap_or_else(|error| {
+                shrunk.retention.failed.push(error);
+                None
+            });
+            turns.insert(group.clone(), turn);
         }
         let turn = turns.get(&group).and_then(Option::as_ref);
         if turn.is_none_or(|turn| turn.protected.contains(&id)) {
             continue;
         }
-        match remove(&Dir::open(layout.group(&group))?, &id) {
+        match Dir::open(layout.group(&group)).and_then(|dir| remove(&dir, &id)) {
             Ok(()) => {
                 shrunk.left -= size;
                 shrunk.retention.removed.push(id);
             }
-            Err(error) => shrunk.retention.failed.push(error),
+            Err(error) => shrunk.retention.failed.push(error.into()),
         }
     }
     Ok(shrunk)
@@ -159,11 +180,44 @@ fn groups(layout: &Layout) -> Result<Vec<GroupId>, disk::Error> {
     Ok(directories.filter_map(|entry| GroupId::parse(entry.name.to_str()?).ok()).collect())
 }
 
+/// The deployments of each group that was deployed to on this host, by this agent or another one. Whatever else has
+/// directories under the root is not among them.
+pub fn deployed(layout: &Layout) -> Result<Vec<(GroupId, Vec<DeploymentId>)>, disk::Error> {
+    let mut found = Vec::new();
+    for group in groups(layout)? {
+        let deployments = deployments(&Dir::open(layout.group(&group))?)?;
+        let is_known = deployments.iter().any(|deployment| deployment.held == Held::Revision)
+            || disk::exists(&layout.group_lock(&group))?
+            || disk::exists(&layout.markers(&group))?;
+        if is_known {
+            found.push((group, deployments.into_iter().map(|deployment| deployment.id).collect()));
+        }
+    }
+    Ok(found)
+}
+
 /// When a directory was last changed: seconds since the epoch, and nanoseconds.
 type Modified = (i64, u32);
 
-/// A group's deployments, with their times.
-fn deployments(dir: &Dir) -> Result<Vec<(Modified, DeploymentId)>, disk::Error> {
+/// A directory of a deployment; ordered by age.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Deployment {
+    modified: Modified,
+    id: DeploymentId,
+    held: Held,
+}
+
+/// What it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// A revision, or the beginning of one.
+    Revision,
+    /// Nothing that tells it from anybody's directory: most often logs.
+    Logs,
+}
+
+/// A group's deployments.
+fn deployments(dir: &Dir) -> Result<Vec<Deployment>, disk::Error> {
     let mut found = Vec::new();
     for entry in dir.entries()? {
         if entry.kind == Kind::Directory
@@ -171,11 +225,27 @@ fn deployments(dir: &Dir) -> Result<Vec<(Modified, DeploymentId)>, disk::Error> 
         {
             match dir.stat(&entry.name) {
                 Err(error) if error.is_not_found() => {}
-                stat => found.push((stat?.modified, id)),
+                stat => {
+                    let held = held(dir, &id)?;
+                    found.push(Deployment { modified: stat?.modified, id, held });
+                }
             }
         }
     }
     Ok(found)
+}
+
+fn held(group: &Dir, id: &DeploymentId) -> Result<Held, disk::Error> {
+    for name in Layout::OF_A_REVISION {
+        match group.stat_if_exists(Path::new(id.as_str()).join(name)) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(Held::Revision),
+            // It was removed just now.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Held::Logs)
 }
 
 fn remove(group: &Dir, id: &DeploymentId) -> Result<(), disk::Error> {

@@ -1,4 +1,4 @@
-use std::num::NonZeroUsize;
+mod retention;
 
 use super::*;
 use crate::ids::{DeploymentId, GroupId};
@@ -137,74 +137,6 @@ fn markers_remember_good_deployments_newest_first() {
     let aws = std::fs::read_to_string(layout.last_successful_file(&group)).unwrap();
     assert_eq!(aws, layout.deployment(&group, &id("d-1")).to_str().unwrap());
     assert!(layout.most_recent_file(&group).exists());
-}
-
-#[test]
-fn retention_removes_the_oldest_and_spares_the_protected() {
-    let (_temp, layout, group) = host();
-    for n in 1..=5i64 {
-        let dir = layout.deployment(&group, &id(&format!("d-{n}")));
-        std::fs::create_dir_all(dir.join("deployment-archive/bin")).unwrap();
-        std::fs::write(dir.join("deployment-archive/bin/app"), "x").unwrap();
-        let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + n as u64);
-        std::fs::File::open(&dir).unwrap().set_modified(when).unwrap();
-    }
-    let left_over = layout.group(&group).join(".removing-d-0");
-    std::fs::create_dir_all(left_over.join("deployment-archive")).unwrap();
-    let result = retain(&layout, &group, NonZeroUsize::new(2).unwrap(), &[id("d-1")]).unwrap();
-    assert_eq!(result.removed, [id("d-2"), id("d-3"), id("d-4")]);
-    assert!(result.failed.is_empty());
-    let mut left: Vec<_> = std::fs::read_dir(layout.group(&group)).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["d-1", "d-5"]);
-}
-
-#[test]
-fn the_oldest_of_all_groups_go_until_the_rest_is_small_enough() {
-    let (_temp, layout, own) = host();
-    let [busy, other] = ["busy", "other"].map(|name| GroupId::parse(name).unwrap());
-    let make = |group: &GroupId, name: &str, when: u64| {
-        let dir = layout.deployment(group, &id(name));
-        std::fs::create_dir_all(dir.join("deployment-archive")).unwrap();
-        std::fs::write(dir.join("deployment-archive/app"), [0; 1000]).unwrap();
-        let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(when);
-        std::fs::File::open(&dir).unwrap().set_modified(when).unwrap();
-    };
-    for (group, numbers) in [(&other, [1, 4, 8]), (&own, [2, 5, 6]), (&busy, [0, 3, 7])] {
-        for number in numbers {
-            make(group, &format!("d-{number}"), number);
-        }
-    }
-    let who = Who { application: "shop".to_owned(), group: "blue".to_owned() };
-    mark_last_successful(&layout, &other, &id("d-1")).unwrap();
-    mark_most_recent(&layout, &own, &id("d-6"), &who).unwrap();
-    prepare(&layout).unwrap();
-    let lock = crate::disk::Lock::try_now(&layout.group_lock(&busy)).unwrap();
-    let removed = |bytes: u64| {
-        let Shrunk { retention, left } = shrink(&layout, &own, bytes).unwrap();
-        assert!(retention.failed.is_empty(), "{retention:?}");
-        (retention.removed, left)
-    };
-    assert_eq!(removed(9000), (vec![], 9000));
-    assert_eq!(removed(7500), (vec![id("d-2"), id("d-4")], 7000));
-    // What has to stay stays, whatever it takes: what is marked, what somebody works on, and the newest.
-    assert_eq!(removed(1), (vec![id("d-5")], 6000));
-    drop(lock);
-    assert_eq!(removed(1), (vec![id("d-0"), id("d-3")], 4000));
-    let left = |group: &GroupId| std::fs::read_dir(layout.group(group)).unwrap().count();
-    assert_eq!((left(&own), left(&busy), left(&other)), (1, 1, 2));
-}
-
-#[test]
-fn a_removal_that_fails_is_reported_and_stops_nothing() {
-    let (_temp, layout, group) = host();
-    for n in 1..=3 {
-        std::fs::create_dir_all(layout.deployment(&group, &id(&format!("d-{n}")))).unwrap();
-    }
-    let keep = NonZeroUsize::MIN;
-    let (result, _) = disk::fault::run(Some((0, 5)), false, || retain(&layout, &group, keep, &[]));
-    let result = result.unwrap();
-    assert_eq!((result.removed.len(), result.failed.len()), (1, 1));
 }
 
 #[test]

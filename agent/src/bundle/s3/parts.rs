@@ -9,6 +9,8 @@ use super::exchange::Exchange;
 use super::insert;
 use crate::bundle::patience::Patience;
 use crate::bundle::{BundleError, Refusal};
+use crate::http::SendError;
+use crate::identity::Access;
 
 /// The lengths of an object's parts, and how sure they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,24 +55,21 @@ impl Exchange<'_> {
     /// telling is an error: without the lengths the object would not be held to its checksum.
     async fn part(&self, number: u64, claim: &PartsClaim) -> Result<Option<u64>, BundleError> {
         let mut patience = Patience::new(self.s3.backoff.clone());
+        let mut etag = claim.etag.as_deref();
         loop {
             let access = self.s3.provider.access().await?;
-            let request = self.s3.signed(Method::HEAD, &self.object, &access, |request| {
-                request.url_mut().query_pairs_mut().append_pair("partNumber", &number.to_string());
-                match &claim.etag {
-                    Some(etag) => insert(request, &self.object, header::IF_MATCH, etag.clone()),
-                    None => Ok(()),
-                }
-            })?;
-            self.s3.gate.pass().await;
-            let last = match self.s3.client.send(request).await {
+            let last = match self.head(&access, Some(number), etag).await? {
                 Ok(response) if matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
                     let number = |name| text(response.headers(), name).and_then(|text| text.parse::<u64>().ok());
                     return Ok(number("content-length").filter(|_| number("x-amz-mp-parts-count") == Some(claim.count)));
                 }
                 Ok(response) if is_passing(response.status()) => format!("HTTP status {}", response.status()),
                 Ok(response) => match response.status() {
-                    StatusCode::PRECONDITION_FAILED => REPLACED.to_owned(),
+                    StatusCode::PRECONDITION_FAILED => match self.head(&access, None, etag).await? {
+                        // What was compared is the part's own ETag: not every service does as S3.
+                        Ok(response) if response.status() == StatusCode::OK && etag.take().is_some() => continue,
+                        _ => REPLACED.to_owned(),
+                    },
                     status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
                         // There is no document to tell which: expired credentials are a bad request too.
                         match (self.are_renewed(&access).await?, status) {
@@ -93,6 +92,26 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Asks for what the service has to say of the object, or of one of its parts, while it has that ETag.
+    async fn head(
+        &self,
+        access: &Access,
+        part: Option<u64>,
+        etag: Option<&str>,
+    ) -> Result<Result<reqwest::Response, SendError>, BundleError> {
+        let request = self.s3.signed(Method::HEAD, &self.object, access, |request| {
+            if let Some(number) = part {
+                request.url_mut().query_pairs_mut().append_pair("partNumber", &number.to_string());
+            }
+            match etag {
+                Some(etag) => insert(request, &self.object, header::IF_MATCH, etag.to_owned()),
+                None => Ok(()),
+            }
+        })?;
+        self.s3.gate.pass().await;
+        Ok(self.s3.client.send(request).await)
     }
 }
 

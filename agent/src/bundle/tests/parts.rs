@@ -112,8 +112,10 @@ fn refusing(status: &'static str) -> Origin {
     let checksum = composite(&[8, 8, 4]);
     Origin::start(move |asked| {
         Reply::Bytes(match part_number(asked) {
-            None => asked.answer(CONTENT, "\"x-3\"", &[("x-amz-checksum-sha256", &checksum)]),
-            Some(_) => answer(status, &[], 0, b""),
+            None if asked.head.starts_with("get ") => {
+                asked.answer(CONTENT, "\"x-3\"", &[("x-amz-checksum-sha256", &checksum)])
+            }
+            _ => answer(status, &[], 0, b""),
         })
     })
 }
@@ -133,6 +135,21 @@ fn whatever_keeps_the_lengths_from_being_told_keeps_the_object_from_being_taken_
     let asked = origin.asked();
     let head = asked.iter().find(|asked| part_number(asked).is_some()).unwrap();
     assert_eq!(head.header("if-match"), Some("\"x-3\""), "the parts of another object would be of no use");
+}
+
+#[test]
+fn parts_are_told_by_a_service_that_compares_their_own_etags() {
+    let checksum = composite(&[8, 8, 4]);
+    let origin = Origin::start(move |asked| {
+        Reply::Bytes(match part_number(asked) {
+            None => asked.answer(CONTENT, "\"x-3\"", &[("x-amz-checksum-sha256", &checksum)]),
+            Some(_) if asked.header("if-match").is_some() => answer("412 Precondition Failed", &[], 0, b""),
+            Some(_) => answer("206 Partial Content", &[("x-amz-mp-parts-count", "3")], 8, b""),
+        })
+    });
+    assert_eq!(origin.fetch(source()).unwrap().verified_by, ["x-amz-checksum-sha256"]);
+    let of_all = origin.asked().iter().filter(|asked| asked.head.starts_with("head ")).count();
+    assert_eq!((of_all, requests_for_parts(&origin)), (3, 2));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::traces::{Extent, Trace, Way, traces, warnings};
 use super::cancel::daemon_runs;
+use super::other_agent::{self, OtherAgent};
 use super::output::{print, print_json, visible_text};
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
@@ -65,6 +66,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn check(context: &Context, extent: Extent, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut left = traces(context, extent)?;
     left.extend(daemon(context)?);
+    if let OtherAgent::Runs(_) = other_agent::look(context)? {
+        let way =
+            Way::ByHand("stop it: `systemctl disable --now codedeploy-agent`, then run `slipway-agent image-clean`");
+        left.push(Trace { what: "AWS's agent runs".to_owned(), path: context.layout.root().to_owned(), way });
+    }
     let report = Report { clean: left.is_empty(), left, warnings: warnings()? };
     match arguments.json {
         true => print_json(&report)?,
@@ -82,6 +88,7 @@ fn daemon(context: &Context) -> anyhow::Result<Option<Trace>> {
 
 fn clean(context: &Context, extent: Extent) -> anyhow::Result<()> {
     let layout = &context.layout;
+    other_agent::refuse(context)?;
     // Held to the end: nothing begins meanwhile.
     let _locks = lock(layout)?;
     if let Some(script) = attach::any_running(&layout.hooks())? {

@@ -1,17 +1,17 @@
 //! What of a host must not be in an image of it. The same list is what is removed and what is looked for.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::secrets;
+use crate::cli::logging;
 use crate::cli::settings::Context;
 use crate::config::OnPremises;
 use crate::config_files;
 use crate::disk::{self, Dir};
-use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
+use crate::store;
 
 /// How much is a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Found {
 
     /// If there is something of that name, a link to nothing too.
     fn file(&mut self, what: &str, path: PathBuf, way: Way) -> Result<(), disk::Error> {
-        if exists(&path)? {
+        if disk::exists(&path)? {
             self.push(what, path, way);
         }
         Ok(())
@@ -127,13 +127,17 @@ fn identity(context: &Context, found: &mut Found) -> anyhow::Result<()> {
             }
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "if this file names a file of credentials, that one is not known"),
+        Err(error) => {
+            // It may name a file of credentials, and nothing else does.
+            tracing::warn!(%error, "the identity of this host cannot be read");
+            let way = Way::ByHand("it cannot be read: remove the file of credentials that it may name, then this one");
+            return Ok(found.file("identity of this host", path, way)?);
+        }
     }
     Ok(found.file("identity of this host", path, Way::Erased)?)
 }
 
 fn state(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
-    found.file("record of this host", layout.host(), Way::Removed)?;
     found.file("state of the agent", layout.status(), Way::Removed)?;
     found.file("name of the object that was fetched last", layout.last_object(), Way::Removed)?;
     for (what, directory) in [
@@ -145,7 +149,8 @@ fn state(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
     ] {
         found.content(what, directory)?;
     }
-    Ok(())
+    // Last: where this was cut off, the next host knows by it that what is left is another one's.
+    found.file("record of this host", layout.host(), Way::Removed)
 }
 
 fn logs(context: &Context, found: &mut Found) -> Result<(), disk::Error> {
@@ -153,24 +158,38 @@ fn logs(context: &Context, found: &mut Found) -> Result<(), disk::Error> {
     if let Some(directory) = layout.deployments_log().parent() {
         found.content("output of scripts", directory.to_owned())?;
     }
-    for (group, deployment) in revisions(layout)? {
-        if let Some(directory) = layout.scripts_log(&group, &deployment).parent() {
-            found.content("output of scripts", directory.to_owned())?;
+    for (group, deployments) in store::deployed(layout)? {
+        for deployment in deployments {
+            if let Some(directory) = layout.scripts_log(&group, &deployment).parent() {
+                found.content("output of scripts", directory.to_owned())?;
+            }
         }
     }
     // The directory can be others' too, as /var/log is.
+    let program = logging::file_name(&settings.program_name);
     for name in names(&settings.log_dir)? {
-        if name.starts_with(settings.program_name.as_str()) && name.contains(".log") {
+        if name.strip_prefix(&program).is_some_and(is_log_ending) {
             found.file("log of the agent", settings.log_dir.join(name), Way::Removed)?;
         }
     }
     Ok(())
 }
 
+/// What comes after a program's name in that of its log: `.log`, what rotation puts after that, and the day that AWS's
+/// agent puts before it.
+fn is_log_ending(ending: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let dated = ending.strip_suffix(".log").and_then(|rest| rest.strip_prefix('.'));
+    ending == ".log"
+        || ending
+            .strip_prefix(".log.")
+            .is_some_and(|rest| rest.split(['.', '-']).all(|part| is_number(part) || part == "gz"))
+        || dated.is_some_and(|day| day.len() == 8 && is_number(day))
+}
+
 /// What is on the disk of deployments, but for the files that they have installed.
 fn deployments(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
-    let groups: BTreeSet<GroupId> = revisions(layout)?.into_iter().map(|(group, _)| group).collect();
-    for group in groups {
+    for (group, _) in store::deployed(layout)? {
         found.push("revisions of a deployment group", layout.group(&group), Way::Removed);
     }
     let own = layout.own();
@@ -187,17 +206,6 @@ fn deployments(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
     Ok(())
 }
 
-/// All deployments that have a directory.
-fn revisions(layout: &Layout) -> Result<Vec<(GroupId, DeploymentId)>, disk::Error> {
-    let mut all = Vec::new();
-    for group in names(layout.root())?.iter().filter_map(|name| GroupId::parse(name).ok()) {
-        for deployment in names(&layout.group(&group))? {
-            all.extend(DeploymentId::parse(&deployment).ok().map(|deployment| (group.clone(), deployment)));
-        }
-    }
-    Ok(all)
-}
-
 /// What is in a directory; nothing where there is none.
 fn names(directory: &Path) -> Result<Vec<String>, disk::Error> {
     match Dir::open(directory) {
@@ -209,11 +217,17 @@ fn names(directory: &Path) -> Result<Vec<String>, disk::Error> {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, disk::Error> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
-    match Dir::open(parent).and_then(|parent| parent.stat_if_exists(name)) {
-        Ok(stat) => Ok(stat.is_some()),
-        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(false),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_known_by_its_ending() {
+        for ours in [".log", ".log.1", ".log.12", ".log.1.gz", ".20261121.log", ".log.2026-11-21"] {
+            assert!(is_log_ending(ours), "{ours}");
+        }
+        for others in ["", "-x.log", "s.log", ".login", ".log.d", ".log.", ".2026.log", ".logrotate"] {
+            assert!(!is_log_ending(others), "{others}");
+        }
     }
 }

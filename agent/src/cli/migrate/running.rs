@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::note::{Note, Verdict};
 use crate::cli::other_agent::{self, OtherAgent};
 use crate::cli::settings::Context;
-use crate::disk::{self, Dir};
+use crate::disk;
 use crate::process::{self, find_program};
 
 const SERVICE: &str = "service";
@@ -26,13 +26,13 @@ pub(super) fn look(context: &Context) -> anyhow::Result<Vec<Note>> {
     let mut notes = Vec::new();
     notes.extend(process(context)?);
     notes.extend(unit());
-    if exists(Path::new(UPDATER))? {
+    if disk::exists(Path::new(UPDATER))? {
         let what = format!("{UPDATER} installs AWS's agent again when a newer version of it comes out");
         notes.push(Note::new(Verdict::NeedsYou, SERVICE, what).with_remedy(format!("`rm {UPDATER}`")));
     }
     if let Some(home) = other_agent::home(context) {
         let library = home.join("lib");
-        if exists(&library.join("codedeploy-agent.rb"))? || exists(&library.join("instance_agent"))? {
+        if disk::exists(&library.join("codedeploy-agent.rb"))? || disk::exists(&library.join("instance_agent"))? {
             let what = format!("AWS's program is in {}: it is not used", home.display());
             let todo = "remove the package codedeploy-agent once you do not want to go back; packages of slipway-agent replace it";
             notes.push(Note::new(Verdict::Ignored, SERVICE, what).with_remedy(todo));
@@ -102,14 +102,5 @@ impl State {
             enabled: field("UnitFileState"),
             file: field("FragmentPath"),
         })
-    }
-}
-
-fn exists(path: &Path) -> disk::Result<bool> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
-    match Dir::open(parent).and_then(|parent| parent.stat_if_exists(name)) {
-        Ok(stat) => Ok(stat.is_some()),
-        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(false),
-        Err(error) => Err(error),
     }
 }
