@@ -1,7 +1,7 @@
 # An Amazon machine image with the agent in it, and, where a revision is named, with that deployed.
 #
 #   packer init packaging/image
-#   packer build -var agent_package=slipway-agent_0.1.0_amd64.deb -var agent_sha256=... packaging/image
+#   packer build -var agent_package=slipway-agent_0.1.0-1_amd64.deb -var agent_sha256=... packaging/image
 #
 # docs/images.md tells what for.
 

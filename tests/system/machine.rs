@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How systemd-nspawn ends when the host reboots.
 const REBOOT: i32 = 133;
 /// What programs on the host find others by.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A host: its layer, its control group, and its processes while it is booted.
 #[derive(Debug)]

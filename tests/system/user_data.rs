@@ -2,6 +2,7 @@
 //! tells, and from a directory; twice.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -14,21 +15,26 @@ use slipway_tests::until::until_true;
 
 use crate::host::{PATIENCE, UNIT};
 use crate::job::Ground;
-use crate::machine::{Machine, Network};
+use crate::machine::{Machine, Network, PATH};
 use crate::packages::{Version, bring, package};
 use crate::report::Report;
 
 /// How many checks there are.
-pub const CHECKS: u64 = 5;
+pub const CHECKS: u64 = 6;
 
 const SCRIPT: &str = "packaging/user-data/install.sh";
 const BUCKET: &str = "packages";
+/// Where the programs are that the script calls, each of which notes its command line first, and where to.
+const NOTING: &str = "/root/noting";
+const COMMAND_LINES: &str = "/root/command-lines";
 
 /// A new instance: nothing on it knows of an agent.
 struct Instance<'a> {
     machine: Machine,
     control: Control<'a>,
     metadata: Metadata,
+    /// What the role gives, and nobody else is to see.
+    secrets: [String; 2],
 }
 
 /// All of them, on one host.
@@ -41,16 +47,19 @@ pub fn test(ground: &Ground, report: &mut Report) -> Result<()> {
     api.put_file(BUCKET, &format!("slipway/{name}"), &deb)?;
     let key = api.key();
     let given = Given { secret: key.secret_access_key.clone(), ..Given::expiring(&key.access_key_id, 3600) };
+    let secrets = [given.secret.clone(), given.token.clone()];
     let metadata = Metadata::start("i-0123456789abcdef0", given)?;
     let mut machine = Machine::create(ground, "user-data", Network::Shared)?;
     bring(&machine, &binaries::repository().join(SCRIPT))?;
     bring(&machine, &control.ca_file())?;
+    note_command_lines(&machine)?;
     machine.boot()?;
-    let instance = Instance { machine, control, metadata };
+    let instance = Instance { machine, control, metadata, secrets };
     let digest = hex::encode(Sha256::digest(fs::read(&deb)?));
 
     report.check("another package than was wanted is not installed", instance.refuses());
     report.check("from a bucket, with the instance's role: installed and active", instance.installs(&digest));
+    report.check("no command line had a secret in it", instance.kept_secrets());
     report.check("the second time nothing is asked, fetched or restarted", instance.leaves_alone(&digest));
     report.check("a version that is higher is an upgrade; from a directory", instance.upgrades());
     report.check("a place where it is not is told, and nothing changes", instance.says_where());
@@ -63,7 +72,7 @@ impl Instance<'_> {
         command.env("SLIPWAY_FROM", from).env("SLIPWAY_VERSION", version.number()).env("SLIPWAY_SHA256", digest);
         command.env("AWS_REGION", REGION).env("AWS_ENDPOINT_URL_S3", self.control.endpoint());
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.metadata.endpoint());
-        command.env("CURL_CA_BUNDLE", "/root/ca.pem");
+        command.env("CURL_CA_BUNDLE", "/root/ca.pem").env("PATH", format!("{NOTING}:{PATH}"));
         command.output().context("run the script")
     }
 
@@ -102,6 +111,20 @@ impl Instance<'_> {
         Ok(())
     }
 
+    fn kept_secrets(&self) -> Result<()> {
+        let lines = fs::read_to_string(self.machine.root().join(COMMAND_LINES.trim_start_matches('/')))?;
+        for expected in ["curl --config", "openssl dgst"] {
+            ensure!(lines.contains(expected), "nobody called {expected}:\n{lines}");
+        }
+        for secret in self.secrets.iter().flat_map(|secret| [secret.clone(), hex::encode(secret)]) {
+            ensure!(!lines.contains(&secret), "{secret} is in a command line:\n{lines}");
+        }
+        // With its signature an address opens the bucket too.
+        ensure!(!lines.contains("X-Amz-Signature"), "{lines}");
+        ensure!(!lines.contains("metadata-token: "), "{lines}");
+        Ok(())
+    }
+
     fn leaves_alone(&self, digest: &str) -> Result<()> {
         let (asked, pid) = (self.metadata.asked().len(), self.property("MainPID")?);
         let output = self.of_bucket(digest)?;
@@ -125,6 +148,19 @@ impl Instance<'_> {
         ensure!(!output.status.success() && said(&output).contains("/nowhere/slipway-agent_"), "{}", said(&output));
         self.active()
     }
+}
+
+fn note_command_lines(machine: &Machine) -> Result<()> {
+    let folder = machine.root().join(NOTING.trim_start_matches('/'));
+    fs::create_dir(&folder)?;
+    for program in ["curl", "openssl", "sed", "od", "tr", "head"] {
+        let script =
+            format!("#!/bin/sh\necho \"{program} $*\" >>{COMMAND_LINES}\nPATH={PATH}\nexec {program} \"$@\"\n");
+        let path = folder.join(program);
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 fn said(output: &Output) -> String {

@@ -22,7 +22,7 @@ pub const DEB_TAKEOVER: u64 = 3;
 /// How many there are of the control service's deb.
 pub const DEB_CONTROL: u64 = 6;
 /// How many there are of the agent's rpm.
-pub const RPM_AGENT: u64 = 6;
+pub const RPM_AGENT: u64 = 7;
 
 /// Versions that `make test-system` makes packages of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

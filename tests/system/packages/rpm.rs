@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
 
-use super::{PROGRAM, Version, bring, installed, is, package, runs, stays_stopped, upgraded};
+use super::{EDIT, PROGRAM, Version, bring, config, installed, is, package, runs, stays_stopped, upgraded};
 use crate::app;
 use crate::host::{Host, UNIT};
 use crate::job::Ground;
@@ -27,7 +27,12 @@ pub fn agent(ground: &Ground, report: &mut Report) -> Result<()> {
     });
     host.check(report, "what was stopped stays stopped after an upgrade", |host| stays_stopped(host, install));
     host.check(report, "what was disabled stays disabled", |host| stays_disabled(host));
-    host.check(report, "erased, it is stopped and gone, and the state is there", |host| erased(host));
+    host.check(report, "erased, it is stopped and gone; configuration and state are there", |host| erased(host));
+    host.check(report, "installed again, it is the host that it was, and deploys", |host| {
+        installed(host, install)?;
+        ensure!(config(host).ends_with(EDIT), "the edit is gone:\n{}", config(host));
+        host.deploy(&host.push("v3", &app::revision("v3"))?)
+    });
     Ok(())
 }
 
@@ -42,10 +47,8 @@ fn install(host: &Host<'_>, version: Version) -> Result<()> {
 }
 
 fn verified(host: &Host<'_>) -> Result<()> {
-    // The configuration was there before, and is another one.
     let differs = host.machine.try_run(&["rpm", "--force-debian", "--verify", "--nodeps", PROGRAM])?;
-    let others: Vec<&str> = differs.lines().filter(|line| !line.contains("codedeployagent.yml")).collect();
-    ensure!(others.is_empty(), "{others:?}");
+    ensure!(differs.is_empty(), "{differs}");
     for (path, mode) in [("usr/bin/slipway-agent", 0o755), ("usr/lib/systemd/system/slipway-agent.service", 0o644)] {
         let found = fs::metadata(host.machine.root().join(path))?.permissions().mode() & 0o7777;
         ensure!(found == mode, "/{path} has mode {found:o}");
@@ -77,5 +80,6 @@ fn erased(host: &Host<'_>) -> Result<()> {
     }
     let state = "/opt/codedeploy-agent/deployment-root/.slipway/host.json";
     ensure!(!host.read(state).is_empty(), "the state is gone");
+    ensure!(config(host).ends_with(EDIT), "the edit of the configuration is gone:\n{}", config(host));
     Ok(())
 }
