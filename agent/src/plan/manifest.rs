@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -96,8 +97,8 @@ pub struct Installer {
 /// Who owns what before an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// In the order of paths.
-    ours: IndexMap<PathBuf, Claim>,
+    /// In the order of paths. Found by their bytes: to hash a path is to take it apart.
+    ours: IndexMap<OsString, Claim>,
     /// What other groups own, each with the number of its installer.
     others: HashMap<PathBuf, usize>,
     installers: Vec<Installer>,
@@ -125,16 +126,16 @@ impl Claims {
         let serial = ours.as_ref().map_or(0, |manifest| manifest.serial);
         for owned in ours.into_iter().flat_map(|manifest| manifest.entries) {
             claims.note_label(&owned);
-            claims.ours.insert(owned.path, Claim::from(&owned.state));
+            claims.ours.insert(owned.path.into_os_string(), Claim::from(&owned.state));
         }
-        claims.ours.sort_keys();
+        claims.sort();
         others.sort_by_key(|manifest| manifest.serial);
         for manifest in others {
             for owned in manifest.entries {
                 if manifest.serial > serial {
-                    claims.ours.shift_remove(&owned.path);
+                    claims.ours.shift_remove(owned.path.as_os_str());
                 }
-                if !claims.ours.contains_key(&owned.path) {
+                if !claims.ours.contains_key(owned.path.as_os_str()) {
                     claims.note_label(&owned);
                     claims.others.insert(owned.path, claims.installers.len());
                 }
@@ -149,10 +150,10 @@ impl Claims {
     pub fn take_over(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         for path in paths {
             if !self.others.contains_key(&path) {
-                self.ours.entry(path).or_insert(Claim::Unknown);
+                self.ours.entry(path.into_os_string()).or_insert(Claim::Unknown);
             }
         }
-        self.ours.sort_keys();
+        self.sort();
     }
 
     /// Takes over rules for labels from an agent that left a list of them.
@@ -175,6 +176,10 @@ impl Claims {
         self.labels.get(path)
     }
 
+    fn sort(&mut self) {
+        self.ours.sort_by(|one, _, other, _| Path::new(one).cmp(Path::new(other)));
+    }
+
     fn note_label(&mut self, owned: &Owned) {
         match owned.state.label() {
             Some(label) => self.labels.insert(owned.path.clone(), label.clone()),
@@ -184,22 +189,22 @@ impl Claims {
 
     /// The group's own paths, in order.
     pub fn ours(&self) -> impl DoubleEndedIterator<Item = (&Path, &Claim)> {
-        self.ours.iter().map(|(path, claim)| (path.as_path(), claim))
+        self.ours.iter().map(|(path, claim)| (Path::new(path), claim))
     }
 
     /// The path as the group's claims hold it, if it is the group's own.
     pub fn own(&self, path: &Path) -> Option<&Path> {
-        self.ours.get_key_value(path).map(|(path, _)| path.as_path())
+        self.ours.get_key_value(path.as_os_str()).map(|(path, _)| Path::new(path))
     }
 
     /// Whether what was found at the path is what the group put there.
     pub fn is_ours(&self, path: &Path, found: &PathState) -> bool {
-        self.ours.get(path).is_some_and(|claim| claim.covers(found))
+        self.ours.get(path.as_os_str()).is_some_and(|claim| claim.covers(found))
     }
 
     /// The attributes that the group gave a directory of its own.
     pub fn directory(&self, path: &Path) -> Option<&Attrs> {
-        match self.ours.get(path) {
+        match self.ours.get(path.as_os_str()) {
             Some(Claim::Directory(attrs)) => Some(attrs),
             _ => None,
         }

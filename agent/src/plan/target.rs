@@ -72,8 +72,8 @@ fn expand_one<'a>(
         push(target(destination.join(name), Role::Leaf, source, state), targets, conflicts);
         return;
     }
-    for (path, state) in index.range(source.to_owned()..).take_while(|(path, _)| path.starts_with(source)) {
-        let Ok(relative) = path.strip_prefix(source) else { continue };
+    for (path, state) in index.range(source.to_owned()..) {
+        let Ok(relative) = path.strip_prefix(source) else { break };
         if relative.as_os_str().is_empty() {
             continue;
         }
