@@ -107,6 +107,12 @@ impl Dir {
         Ok(File::from(self.open_beneath(relative.as_ref(), flags, "open")?))
     }
 
+    /// Opens a file below this directory for appending to it.
+    pub(super) fn append_to(&self, relative: impl AsRef<Path>) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(self.open_beneath(relative.as_ref(), flags, "append to")?))
+    }
+
     /// Creates a file that must not exist yet, and opens it for reading and writing.
     pub fn create_file(&self, relative: impl AsRef<Path>, mode: u32) -> Result<File> {
         let relative = relative.as_ref();

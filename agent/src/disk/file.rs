@@ -20,6 +20,20 @@ pub fn write_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     replace(path, content, mode, Durability::Sometime)
 }
 
+/// Appends to a file, if that is of the length that the caller knows; it is an error otherwise. Nothing is synced,
+/// and what is appended may be torn even without a power cut.
+pub fn append_unsynced(path: &Path, length: u64, content: &[u8]) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new("append to", path, std::io::ErrorKind::InvalidInput));
+    };
+    let fail = |source: std::io::Error| Error::new("append to", path, source);
+    let mut file = Dir::open(parent)?.append_to(name)?;
+    if file.metadata().map_err(fail)?.len() != length {
+        return Err(fail(std::io::Error::other("somebody else has changed it")));
+    }
+    fault::point("append", path).and_then(|()| file.write_all(content)).map_err(fail)
+}
+
 /// Makes a file that must not exist yet, for whoever makes it durable later, together with others: nothing is
 /// synced.
 pub fn create_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
@@ -98,10 +112,12 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
     let fail = |source| Error::new("read", path, source);
-    if file.metadata().map_err(fail)?.is_dir() {
+    let metadata = file.metadata().map_err(fail)?;
+    if metadata.is_dir() {
         return Err(fail(std::io::ErrorKind::IsADirectory.into()));
     }
-    let mut content = Vec::new();
+    // With a byte more, so that its end is found without more room being made.
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 1);
     file.take(limit + 1).read_to_end(&mut content).map_err(fail)?;
     if content.len() as u64 > limit {
         let message = format!("it is longer than the {limit} bytes that are allowed");

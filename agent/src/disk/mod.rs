@@ -43,8 +43,8 @@ pub use erase::erase;
 pub use error::{Error, Result};
 pub use facts::Facts;
 pub use file::{
-    create_unsynced, exists, open_named, read_bounded, read_bounded_at, read_if_exists, remove_if_exists,
-    sweep_temporaries, write_atomic, write_unsynced,
+    append_unsynced, create_unsynced, exists, open_named, read_bounded, read_bounded_at, read_if_exists,
+    remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
 pub use follow::{Follower, read_tail};
 pub use label::{has_label, read_label, set_label};

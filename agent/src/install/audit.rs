@@ -176,7 +176,7 @@ impl Belongings {
         let theirs = others.iter().flat_map(|manifest| &manifest.entries);
         let all = manifest.entries.iter().chain(theirs).map(|owned| owned.path.clone()).collect();
         let claims = Claims::new(Some(manifest.clone()), others);
-        manifest.entries.retain(|owned| claims.own(&owned.path).is_some());
+        manifest.entries.retain(|owned| claims.number(&owned.path).is_some());
         Ok(Some(Self { root, manifest, all }))
     }
 

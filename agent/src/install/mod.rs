@@ -11,6 +11,7 @@ mod apply;
 mod attempts;
 mod attributes;
 mod audit;
+mod beside;
 mod capability;
 mod claims;
 mod clean;
@@ -36,7 +37,6 @@ mod transaction;
 mod undo;
 
 use std::path::Path;
-use std::thread;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use error::{Aftermath, Cause, InstallError};
@@ -56,6 +56,7 @@ use crate::plan::{self, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests};
 use attempts::Patience;
+use beside::beside;
 use filesystems::Filesystems;
 use transaction::{Phase, Transaction};
 
@@ -234,17 +235,8 @@ struct Inputs {
 /// Reads the manifests and the revision, both at once: each can be of a hundred thousand paths.
 fn read_inputs(request: &InstallRequest<'_>) -> Result<Inputs, Cause> {
     let read = || index::read(request.revision, request.appspec);
-    thread::scope(|scope| {
-        let reader = thread::Builder::new().name("revision".to_owned()).spawn_scoped(scope, read);
-        let before = claims::read(request)?;
-        let index = match reader.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(index)) => index?,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // There is no thread to be had.
-            Err(_) => read()?,
-        };
-        Ok(Inputs { before, index })
-    })
+    let (index, before) = beside("revision", read, || claims::read(request));
+    Ok(Inputs { before: before?, index: index? })
 }
 
 fn planned(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::beside::beside;
 use super::filesystems;
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, TransactionId};
@@ -20,16 +21,29 @@ const MANIFEST: &str = "manifest.json";
 const CLEANUP: &str = "cleanup";
 const INSTALL: &str = "install.json";
 
+/// Of how many paths the texts of a commit are made at once.
+const AT_ONCE: std::ops::RangeInclusive<usize> = 1000..=20_000;
+
 /// Writes all that the commit will publish where it will find it, so that a disk that fills up later does not
 /// keep it from that. The manifest is durable then; what stands in it alone is with the targets.
 pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &ManifestToBe<'_>) -> Result<(), StoreError> {
     let transaction = layout.transaction(id);
-    filesystems::write_ahead(&transaction.join(CLEANUP), &cleanup(manifest.entries()), 0o644)?;
-    let path = transaction.join(INSTALL);
-    let text = for_people(manifest.deployment(), manifest.entries(), &path)?;
-    filesystems::write_ahead(&path, &text, 0o644)?;
-    drop(text);
-    store::write_as::<Manifest>(&ahead(layout, id), manifest)
+    let write = |name: &str, text: &[u8]| filesystems::write_ahead(&transaction.join(name), text, 0o644);
+    let cleanup = || cleanup(manifest.entries());
+    let for_people = || for_people(manifest.deployment(), manifest.entries(), &transaction.join(INSTALL));
+    let publish = || store::write_as::<Manifest>(&ahead(layout, id), manifest);
+    // For few it is not worth a thread; of many the texts would take too much memory at once.
+    if AT_ONCE.contains(&manifest.at_most()) {
+        let ((cleanup, for_people), published) = beside("texts", || (cleanup(), for_people()), publish);
+        published?;
+        write(CLEANUP, &cleanup)?;
+        write(INSTALL, &for_people?)?;
+    } else {
+        publish()?;
+        write(CLEANUP, &cleanup())?;
+        write(INSTALL, &for_people()?)?;
+    }
+    Ok(())
 }
 
 /// Where the new manifest waits for the commit.

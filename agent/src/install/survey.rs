@@ -1,8 +1,5 @@
 //! What is on the host where a revision is to go. Reads, and changes nothing.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
-
 use super::Cause;
 use super::accounts;
 use super::capability::Capability;
@@ -64,12 +61,13 @@ pub(super) fn survey<'a>(
         sites.push(surveyor.site(target)?);
     }
     surveyor.leaves(&mut sites)?;
-    // By their bytes: a `Path` would be taken apart.
-    let targeted: HashSet<&OsStr> = match claims.ours().next() {
-        Some(_) => sites.iter().map(|site| site.path().as_os_str()).collect(),
-        None => HashSet::new(),
-    };
-    for (path, _) in claims.ours().filter(|(path, _)| !targeted.contains(path.as_os_str())) {
+    let mut targeted = vec![false; claims.ours().len()];
+    for number in sites.iter().filter_map(|site| claims.number(site.path())) {
+        if let Some(targeted) = targeted.get_mut(number) {
+            *targeted = true;
+        }
+    }
+    for ((path, _), _) in claims.ours().zip(targeted).filter(|(_, targeted)| !targeted) {
         survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
     }
     for (path, stamp, digest) in surveyor.into_digests() {

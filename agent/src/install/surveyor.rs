@@ -1,6 +1,7 @@
 //! Looking at paths of the host, one after the other or several at once.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -41,10 +42,10 @@ pub(super) struct Surveyor<'a> {
     host: Host<'a>,
     /// Digests of files that were read now.
     fresh: Vec<(PathBuf, Stamp, Sha256)>,
-    /// Why nothing can be changed in a directory.
-    closed: HashMap<PathBuf, Option<String>>,
+    /// Why nothing can be changed in a directory. By its bytes, here and below: to hash a path is to take it apart.
+    closed: HashMap<OsString, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
-    ways: HashMap<PathBuf, Way>,
+    ways: HashMap<OsString, Way>,
     /// The directory that was looked into last: the next path is in it more often than not.
     last: Option<(PathBuf, Arc<Dir>)>,
 }
@@ -75,7 +76,7 @@ impl<'a> Surveyor<'a> {
             return Ok(site);
         }
         if !self.look(&mut site)? {
-            self.ways.insert(site.target.path.clone(), Way::Missing(site.path().to_owned()));
+            self.ways.insert(site.target.path.clone().into(), Way::Missing(site.path().to_owned()));
             return Ok(site);
         }
         if let Some(directory) = self.followed(&site)? {
@@ -84,7 +85,7 @@ impl<'a> Surveyor<'a> {
         }
         let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
         let way = if exists { Way::Exists(site.path().to_owned()) } else { Way::Missing(site.path().to_owned()) };
-        self.ways.insert(site.target.path.clone(), way);
+        self.ways.insert(site.target.path.clone().into(), way);
         Ok(site)
     }
 
@@ -132,7 +133,7 @@ impl<'a> Surveyor<'a> {
     fn look(&mut self, site: &mut Site<'_>) -> Result<bool, disk::Error> {
         let target = &site.target;
         let name = target.path.file_name().unwrap_or_default();
-        let (path, exists) = match target.path.parent().and_then(|parent| self.ways.get(parent)) {
+        let (path, exists) = match target.path.parent().and_then(|parent| self.ways.get(parent.as_os_str())) {
             Some(Way::Missing(parent)) => (parent.join(name), false),
             Some(Way::Exists(parent)) => (parent.join(name), true),
             None => (Path::new("/").join(name), true),
@@ -223,7 +224,7 @@ impl<'a> Surveyor<'a> {
     fn parent(&mut self, path: &Path) -> Result<Option<Arc<Dir>>, disk::Error> {
         let directory = path.parent().unwrap_or(path);
         if let Some((known, dir)) = &self.last
-            && known == directory
+            && known.as_os_str() == directory.as_os_str()
         {
             return Ok(Some(Arc::clone(dir)));
         }
@@ -247,11 +248,11 @@ impl<'a> Surveyor<'a> {
 
     /// Why nothing can be made or removed in a directory; nothing too where it is missing.
     fn closed(&mut self, directory: &Path) -> Result<Option<String>, disk::Error> {
-        if let Some(known) = self.closed.get(directory) {
+        if let Some(known) = self.closed.get(directory.as_os_str()) {
             return Ok(known.clone());
         }
         let reason = self.closed_reason(directory)?;
-        self.closed.insert(directory.to_owned(), reason.clone());
+        self.closed.insert(directory.as_os_str().to_owned(), reason.clone());
         Ok(reason)
     }
 

@@ -1,8 +1,7 @@
 //! From grounds to a plan.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::acl::Acl;
@@ -10,6 +9,7 @@ use super::conflict::{Conflict, Conflicts, PathOwner};
 use super::grounds::{FileOwner, Found, Grounds, Site};
 use super::label::Label;
 use super::label_rules::label_rules;
+use super::path_order::{in_order, same};
 use super::permission::{Bare, Permissions};
 use super::state::{Attrs, PathState};
 use super::target::Role;
@@ -27,9 +27,9 @@ pub fn build(
     mut sites: Vec<Site<'_>>,
     mut conflicts: Vec<Conflict>,
 ) -> Result<Plan, Box<Blocked>> {
-    sites.sort_by(|one, other| (one.path(), one.target.role).cmp(&(other.path(), other.target.role)));
+    sites.sort_by(|one, other| in_order(one.path(), other.path()).then(one.target.role.cmp(&other.target.role)));
     conflicts.extend(sites.windows(2).filter_map(duplicate));
-    sites.dedup_by(|later, earlier| later.path() == earlier.path());
+    sites.dedup_by(|later, earlier| same(later.path(), earlier.path()));
     let permissions = Permissions::new(grounds, &mut conflicts);
     let mut builder = Builder {
         grounds,
@@ -40,7 +40,7 @@ pub fn build(
         warnings: grounds.survey.warnings.clone(),
         replaced: BTreeSet::new(),
         retained: Vec::new(),
-        wanted: HashSet::new(),
+        wanted: vec![false; grounds.claims.ours().len()],
         defaults: BTreeMap::new(),
         labels: BTreeMap::new(),
         without_acls: BTreeSet::new(),
@@ -56,7 +56,7 @@ pub fn build(
 /// Directories that several sources go to are merged; nothing else is.
 fn duplicate(pair: &[Site<'_>]) -> Option<Conflict> {
     let [one, other] = pair else { return None };
-    (one.path() == other.path() && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
+    (same(one.path(), other.path()) && other.target.role == Role::Leaf).then(|| Conflict::DuplicateTarget {
         path: other.target.path.clone(),
         first: (one.target.source.to_owned(), one.target.entry),
         second: (other.target.source.to_owned(), other.target.entry),
@@ -74,8 +74,8 @@ struct Builder<'a> {
     replaced: BTreeSet<PathBuf>,
     /// What RETAIN left where a directory should be, and how many paths are not installed below it.
     retained: Vec<(PathBuf, usize)>,
-    /// What the group owns and the revision has too.
-    wanted: HashSet<&'a OsStr>,
+    /// What the group owns and the revision has too, by its number.
+    wanted: Vec<bool>,
     /// The default access control lists of directories that have one, as they will be.
     defaults: BTreeMap<PathBuf, Acl>,
     /// The labels of directories that have one, as they will be.
@@ -108,7 +108,9 @@ impl Decision {
 
 impl<'a> Builder<'a> {
     fn target(&mut self, site: Site<'_>) {
-        self.wanted.extend(self.grounds.claims.own(site.path()).map(Path::as_os_str));
+        if let Some(wanted) = self.grounds.claims.number(site.path()).and_then(|number| self.wanted.get_mut(number)) {
+            *wanted = true;
+        }
         if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path().starts_with(path)) {
             *count += 1;
             return;
@@ -238,11 +240,12 @@ impl<'a> Builder<'a> {
 
     /// What the group owns and the revision lacks.
     fn leftovers(&mut self) {
-        for (path, claim) in self.grounds.claims.ours() {
+        let unwanted = self.grounds.claims.ours().zip(std::mem::take(&mut self.wanted)).filter(|(_, wanted)| !wanted);
+        for ((path, claim), _) in unwanted {
             let Some(place) = self.grounds.survey.owned.get(path) else { continue };
             let Some(found) = &place.found else { continue };
             let is_replaced = path.ancestors().skip(1).any(|above| self.replaced.contains(above));
-            if self.wanted.contains(path.as_os_str()) || is_replaced {
+            if is_replaced {
                 continue;
             }
             if !claim.covers(&found.state) {
@@ -278,7 +281,7 @@ impl<'a> Builder<'a> {
         }
         self.warnings.extend(self.permissions.warnings());
         let rules = label_rules(self.grounds, &self.steps, &mut self.warnings);
-        self.steps.sort_by(|one, other| one.path.cmp(&other.path));
+        self.steps.sort_by(|one, other| in_order(&one.path, &other.path));
         let Self { grounds: Grounds { group, deployment, .. }, steps, warnings, conflicts, .. } = self;
         if !conflicts.is_empty() {
             return Err(Box::new(Blocked { conflicts: Conflicts(conflicts), steps, rules, warnings }));

@@ -20,7 +20,7 @@ pub(super) fn label_rules(grounds: &Grounds<'_>, steps: &[Step], warnings: &mut 
         Some(_) => steps.iter().filter_map(Step::owned).map(|owned| owned.path).collect(),
         None => HashSet::new(),
     };
-    let is_concerned = |path: &_| claims.own(path).is_some() || owned.contains(path);
+    let is_concerned = |path: &_| claims.number(path).is_some() || owned.contains(path);
     let given: BTreeMap<PathExpression, &Label> = claims
         .labels()
         .filter(|(path, _)| is_concerned(path))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Step;
 use super::label::{Label, PathExpression};
+use super::path_order::in_order;
 use super::path_text;
 use super::state::{Attrs, PathState};
 use crate::ids::{DeploymentId, GroupId};
@@ -57,6 +58,11 @@ impl<'a> ManifestToBe<'a> {
     /// The deployment whose manifest it will be.
     pub fn deployment(&self) -> &'a DeploymentId {
         self.deployment
+    }
+
+    /// At least as many paths as will be owned.
+    pub fn at_most(&self) -> usize {
+        self.steps.len()
     }
 
     /// What will be owned, in the order of paths.
@@ -177,7 +183,7 @@ impl Claims {
     }
 
     fn sort(&mut self) {
-        self.ours.sort_by(|one, _, other, _| Path::new(one).cmp(Path::new(other)));
+        self.ours.sort_by(|one, _, other, _| in_order(Path::new(one), Path::new(other)));
     }
 
     fn note_label(&mut self, owned: &Owned) {
@@ -188,13 +194,13 @@ impl Claims {
     }
 
     /// The group's own paths, in order.
-    pub fn ours(&self) -> impl DoubleEndedIterator<Item = (&Path, &Claim)> {
+    pub fn ours(&self) -> impl ExactSizeIterator<Item = (&Path, &Claim)> {
         self.ours.iter().map(|(path, claim)| (Path::new(path), claim))
     }
 
-    /// The path as the group's claims hold it, if it is the group's own.
-    pub fn own(&self, path: &Path) -> Option<&Path> {
-        self.ours.get_key_value(path.as_os_str()).map(|(path, _)| Path::new(path))
+    /// Which of the group's own paths it is, in their order; nothing where it is none of them.
+    pub fn number(&self, path: &Path) -> Option<usize> {
+        self.ours.get_index_of(path.as_os_str())
     }
 
     /// Whether what was found at the path is what the group put there.

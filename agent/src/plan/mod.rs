@@ -9,6 +9,7 @@ pub mod grounds;
 pub mod label;
 mod label_rules;
 pub mod manifest;
+mod path_order;
 pub mod path_text;
 mod permission;
 pub mod state;

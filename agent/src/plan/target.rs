@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::conflict::Conflict;
+use super::path_order::{in_order, same};
 use super::state::PathState;
 use crate::appspec::{AppSpec, FileMapping, Position};
 
@@ -48,9 +49,9 @@ pub fn expand<'a>(appspec: &'a AppSpec, index: &'a Index, conflicts: &mut Vec<Co
             Some(state) => expand_one(mapping, state, index, &mut targets, conflicts),
         }
     }
-    targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
+    targets.sort_by(|one, other| in_order(&one.path, &other.path).then(one.role.cmp(&other.role)));
     targets.dedup_by(|later, earlier| {
-        later.path == earlier.path && later.role != Role::Leaf && earlier.role != Role::Leaf
+        same(&later.path, &earlier.path) && later.role != Role::Leaf && earlier.role != Role::Leaf
     });
     targets
 }

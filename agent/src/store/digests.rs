@@ -1,10 +1,11 @@
 //! Digests of files that were read before, so that they need not be read again while nothing has touched
 //! them. Never a source of truth: a list that is missing, torn or of another version is an empty one.
 //!
-//! The file: a line with the format; then for each file, in the order of the paths' bytes, a record; at its end
-//! the CRC-32C of all before it, 4 bytes. A record is: length of the path (4 bytes), path, digest (32), inode (8),
-//! size (8), and the times of modification and change, each in seconds (8) and nanoseconds (4). Numbers begin
-//! with their lowest byte.
+//! The file: a line with the format, then one part or more. The first has all files, each further one what an
+//! install has changed: of two records of a path the later one counts. A part is: length of its records (8 bytes),
+//! a record for each file, in the order of the paths' bytes, and the CRC-32C of all that (4). A record is: length
+//! of the path (4 bytes), path, digest (32), inode (8), size (8), and the times of modification and change, each in
+//! seconds (8) and nanoseconds (4). Numbers begin with their lowest byte.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -15,9 +16,13 @@ use jiff::Timestamp;
 use crate::disk::{self, Stat};
 use crate::plan::Sha256;
 
-const HEADER: &[u8] = b"slipway digests 1\n";
+/// Bytes of a part's length.
+const LENGTH: usize = 8;
+const HEADER: &[u8] = b"slipway digests 2\n";
 /// A million files with long names.
 const MAX_BYTES: u64 = 512 << 20;
+/// What was appended is at most this part of the first part: then all is written anew.
+const APPENDED: usize = 4;
 /// A file that was changed so shortly before could be changed again without a new time: file systems
 /// take theirs from a clock that ticks every 10 ms at the slowest.
 const TICK: jiff::SignedDuration = jiff::SignedDuration::from_millis(20);
@@ -50,10 +55,20 @@ impl Stamp {
 pub struct Digests {
     /// As in the file: a list can be of hundreds of thousands.
     text: Vec<u8>,
-    /// Where each record begins.
+    /// Where the records begin that count, in the order of their paths.
     starts: Vec<usize>,
+    /// Where more could be appended; nothing where the file ends with what is none of its parts.
+    end: Option<End>,
     /// What was added since.
     fresh: BTreeMap<PathBuf, Known>,
+}
+
+/// The end of a list that is whole.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    length: usize,
+    /// Where the first part ends.
+    first: usize,
 }
 
 /// What is known of a file.
@@ -69,10 +84,8 @@ impl Digests {
     /// The list at `path`.
     pub fn read(path: &Path) -> Self {
         let text = disk::read_if_exists(path, MAX_BYTES).ok().flatten().unwrap_or_default();
-        match starts(&text) {
-            Some(starts) => Self { text, starts, fresh: BTreeMap::new() },
-            None => Self::default(),
-        }
+        let (starts, end) = records(&text);
+        Self { text, starts, end, fresh: BTreeMap::new() }
     }
 
     /// For looking up what was put down.
@@ -87,8 +100,9 @@ impl Digests {
         }
     }
 
-    /// Writes the list to `path`, with `changes` made to it: what is known of a file from now on, or that
-    /// nothing is. Not synced: a list that is lost costs time alone.
+    /// Writes the list to `path`, where it was read from, with `changes` made to it: what is known of a file from
+    /// now on, or that nothing is. Few are appended; of what nothing is known any more the old record stays then,
+    /// which the file's own stamp gainsays. Not synced: a list that is lost costs time alone.
     pub fn write<'a>(
         &self,
         path: &Path,
@@ -104,22 +118,32 @@ impl Digests {
         // Of two that are said of one file the first counts: a change is newer than what was seen before it.
         fresh.sort_by_key(|(path, _)| *path);
         fresh.dedup_by_key(|(path, _)| *path);
+        if let Some(end) = self.end {
+            let mut part = Vec::new();
+            append_part(&mut part, |text| fresh.iter().for_each(|(path, known)| append(text, path, *known)));
+            if end.length - end.first + part.len() <= end.first / APPENDED {
+                return disk::append_unsynced(path, end.length as u64, &part);
+            }
+        }
         let mut text = HEADER.to_vec();
+        append_part(&mut text, |text| self.merge(text, fresh));
+        disk::write_unsynced(path, &text, 0o600)
+    }
+
+    /// All records, with those of `fresh`, which is in order, in the places of older ones.
+    fn merge(&self, text: &mut Vec<u8>, fresh: Vec<(&[u8], Option<Known>)>) {
         let mut fresh = fresh.into_iter().peekable();
         for start in &self.starts {
             let Some((path, known)) = record(&self.text, *start) else { continue };
             while let Some((path, known)) = fresh.next_if(|(other, _)| *other < path) {
-                append(&mut text, path, known);
+                append(text, path, known);
             }
             match fresh.next_if(|(other, _)| *other == path) {
-                Some((path, known)) => append(&mut text, path, known),
-                None => append(&mut text, path, Some(known)),
+                Some((path, known)) => append(text, path, known),
+                None => append(text, path, Some(known)),
             }
         }
-        fresh.for_each(|(path, known)| append(&mut text, path, known));
-        let sum = crc32c::crc32c(&text);
-        text.extend_from_slice(&sum.to_le_bytes());
-        disk::write_unsynced(path, &text, 0o600)
+        fresh.for_each(|(path, known)| append(text, path, known));
     }
 }
 
@@ -166,18 +190,66 @@ fn append(text: &mut Vec<u8>, path: &[u8], known: Option<Known>) {
     }
 }
 
-/// Where the records of a whole list begin; nothing of one that is torn or changed.
-fn starts(text: &[u8]) -> Option<Vec<usize>> {
-    let (content, sum) = text.split_last_chunk::<4>()?;
-    if u32::from_le_bytes(*sum) != crc32c::crc32c(content) || !content.starts_with(HEADER) {
+/// Appends a part whose records `write` appends.
+fn append_part(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let begin = text.len();
+    text.extend_from_slice(&[0; LENGTH]);
+    write(text);
+    let length = (text.len() - begin - LENGTH) as u64;
+    if let Some(place) = text.get_mut(begin..begin + LENGTH) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+    let sum = crc32c::crc32c(text.get(begin..).unwrap_or_default());
+    text.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// Where the records begin that count, in the order of their paths, up to the first part that is torn or changed;
+/// and the end, if there is none.
+fn records(text: &[u8]) -> (Vec<usize>, Option<End>) {
+    let (mut starts, mut first) = (Vec::new(), None);
+    if !text.starts_with(HEADER) {
+        return (starts, None);
+    }
+    let mut at = HEADER.len();
+    while let Some(end) = part(text, at, &mut starts) {
+        first = first.or(Some(end));
+        at = end;
+    }
+    if first.is_some_and(|first| first < at) {
+        starts.sort_by(|one, other| path_at(text, *one).cmp(path_at(text, *other)));
+        starts.dedup_by(|later, earlier| {
+            let same = path_at(text, *later) == path_at(text, *earlier);
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+    }
+    (starts, first.filter(|_| at == text.len()).map(|first| End { length: at, first }))
+}
+
+/// Adds where the records of the part begin that begins `at`, and gives its end; nothing of one that is torn or
+/// changed.
+fn part(text: &[u8], at: usize, starts: &mut Vec<usize>) -> Option<usize> {
+    let mut rest = text.get(at..)?;
+    let length = usize::try_from(u64::from_le_bytes(take(&mut rest)?)).ok()?;
+    let end = (at + LENGTH).checked_add(length)?;
+    let sum = u32::from_le_bytes(take(&mut text.get(end..)?)?);
+    if sum != crc32c::crc32c(text.get(at..end)?) {
         return None;
     }
-    let (mut starts, mut at) = (Vec::new(), HEADER.len());
-    while at < content.len() {
-        starts.push(at);
-        at = parse(content, at)?.2;
+    let (known, mut next) = (starts.len(), at + LENGTH);
+    while next < end {
+        starts.push(next);
+        match parse(text, next) {
+            Some((_, _, after)) if after <= end => next = after,
+            _ => {
+                starts.truncate(known);
+                return None;
+            }
+        }
     }
-    Some(starts)
+    Some(end + size_of_val(&sum))
 }
 
 fn record(text: &[u8], start: usize) -> Option<(&[u8], Known)> {
@@ -275,6 +347,38 @@ mod tests {
     }
 
     #[test]
+    fn few_changes_are_appended_until_they_are_many() {
+        let temp = tempfile::tempdir().unwrap();
+        let list = temp.path().join("list");
+        std::fs::write(temp.path().join("file"), "a").unwrap();
+        let stamp = settled(stamp(temp.path(), "file"));
+        let path = |n: usize| PathBuf::from(format!("{n:03}"));
+        let known = |n: u8| Known { stamp, digest: Sha256([n; 32]) };
+        let mut digests = Digests::default();
+        (0..100).for_each(|n| digests.insert(path(n), stamp, known(0).digest));
+        digests.write(&list, []).unwrap();
+        let length = || std::fs::metadata(&list).unwrap().len();
+        let (first, mut lengths) = (length(), vec![]);
+        for round in 1..=20 {
+            let changes: Vec<_> = (0..5).map(|n| (path(n), Some(known(round)))).chain([(path(99), None)]).collect();
+            let before = Digests::read(&list);
+            before.write(&list, changes.iter().map(|(path, known)| (path.as_path(), *known))).unwrap();
+            let after = Digests::read(&list);
+            let digest = |n| after.lookup().of(&path(n), &stamp);
+            assert_eq!(
+                [0, 4, 5].map(digest),
+                [Some(known(round).digest), Some(known(round).digest), Some(known(0).digest)]
+            );
+            assert!(after.end.is_some());
+            lengths.push(length());
+        }
+        assert!(lengths.iter().all(|length| *length <= first + first / 4 + 12), "{first}: {lengths:?}");
+        assert!(lengths[0] > first && !lengths.is_sorted(), "{first}: {lengths:?}");
+        // What nothing is known of any more goes when all is written.
+        assert_eq!(Digests::read(&list).starts.len(), 99);
+    }
+
+    #[test]
     fn a_file_that_was_changed_just_now_is_not_trusted() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::write(temp.path().join("file"), "a").unwrap();
@@ -302,18 +406,26 @@ mod tests {
         }
         digests.write(&list, []).unwrap();
         let whole = std::fs::read(&list).unwrap();
-        let is_empty = |content: &[u8]| {
+        let read = |content: &[u8]| {
             std::fs::write(&list, content).unwrap();
-            Digests::read(&list).starts.is_empty()
+            Digests::read(&list)
         };
-        assert!(!is_empty(&whole));
+        assert!(read(&whole).end.is_some());
         for length in 0..whole.len() {
-            assert!(is_empty(&whole[..length]), "{length} bytes");
+            assert!(read(&whole[..length]).starts.is_empty(), "{length} bytes");
         }
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 1;
-            assert!(is_empty(&changed), "byte {at}");
+            assert!(read(&changed).starts.is_empty(), "byte {at}");
+        }
+        // What comes after a part that is whole takes nothing from it, and nothing is appended to that.
+        for more in [&whole[HEADER.len()..whole.len() - 1], &[0; 12], &[0xff; 12], b"x"] {
+            let torn = read(&[&whole, more].concat());
+            assert!(torn.end.is_none());
+            assert_eq!(torn.lookup().of(Path::new("two"), &known), Some(Sha256([1; 32])));
+            torn.write(&list, []).unwrap();
+            assert_eq!(std::fs::read(&list).unwrap(), whole);
         }
     }
 }
