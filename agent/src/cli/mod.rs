@@ -122,7 +122,7 @@ pub fn command() -> clap::Command {
 /// Parses the arguments of the process and runs the command that they name. Called by the name
 /// `codedeploy-local`, it is `deploy-local`.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    process::share_heap();
+    process::set_up_heap();
     let cli = match Cli::try_parse_from(with_command(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -17,6 +17,7 @@ use crate::ids::{DeploymentId, GroupId, HostCommandId};
 use crate::ledger::{Entry, Known, Received, Work};
 use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
+use crate::process;
 use crate::service::ServiceError;
 
 /// How long a specification and an acknowledgement are tried for; the service gives a command up
@@ -217,7 +218,11 @@ impl Daemon {
         };
         let started = Instant::now();
         let span = Span::current();
-        let work = tokio::task::spawn_blocking(move || span.in_scope(|| daemon.engine.execute(&running, &wishes)));
+        let work = tokio::task::spawn_blocking(move || {
+            let ended = span.in_scope(|| daemon.engine.execute(&running, &wishes));
+            process::give_heap_back();
+            ended
+        });
         let execution = if order.command == Command::DownloadBundle {
             tokio::select! {
                 done = work => done,

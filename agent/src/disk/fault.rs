@@ -34,10 +34,28 @@ pub(super) fn lacks(_call: &'static str) -> bool {
     false
 }
 
-#[cfg(any(test, feature = "fault"))]
-pub(crate) use scripted::point;
+/// What a thread takes over from the one that began it.
+#[cfg(not(any(test, feature = "fault")))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene;
+
+#[cfg(not(any(test, feature = "fault")))]
+impl Scene {
+    #[inline(always)]
+    pub(crate) fn of_this_thread() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
+
 #[cfg(any(test, feature = "fault"))]
 pub use scripted::{Mutation, Seen, run, traced, without};
+#[cfg(any(test, feature = "fault"))]
+pub(crate) use scripted::{Scene, point};
 #[cfg(any(test, feature = "fault"))]
 pub(super) use scripted::{lacks, point_between, point_in};
 
@@ -46,6 +64,7 @@ mod scripted {
     use std::cell::RefCell;
     use std::io;
     use std::path::{Path, PathBuf};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     struct Script {
         fail_at: Option<(usize, i32)>,
@@ -104,15 +123,45 @@ mod scripted {
         pub from: Option<PathBuf>,
     }
 
+    type Trace = Arc<Mutex<Vec<Mutation>>>;
+
     thread_local! {
-        static TRACE: RefCell<Option<Vec<Mutation>>> = const { RefCell::new(None) };
+        static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
     }
 
-    /// Runs `work` on this thread and tells what it did where, in order.
+    /// Runs `work` on this thread and tells what it did where, in order; what other threads did for it too.
     pub fn traced<T>(work: impl FnOnce() -> T) -> (T, Vec<Mutation>) {
-        TRACE.set(Some(Vec::new()));
+        let trace = Trace::default();
+        TRACE.set(Some(Arc::clone(&trace)));
         let result = work();
-        (result, TRACE.take().unwrap_or_default())
+        TRACE.set(None);
+        let mutations = std::mem::take(&mut *trace.lock().unwrap_or_else(PoisonError::into_inner));
+        (result, mutations)
+    }
+
+    /// What a thread takes over from the one that began it: who looks on, and what is lacking. A script it does not:
+    /// which of several threads comes first is nobody's to say.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Scene {
+        trace: Option<Trace>,
+        lacking: &'static [&'static str],
+    }
+
+    impl Scene {
+        pub(crate) fn of_this_thread() -> Self {
+            Self {
+                trace: TRACE.with(|trace| trace.borrow().clone()),
+                lacking: LACKING.with(|lacking| *lacking.borrow()),
+            }
+        }
+
+        /// On the thread that was begun, or on the one that it was to be.
+        pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+            let before = TRACE.replace(self.trace.clone());
+            let result = without(self.lacking, work);
+            TRACE.set(before);
+            result
+        }
     }
 
     pub(crate) fn point(name: &'static str, path: &Path) -> io::Result<()> {
@@ -133,8 +182,8 @@ mod scripted {
 
     fn pass(name: &'static str, mutation: impl FnOnce() -> Mutation) -> io::Result<()> {
         TRACE.with(|slot| {
-            if let Some(trace) = slot.borrow_mut().as_mut() {
-                trace.push(mutation());
+            if let Some(trace) = slot.borrow().as_ref() {
+                trace.lock().unwrap_or_else(PoisonError::into_inner).push(mutation());
             }
         });
         fail_if_scripted(name)

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use super::names::Names;
 use super::root::{Root, name};
 use super::settle::{Drift, Seen, look};
+use super::threads::{spread, threads_for};
 use super::transaction::Transaction;
 use crate::disk::{self, Kind};
-use crate::plan::{Change, trees};
+use crate::journal::Staged;
+use crate::plan::{Change, Step, trees};
 
 /// Before anything was prepared: whatever is under a stage name was put there by the transaction.
 pub(super) fn stage_names(root: &Root, transaction: &Transaction) -> Result<(), disk::Error> {
@@ -46,17 +49,11 @@ pub(super) fn after_undo(root: &Root, transaction: &Transaction, drift: &mut Vec
 
 /// After a commit: what was replaced or removed goes, and then the directories that are left empty.
 pub(super) fn after_commit(root: &Root, transaction: &Transaction, drift: &mut Vec<Drift>) -> Result<(), disk::Error> {
-    for (staged, step) in transaction.staged_steps() {
-        for kept in [transaction.names.staged(&step.path), transaction.names.old(&step.path)] {
-            match look(root, &kept, staged.old, staged.new)? {
-                Seen::Nothing => {}
-                Seen::Old => remove(root, &kept)?,
-                Seen::New | Seen::Strange => {
-                    let found = "somebody else put something under a name of the transaction".to_owned();
-                    drift.push(Drift { path: kept, found });
-                }
-            }
-        }
+    let steps: Vec<_> = transaction.staged_steps().collect();
+    // A file system that tells its device of each block that it frees waits for it each time.
+    for found in spread("cleaning", threads_for(steps.len()), &steps, |part| old_states(root, &transaction.names, part))
+    {
+        drift.extend(found?);
     }
     for (staged, step) in transaction.staged_steps().rev().filter(|(_, step)| step.change == Change::RemoveDirectory) {
         if look(root, &step.path, staged.old, None)? == Seen::Old {
@@ -71,6 +68,24 @@ pub(super) fn after_commit(root: &Root, transaction: &Transaction, drift: &mut V
         }
     }
     Ok(())
+}
+
+/// Removes the old states of these steps; tells what is in their places and is not theirs.
+fn old_states(root: &Root, names: &Names, steps: &[(&Staged, &Step)]) -> Result<Vec<Drift>, disk::Error> {
+    let mut drift = Vec::new();
+    for (staged, step) in steps {
+        for kept in [names.staged(&step.path), names.old(&step.path)] {
+            match look(root, &kept, staged.old, staged.new)? {
+                Seen::Nothing => {}
+                Seen::Old => remove(root, &kept)?,
+                Seen::New | Seen::Strange => {
+                    let found = "somebody else put something under a name of the transaction".to_owned();
+                    drift.push(Drift { path: kept, found });
+                }
+            }
+        }
+    }
+    Ok(drift)
 }
 
 /// Removes from a new directory what the transaction put into it, and the directory if nothing else is

@@ -1,86 +1,189 @@
 //! What an unpacked revision holds.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::Cause;
 use super::root::shallow_state;
+use super::threads::beside;
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Entry, Kind};
+use crate::disk::{self, Dir, Kind};
+use crate::plan::plain_path::below;
 use crate::plan::{Index, PathState, Sha256};
 use crate::revision::Revision;
-use crate::store::{Digests, Stamp};
+use crate::store::{Digests, Lookup, Stamp};
 
 /// More entries than this are not a bundle any more; it bounds the memory of a plan.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// Reads the tree. Files that the AppSpec installs get their digest.
-pub(super) fn read(revision: &Revision, appspec: &AppSpec) -> Result<Index, Cause> {
-    walk(revision, |path| appspec.files.iter().any(|mapping| path.starts_with(mapping.source.as_path())))
-}
-
 /// Lists what a revision holds, without any digest: enough to say which paths an AppSpec is about.
 pub fn contents(revision: &Revision) -> Result<Index, Cause> {
-    walk(revision, |_| false)
+    let walk = Walk::of(revision, |_| false)?;
+    Ok(collected([walk.work()?]))
 }
 
 /// Reads the whole tree, with a digest of each file.
 pub fn everything(revision: &Revision) -> Result<Index, Cause> {
-    walk(revision, |_| true)
+    let walk = Walk::of(revision, |_| true)?;
+    Ok(collected([walk.work()?]))
 }
 
-fn walk(revision: &Revision, is_digested: impl Fn(&Path) -> bool) -> Result<Index, Cause> {
-    let root = Dir::open(revision.root())?;
-    let digests = Digests::read(&revision.digests());
-    let mut digests = digests.lookup();
-    let mut found = vec![(PathBuf::new(), shallow_state(&root.stat_self()?))];
-    let mut ahead = vec![Listing::of(&root, PathBuf::new())?];
-    while let Some(Listing { dir, path: directory, entries }) = ahead.last_mut() {
-        let Some(entry) = entries.next() else {
-            ahead.pop();
-            continue;
-        };
-        let path = directory.join(&entry.name);
-        let stat = dir.stat(&entry.name)?;
-        let mut state = shallow_state(&stat);
-        match (&mut state, entry.kind) {
-            (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
-            (PathState::File { sha256, .. }, _) if is_digested(&path) => {
-                *sha256 = match digests.of(&path, &Stamp::of(&stat)) {
-                    None => Some(digest(&dir.open_file(&entry.name)?, &revision.root().join(&path))?),
-                    known => known,
-                };
+/// Reads the tree, with the digests of files that the AppSpec installs; on a thread of its own, and here too as soon
+/// as `meanwhile` is done.
+pub(super) fn read_beside<A>(
+    revision: &Revision,
+    appspec: &AppSpec,
+    meanwhile: impl FnOnce() -> A,
+) -> Result<(Index, A), Cause> {
+    let is_installed =
+        |path: &Path| appspec.files.iter().any(|mapping| below(path, mapping.source.as_path()).is_some());
+    let walk = Walk::of(revision, is_installed)?;
+    let (there, (meanwhile, here)) = beside("revision", || walk.work(), || (meanwhile(), walk.work()));
+    Ok((collected([there?, here?]), meanwhile))
+}
+
+/// What is in a directory, in the order of names.
+type Listing = Vec<(PathBuf, PathState)>;
+
+/// At once, since a tree that grows entry by entry is half empty; and in order, since sorting takes time.
+fn collected<const PARTS: usize>(parts: [Vec<(PathBuf, Listing)>; PARTS]) -> Index {
+    let mut listings: HashMap<OsString, Listing> =
+        parts.into_iter().flatten().map(|(directory, listing)| (directory.into(), listing)).collect();
+    let mut below = |directory: &Path| listings.remove(directory.as_os_str()).unwrap_or_default().into_iter();
+    let mut ahead = vec![below(Path::new(""))];
+    let in_order = std::iter::from_fn(|| {
+        loop {
+            match ahead.last_mut()?.next() {
+                Some(found @ (_, PathState::Directory { .. })) if !found.0.as_os_str().is_empty() => {
+                    ahead.push(below(&found.0));
+                    return Some(found);
+                }
+                Some(found) => return Some(found),
+                None => _ = ahead.pop(),
             }
-            (_, Kind::Directory) => {
-                let below = Listing::of(&root, path.clone())?;
-                ahead.push(below);
-            }
-            _ => {}
         }
-        found.push((path, state));
-        if found.len() > MAX_ENTRIES {
-            return Err(Cause::TooMany { path: revision.root().to_owned(), limit: MAX_ENTRIES });
+    });
+    in_order.collect()
+}
+
+/// Going through a tree, by whoever has time for it.
+struct Walk<F> {
+    root: Dir,
+    digests: Digests,
+    is_digested: F,
+    ahead: Mutex<Ahead>,
+    changed: Condvar,
+}
+
+/// What is left to do.
+struct Ahead {
+    /// Directories that nobody has looked into yet.
+    directories: Vec<PathBuf>,
+    /// How many look into one, and may find more.
+    at_work: usize,
+    /// How many entries were found.
+    found: usize,
+}
+
+impl<F: Fn(&Path) -> bool> Walk<F> {
+    fn of(revision: &Revision, is_digested: F) -> Result<Self, Cause> {
+        Ok(Self {
+            root: Dir::open(revision.root())?,
+            digests: Digests::read(&revision.digests()),
+            is_digested,
+            ahead: Mutex::new(Ahead { directories: vec![PathBuf::new()], at_work: 0, found: 0 }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Looks into directories until there are none left, and gives what was found in each.
+    fn work(&self) -> Result<Vec<(PathBuf, Listing)>, Cause> {
+        let mut found = Vec::new();
+        let mut digests = self.digests.lookup();
+        while let Some(directory) = self.next() {
+            let turn = Turn(self);
+            let listing = self.listing(&directory, &mut digests)?;
+            turn.has_found(listing.len())?;
+            found.push((directory, listing));
+        }
+        Ok(found)
+    }
+
+    /// What is in a directory; the root is in itself.
+    fn listing(&self, directory: &Path, digests: &mut Lookup<'_>) -> Result<Listing, Cause> {
+        let dir = self.root.open_dir(directory)?;
+        let entries = dir.entries()?;
+        let mut found = Vec::with_capacity(entries.len() + 1);
+        if directory.as_os_str().is_empty() {
+            found.push((PathBuf::new(), shallow_state(&dir.stat_self()?)));
+        }
+        for entry in entries {
+            let path = directory.join(&entry.name);
+            let stat = dir.stat(&entry.name)?;
+            let mut state = shallow_state(&stat);
+            match (&mut state, entry.kind) {
+                (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
+                (PathState::File { sha256, .. }, _) if (self.is_digested)(&path) => {
+                    *sha256 = match digests.of(&path, &Stamp::of(&stat)) {
+                        None => Some(digest(&dir.open_file(&entry.name)?, &self.root.path().join(&path))?),
+                        known => known,
+                    };
+                }
+                (_, Kind::Directory) => {
+                    self.lock().directories.push(path.clone());
+                    self.changed.notify_one();
+                }
+                _ => {}
+            }
+            found.push((path, state));
+        }
+        Ok(found)
+    }
+
+    /// A directory to look into; nothing when all are done.
+    fn next(&self) -> Option<PathBuf> {
+        let mut ahead = self.lock();
+        loop {
+            if let Some(directory) = ahead.directories.pop() {
+                ahead.at_work += 1;
+                return Some(directory);
+            }
+            if ahead.at_work == 0 {
+                return None;
+            }
+            ahead = self.changed.wait(ahead).unwrap_or_else(PoisonError::into_inner);
         }
     }
-    // At once, and in order: a tree that grows entry by entry is half empty, and sorting takes apart each path.
-    Ok(found.into_iter().collect())
+
+    fn lock(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A directory that is being gone through.
-struct Listing {
-    dir: Dir,
-    path: PathBuf,
-    entries: std::vec::IntoIter<Entry>,
+/// That somebody looks into a directory, however that ends.
+struct Turn<'a, F: Fn(&Path) -> bool>(&'a Walk<F>);
+
+impl<F: Fn(&Path) -> bool> Turn<'_, F> {
+    fn has_found(&self, more: usize) -> Result<(), Cause> {
+        let mut ahead = self.0.lock();
+        ahead.found += more;
+        if ahead.found > MAX_ENTRIES {
+            return Err(Cause::TooMany { path: self.0.root.path().to_owned(), limit: MAX_ENTRIES });
+        }
+        Ok(())
+    }
 }
 
-impl Listing {
-    fn of(root: &Dir, path: PathBuf) -> Result<Self, disk::Error> {
-        let dir = root.open_dir(&path)?;
-        let entries = dir.entries()?.into_iter();
-        Ok(Self { dir, path, entries })
+impl<F: Fn(&Path) -> bool> Drop for Turn<'_, F> {
+    fn drop(&mut self) {
+        self.0.lock().at_work -= 1;
+        self.0.changed.notify_all();
     }
 }
 

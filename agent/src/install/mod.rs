@@ -11,7 +11,6 @@ mod apply;
 mod attempts;
 mod attributes;
 mod audit;
-mod beside;
 mod capability;
 mod claims;
 mod clean;
@@ -33,6 +32,7 @@ mod space;
 mod stage;
 mod survey;
 mod surveyor;
+mod threads;
 mod transaction;
 mod undo;
 
@@ -56,7 +56,6 @@ use crate::plan::{self, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests};
 use attempts::Patience;
-use beside::beside;
 use filesystems::Filesystems;
 use transaction::{Phase, Transaction};
 
@@ -234,9 +233,8 @@ struct Inputs {
 
 /// Reads the manifests and the revision, both at once: each can be of a hundred thousand paths.
 fn read_inputs(request: &InstallRequest<'_>) -> Result<Inputs, Cause> {
-    let read = || index::read(request.revision, request.appspec);
-    let (index, before) = beside("revision", read, || claims::read(request));
-    Ok(Inputs { before: before?, index: index? })
+    let (index, before) = index::read_beside(request.revision, request.appspec, || claims::read(request))?;
+    Ok(Inputs { before: before?, index })
 }
 
 fn planned(

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::beside::beside;
 use super::filesystems;
+use super::threads::beside;
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, TransactionId};
 use crate::journal::Begin;
 use crate::layout::Layout;
-use crate::plan::{Manifest, ManifestToBe, OwnedToBe, PathState, Sha256};
+use crate::plan::{Change, Manifest, ManifestToBe, OwnedToBe, PathState, Sha256, Step};
 use crate::store::{self, StoreError};
 
 /// In the transaction's directory, until the commit is published.
@@ -21,7 +21,10 @@ const MANIFEST: &str = "manifest.json";
 const CLEANUP: &str = "cleanup";
 const INSTALL: &str = "install.json";
 
-/// Of how many paths the texts of a commit are made at once.
+/// As long as a manifest can be.
+const MOST_BYTES: u64 = <Manifest as store::Stored>::MAX_BYTES;
+
+/// Of how many paths the lists of a commit are made at once.
 const AT_ONCE: std::ops::RangeInclusive<usize> = 1000..=20_000;
 
 /// Writes all that the commit will publish where it will find it, so that a disk that fills up later does not
@@ -29,21 +32,19 @@ const AT_ONCE: std::ops::RangeInclusive<usize> = 1000..=20_000;
 pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &ManifestToBe<'_>) -> Result<(), StoreError> {
     let transaction = layout.transaction(id);
     let write = |name: &str, text: &[u8]| filesystems::write_ahead(&transaction.join(name), text, 0o644);
-    let cleanup = || cleanup(manifest.entries());
-    let for_people = || for_people(manifest.deployment(), manifest.entries(), &transaction.join(INSTALL));
+    let lists = || {
+        write(CLEANUP, &cleanup(manifest.entries()))?;
+        let text = for_people(manifest.deployment(), manifest.changes(), &transaction.join(INSTALL))?;
+        Ok(write(INSTALL, &text)?)
+    };
     let publish = || store::write_as::<Manifest>(&ahead(layout, id), manifest);
     // For few it is not worth a thread; of many the texts would take too much memory at once.
     if AT_ONCE.contains(&manifest.at_most()) {
-        let ((cleanup, for_people), published) = beside("texts", || (cleanup(), for_people()), publish);
-        published?;
-        write(CLEANUP, &cleanup)?;
-        write(INSTALL, &for_people?)?;
+        let (written, published) = beside("lists", lists, publish);
+        written.and(published)
     } else {
-        publish()?;
-        write(CLEANUP, &cleanup())?;
-        write(INSTALL, &for_people()?)?;
+        lists().and_then(|()| publish())
     }
-    Ok(())
 }
 
 /// Where the new manifest waits for the commit.
@@ -62,8 +63,13 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
     let manifests = Dir::open_or_create(layout.manifests(), 0o700)?;
     let instructions = Dir::open_or_create(layout.instructions(), 0o755)?;
     let publication = Publication { root: Dir::open(layout.root())?, layout };
+    let for_people = layout.install_file(&begin.group);
+    if publication.move_out(&transaction, INSTALL, &for_people)? == Moved::No
+        && let Some(text) = disk::read_if_exists(&transaction.path().join(INSTALL), MOST_BYTES)?
+    {
+        disk::write_unsynced(&for_people, &text, 0o644)?;
+    }
     let moved = [
-        publication.move_out(&transaction, INSTALL, &layout.install_file(&begin.group))?,
         publication.move_out(&transaction, CLEANUP, &layout.cleanup_file(&begin.group))?,
         publication.move_out(&transaction, MANIFEST, &layout.manifest(&begin.group))?,
     ];
@@ -73,13 +79,13 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
         transaction.sync()?;
     }
     if moved.contains(&Moved::No) {
-        // An earlier life was here, perhaps of a version that wrote nothing ahead but the manifest; or the
-        // directories are on different file systems.
+        // An earlier life was here, or the directories are on different file systems.
         let Some(manifest) = store::read_manifest(layout, &begin.group)? else { return Ok(()) };
         if manifest.deployment != begin.deployment {
             return Ok(());
         }
-        publication.write_again(&manifest)?;
+        let cleanup = cleanup(manifest.entries.iter().map(OwnedToBe::from));
+        disk::write_atomic(&layout.cleanup_file(&begin.group), &cleanup, 0o644)?;
     }
     store::mark_last_successful(layout, &begin.group, &begin.deployment)?;
     Ok(())
@@ -111,15 +117,6 @@ impl Publication<'_> {
             Err(error) => Err(error),
         }
     }
-
-    /// From the manifest in place, whatever there is.
-    fn write_again(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let entries = || manifest.entries.iter().map(OwnedToBe::from);
-        disk::write_atomic(&self.layout.cleanup_file(&manifest.group), &cleanup(entries()), 0o644)?;
-        let path = self.layout.install_file(&manifest.group);
-        let text = for_people(&manifest.deployment, entries(), &path)?;
-        Ok(disk::write_atomic(&path, &text, 0o644)?)
-    }
 }
 
 /// A path a line, what is in a directory after it, and its rule for a label after that. A name with a newline
@@ -149,13 +146,17 @@ enum Instruction<'a> {
     Mkdir { directory: Cow<'a, str>, attributes: String },
     Symlink { destination: Cow<'a, str>, target: Cow<'a, str> },
     Copy { destination: Cow<'a, str>, attributes: String, size: u64, sha256: Option<Sha256> },
+    Remove { destination: Cow<'a, str> },
     Other { destination: Cow<'a, str> },
 }
 
 impl<'a> Instruction<'a> {
-    fn of(owned: &'a OwnedToBe<'a>) -> Self {
-        let destination = owned.path.to_string_lossy();
-        match &*owned.state {
+    fn of(step: &'a Step) -> Self {
+        let destination = step.path.to_string_lossy();
+        if matches!(step.change, Change::Remove | Change::RemoveDirectory) {
+            return Self::Remove { destination };
+        }
+        match &step.want {
             PathState::Directory { attrs } => Self::Mkdir { directory: destination, attributes: attrs.to_string() },
             PathState::Symlink { target, .. } => Self::Symlink { destination, target: target.to_string_lossy() },
             PathState::File { attrs, size, sha256, .. } => {
@@ -166,17 +167,17 @@ impl<'a> Instruction<'a> {
     }
 }
 
-/// An instruction a line.
+/// An instruction a line: what the install does, and nothing of what stays as it is.
 fn for_people<'a>(
     deployment: &DeploymentId,
-    entries: impl Iterator<Item = OwnedToBe<'a>>,
+    changes: impl Iterator<Item = &'a Step>,
     path: &Path,
 ) -> Result<Vec<u8>, StoreError> {
     let mut text = format!("{{\"deployment\":\"{deployment}\",\"instructions\":[").into_bytes();
-    for (number, owned) in entries.enumerate() {
+    for (number, step) in changes.enumerate() {
         text.extend_from_slice(if number == 0 { b"\n" } else { b",\n" });
-        serde_json::to_writer(&mut text, &Instruction::of(&owned)).map_err(|source| StoreError::Unwritable {
-            what: "the list of what was installed",
+        serde_json::to_writer(&mut text, &Instruction::of(step)).map_err(|source| StoreError::Unwritable {
+            what: "the list of what an install does",
             path: path.to_owned(),
             source,
         })?;

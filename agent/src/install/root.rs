@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Dir, Facts, Kind};
+use crate::plan::plain_path::{below, split};
 use crate::plan::{Attrs, Identity, PathState, Time};
 
 /// The root directory.
@@ -39,17 +40,17 @@ impl Root {
 
     /// The directory that holds the path.
     pub(super) fn parent(&self, path: &Path) -> Result<Dir, disk::Error> {
-        self.dir(path.parent().unwrap_or(path))
+        self.dir(split(path).0)
     }
 }
 
 fn relative(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
+    below(path, Path::new("/")).unwrap_or(path)
 }
 
 /// The last name of a path; paths of a plan always have one.
 pub(super) fn name(path: &Path) -> &OsStr {
-    path.file_name().unwrap_or_default()
+    split(path).1
 }
 
 /// What tells the inode from others.

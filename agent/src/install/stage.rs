@@ -6,6 +6,7 @@ use super::Cause;
 use super::attributes;
 use super::names::Names;
 use super::root::{Root, name};
+use super::threads::{spread, threads_for};
 use crate::disk::{self, Dir, Syncfs, sync_file};
 use crate::plan::{Attrs, PathState, Step, trees};
 use crate::revision::Revision;
@@ -13,37 +14,41 @@ use crate::revision::Revision;
 /// Stages everything that the steps create or replace, and makes it durable.
 pub(super) fn stage(root: &Root, steps: &[Step], names: &Names, revision: &Revision) -> Result<(), Cause> {
     let source = Dir::open(revision.root())?;
-    let stager = Stager { source, syncfs: Syncfs::of_this_kernel() };
-    for (_, first, members) in trees(steps).filter(|(_, first, _)| first.is_staged()) {
-        let staged = names.staged(&first.path);
-        let parent = root.parent(&staged)?;
+    let stager = Stager { root, names, source, syncfs: Syncfs::of_this_kernel() };
+    let trees: Vec<_> = trees(steps).filter(|(_, first, _)| first.is_staged()).collect();
+    let stage =
+        |part: &[(usize, &Step, &[Step])]| part.iter().try_for_each(|(_, first, members)| stager.tree(first, members));
+    spread("staging", threads_for(trees.len()), &trees, stage).into_iter().collect()
+}
+
+struct Stager<'a> {
+    root: &'a Root,
+    names: &'a Names,
+    source: Dir,
+    syncfs: Syncfs,
+}
+
+impl Stager<'_> {
+    fn tree(&self, first: &Step, members: &[Step]) -> Result<(), Cause> {
+        let staged = self.names.staged(&first.path);
+        let parent = self.root.parent(&staged)?;
         let base = Path::new(name(&staged));
-        stager.make(&parent, base, first)?;
+        self.make(&parent, base, first)?;
         for member in members {
             let relative = member.path.strip_prefix(&first.path).unwrap_or(&member.path);
-            stager.make(&parent, &base.join(relative), member)?;
+            self.make(&parent, &base.join(relative), member)?;
         }
         // Directories were closed to all but us while they were filled: deepest first, they open.
         for step in std::iter::once(first).chain(members).rev() {
             if let PathState::Directory { attrs } = &step.want {
                 let relative = step.path.strip_prefix(&first.path).unwrap_or(&step.path);
                 let at = if relative.as_os_str().is_empty() { base.to_owned() } else { base.join(relative) };
-                stager.open_up(&parent.open_dir(at)?, attrs)?;
+                self.open_up(&parent.open_dir(at)?, attrs)?;
             }
         }
-        if stager.syncfs == Syncfs::Swallows {
-            parent.sync()?;
-        }
+        if self.syncfs == Syncfs::Swallows { Ok(parent.sync()?) } else { Ok(()) }
     }
-    Ok(())
-}
 
-struct Stager {
-    source: Dir,
-    syncfs: Syncfs,
-}
-
-impl Stager {
     fn make(&self, parent: &Dir, at: &Path, step: &Step) -> Result<(), Cause> {
         match &step.want {
             PathState::File { attrs, modified, size, .. } => {

@@ -10,9 +10,10 @@ use super::attributes;
 use super::capability::Capability;
 use super::follow::{self, Trust};
 use super::index::digest;
-use super::root::{Root, identity, name, shallow_state};
+use super::root::{Root, identity, shallow_state};
 use crate::disk::{self, Dir, Facts, Mounts};
 use crate::plan::grounds::{Foreign, Found, Place, Site};
+use crate::plan::plain_path::split;
 use crate::plan::{Claims, PathState, Role, Sha256, Target};
 use crate::store::{Lookup, Stamp};
 
@@ -132,8 +133,8 @@ impl<'a> Surveyor<'a> {
     /// Finds out where a target really is and what is there; tells whether its directory is there at all.
     fn look(&mut self, site: &mut Site<'_>) -> Result<bool, disk::Error> {
         let target = &site.target;
-        let name = target.path.file_name().unwrap_or_default();
-        let (path, exists) = match target.path.parent().and_then(|parent| self.ways.get(parent.as_os_str())) {
+        let (parent, name) = split(&target.path);
+        let (path, exists) = match self.ways.get(parent.as_os_str()) {
             Some(Way::Missing(parent)) => (parent.join(name), false),
             Some(Way::Exists(parent)) => (parent.join(name), true),
             None => (Path::new("/").join(name), true),
@@ -158,28 +159,29 @@ impl<'a> Surveyor<'a> {
 
     /// What is at a path; a file is read where it may be what is wanted, and no digest of it is known.
     pub(super) fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
-        let closed = self.closed(path.parent().unwrap_or(path))?;
+        let (directory, name) = split(path);
+        let closed = self.closed(directory)?;
         let nothing = Place { closed, ..self.nothing(path)? };
-        let Some(parent) = self.parent(path)? else { return Ok(nothing) };
-        let Some(facts) = parent.facts(name(path))? else { return Ok(nothing) };
+        let Some(parent) = self.dir(directory)? else { return Ok(nothing) };
+        let Some(facts) = parent.facts(name)? else { return Ok(nothing) };
         let mut state = shallow_state(&facts.stat);
         let untouched = self.untouched(path, &state, &facts);
         if untouched.is_none() {
-            state = attributes::add_acls(state, &parent, name(path))?;
+            state = attributes::add_acls(state, &parent, name)?;
         }
         if self.host.looks_at_labels {
-            state = attributes::add_label(state, &parent, name(path))?;
+            state = attributes::add_label(state, &parent, name)?;
         }
         let mut leads_to_directory = false;
         match &mut state {
             PathState::Symlink { target, .. } => {
-                *target = parent.read_link(name(path))?;
+                *target = parent.read_link(name)?;
                 leads_to_directory = follow::directory(self.host.root, path, Trust::Any)?.is_some();
             }
             PathState::File { size, sha256, .. } => {
                 if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
                     *sha256 = match untouched {
-                        None => Some(digest(&parent.open_file(name(path))?, path)?),
+                        None => Some(digest(&parent.open_file(name)?, path)?),
                         known => known,
                     };
                 }
@@ -220,9 +222,8 @@ impl<'a> Surveyor<'a> {
         matches!(state, PathState::File { .. }).then(|| self.host.digests.of(path, &Stamp::of(&facts.stat))).flatten()
     }
 
-    /// The directory that holds the path; nothing where there is none.
-    fn parent(&mut self, path: &Path) -> Result<Option<Arc<Dir>>, disk::Error> {
-        let directory = path.parent().unwrap_or(path);
+    /// The directory; nothing where there is none.
+    fn dir(&mut self, directory: &Path) -> Result<Option<Arc<Dir>>, disk::Error> {
         if let Some((known, dir)) = &self.last
             && known.as_os_str() == directory.as_os_str()
         {

@@ -9,8 +9,8 @@ use super::conflict::{Conflict, Conflicts, PathOwner};
 use super::grounds::{FileOwner, Found, Grounds, Site};
 use super::label::Label;
 use super::label_rules::label_rules;
-use super::path_order::{in_order, same};
 use super::permission::{Bare, Permissions};
+use super::plain_path::{below, in_order, same, split};
 use super::state::{Attrs, PathState};
 use super::target::Role;
 use super::{Blocked, Change, Plan, Step};
@@ -306,7 +306,7 @@ impl<'a> Builder<'a> {
         {
             self.conflicts.push(Conflict::NoLabels { path: path.clone(), mount_point: mount_point.clone() });
         }
-        if site.path().starts_with(own) {
+        if below(site.path(), own).is_some() {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
             return Verdict::InTheWay;
         }
@@ -363,7 +363,7 @@ impl<'a> Builder<'a> {
 
     /// The list that a site gets from the directory that it is in, as everything that is made there does.
     fn inherited(&self, site: &Site<'_>) -> Option<&Acl> {
-        self.defaults.get(site.path().parent()?)
+        self.defaults.get(split(site.path()).0)
     }
 
     /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
@@ -390,7 +390,7 @@ impl<'a> Builder<'a> {
 
     /// The label of the directory that a path is in.
     fn label_above(&self, path: &Path) -> Option<&Label> {
-        self.labels.get(path.parent()?)
+        self.labels.get(split(path).0)
     }
 
     fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Step;
 use super::label::{Label, PathExpression};
-use super::path_order::in_order;
 use super::path_text;
+use super::plain_path::in_order;
 use super::state::{Attrs, PathState};
 use crate::ids::{DeploymentId, GroupId};
 
@@ -63,6 +63,11 @@ impl<'a> ManifestToBe<'a> {
     /// At least as many paths as will be owned.
     pub fn at_most(&self) -> usize {
         self.steps.len()
+    }
+
+    /// The steps that change something.
+    pub fn changes(&self) -> impl Iterator<Item = &'a Step> + use<'a> {
+        self.steps.iter().filter(|step| step.changes_something())
     }
 
     /// What will be owned, in the order of paths.

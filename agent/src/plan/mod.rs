@@ -9,9 +9,9 @@ pub mod grounds;
 pub mod label;
 mod label_rules;
 pub mod manifest;
-mod path_order;
 pub mod path_text;
 mod permission;
+pub mod plain_path;
 pub mod state;
 mod state_text;
 pub mod target;
@@ -115,12 +115,12 @@ pub enum Change {
 impl Plan {
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| !matches!(step.change, Change::Keep | Change::Retain))
+        self.steps.iter().filter(|step| step.changes_something())
     }
 
     /// The steps that change something and the rules, and nothing else.
     pub fn into_changes(mut self) -> (Vec<Step>, Vec<Rule>) {
-        self.steps.retain(|step| !matches!(step.change, Change::Keep | Change::Retain));
+        self.steps.retain(Step::changes_something);
         (self.steps, self.rules)
     }
 
@@ -143,6 +143,11 @@ impl Step {
             }
             Change::Remove | Change::RemoveDirectory | Change::Retain => None,
         }
+    }
+
+    /// Whether it does not leave everything as it is.
+    pub fn changes_something(&self) -> bool {
+        !matches!(self.change, Change::Keep | Change::Retain)
     }
 
     /// Whether something new is made beside the path, to be put in its place.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::conflict::Conflict;
-use super::path_order::{in_order, same};
+use super::plain_path::{below, in_order, same};
 use super::state::PathState;
 use crate::appspec::{AppSpec, FileMapping, Position};
 
@@ -74,7 +74,7 @@ fn expand_one<'a>(
         return;
     }
     for (path, state) in index.range(source.to_owned()..) {
-        let Ok(relative) = path.strip_prefix(source) else { break };
+        let Some(relative) = below(path, source) else { break };
         if relative.as_os_str().is_empty() {
             continue;
         }

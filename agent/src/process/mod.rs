@@ -25,7 +25,7 @@ pub use account::{Account, is_root};
 pub use bell::Bell;
 pub use cgroup::Cgroup;
 pub use core_dumps::forbid_core_dumps;
-pub use heap::share_heap;
+pub use heap::{give_heap_back, set_up_heap};
 pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use init::{Role, leave_init};
 pub use interrupt::on_interrupt;

@@ -191,7 +191,7 @@ fn what_awss_agent_installed_is_taken_over_and_handed_back() -> Result<()> {
         let expected: String =
             ["", "/fresh", "/fresh/new", "/kept"].iter().map(|path| format!("{app}{path}\n")).collect();
         ensure!(cleanup == expected, "{cleanup:?}");
-        contains(&host.read_instruction("-install.json")?, &[&first, "app/kept"])?;
+        contains(&host.read_instruction("-install.json")?, &[&first, "app/fresh/new"])?;
 
         // They are read once: what somebody writes there later is nobody's business.
         host.write_instruction("-cleanup", &format!("{cleanup}{app}/theirs\n"))?;

@@ -8,12 +8,15 @@ use crate::disk::fault::{self, Mutation};
 const DIRECTORIES: usize = 24;
 const FILES: usize = 100;
 
-/// One file of each directory has a content of its own, and the last one is there in the first revision only.
+/// Files of each directory that change.
+const CHANGES: usize = 4;
+
+/// The first files of each directory have a content of their own, and the last one is there in the first revision only.
 fn lines(version: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for directory in 0..DIRECTORIES {
-        lines.push(format!("d{directory}/changes={version}"));
-        lines.extend((1..FILES).map(|file| format!("d{directory}/f{file}=same {directory} {file}")));
+        lines.extend((0..CHANGES).map(|file| format!("d{directory}/changes{file}={version}")));
+        lines.extend((CHANGES..FILES).map(|file| format!("d{directory}/f{file}=same {directory} {file}")));
         lines.extend((version == 1).then(|| format!("d{directory}/goes=away")));
     }
     lines
@@ -28,14 +31,16 @@ fn install(world: &World, version: usize) -> Vec<Mutation> {
 }
 
 #[test]
-fn many_directories_are_synced_at_once_and_many_files_looked_at_by_several_threads() {
+fn many_directories_are_synced_at_once_and_many_files_are_the_work_of_several_threads() {
     let world = World::new();
     install(&world, 1);
     let kept = world.inode("app/d3/f7");
     let mutations = install(&world, 2);
     assert_eq!(broken(&mutations, &world), None);
     for directory in 0..DIRECTORIES {
-        assert_eq!(world.read(&format!("app/d{directory}/changes")), "2");
+        for file in 0..CHANGES {
+            assert_eq!(world.read(&format!("app/d{directory}/changes{file}")), "2");
+        }
         assert_eq!(world.read(&format!("app/d{directory}/f99")), format!("same {directory} 99"));
         assert!(!world.path(&format!("app/d{directory}/goes")).exists());
     }
@@ -43,6 +48,10 @@ fn many_directories_are_synced_at_once_and_many_files_looked_at_by_several_threa
     let of_targets = |mutation: &&Mutation| mutation.path.starts_with(world.path(""));
     let each = mutations.iter().filter(of_targets).filter(|mutation| mutation.name == "sync directory").count();
     let whole = mutations.iter().filter(|mutation| mutation.name == "sync file system").count();
+    // Several threads tell of what they do too.
+    let of_each = |name: &str| mutations.iter().filter(of_targets).filter(|mutation| mutation.name == name).count();
+    assert_eq!((of_each("create"), of_each("exchange")), (DIRECTORIES * CHANGES, DIRECTORIES * CHANGES));
+    assert_eq!(of_each("remove"), DIRECTORIES * (CHANGES + 1));
     // For what was staged, for what was moved, and for what was cleaned up.
     assert_eq!((each, whole), (0, 3));
     world.assert_no_transactions();
