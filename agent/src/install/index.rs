@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -73,9 +73,11 @@ fn collected<const PARTS: usize>(parts: [Vec<(PathBuf, Listing)>; PARTS]) -> Ind
 }
 
 /// Going through a tree, by whoever has time for it.
-struct Walk<F> {
+struct Walk<'a, F> {
+    revision: &'a Revision,
     root: Dir,
-    digests: Digests,
+    /// Read by whoever comes first.
+    digests: OnceLock<Digests>,
     is_digested: F,
     ahead: Mutex<Ahead>,
     changed: Condvar,
@@ -91,11 +93,12 @@ struct Ahead {
     found: usize,
 }
 
-impl<F: Fn(&Path) -> bool> Walk<F> {
-    fn of(revision: &Revision, is_digested: F) -> Result<Self, Cause> {
+impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
+    fn of(revision: &'a Revision, is_digested: F) -> Result<Self, Cause> {
         Ok(Self {
+            revision,
             root: Dir::open(revision.root())?,
-            digests: Digests::read(&revision.digests()),
+            digests: OnceLock::new(),
             is_digested,
             ahead: Mutex::new(Ahead { directories: vec![PathBuf::new()], at_work: 0, found: 0 }),
             changed: Condvar::new(),
@@ -105,7 +108,7 @@ impl<F: Fn(&Path) -> bool> Walk<F> {
     /// Looks into directories until there are none left, and gives what was found in each.
     fn work(&self) -> Result<Vec<(PathBuf, Listing)>, Cause> {
         let mut found = Vec::new();
-        let mut digests = self.digests.lookup();
+        let mut digests = self.digests.get_or_init(|| Digests::read(&self.revision.digests())).lookup();
         while let Some(directory) = self.next() {
             let turn = Turn(self);
             let listing = self.listing(&directory, &mut digests)?;
@@ -167,7 +170,7 @@ impl<F: Fn(&Path) -> bool> Walk<F> {
 }
 
 /// That somebody looks into a directory, however that ends.
-struct Turn<'a, F: Fn(&Path) -> bool>(&'a Walk<F>);
+struct Turn<'a, F: Fn(&Path) -> bool>(&'a Walk<'a, F>);
 
 impl<F: Fn(&Path) -> bool> Turn<'_, F> {
     fn has_found(&self, more: usize) -> Result<(), Cause> {

@@ -113,8 +113,8 @@ pub struct Installed {
 
 /// Says what [`run`] would do now. Changes nothing and takes no lock.
 pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
-    let Inputs { before, index } = read_inputs(request)?;
-    Ok(planned(request, &before, &index, &mut Digests::read(&request.layout.digests(request.group)))?)
+    let Inputs { before, index, mut digests } = read_inputs(request)?;
+    Ok(planned(request, &before, &index, &mut digests)?)
 }
 
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
@@ -130,8 +130,7 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
     check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
-    let Inputs { before, index } = read_inputs(request)?;
-    let mut digests = Digests::read(&request.layout.digests(request.group));
+    let Inputs { before, index, mut digests } = read_inputs(request)?;
     let plan = planned(request, &before, &index, &mut digests)?;
     drop(index);
     check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
@@ -229,12 +228,14 @@ fn attempt(
 struct Inputs {
     before: claims::Before,
     index: Index,
+    digests: Digests,
 }
 
 /// Reads the manifests and the revision, both at once: each can be of a hundred thousand paths.
 fn read_inputs(request: &InstallRequest<'_>) -> Result<Inputs, Cause> {
-    let (index, before) = index::read_beside(request.revision, request.appspec, || claims::read(request))?;
-    Ok(Inputs { before: before?, index })
+    let known = || (claims::read(request), Digests::read(&request.layout.digests(request.group)));
+    let (index, (before, digests)) = index::read_beside(request.revision, request.appspec, known)?;
+    Ok(Inputs { before: before?, index, digests })
 }
 
 fn planned(
