@@ -283,14 +283,21 @@ def journals() -> None:
 
 
 def digests() -> None:
-    """Lists of digests: the target makes the checksum."""
-    records = b""
+    """Lists of digests: the target makes lengths and checksums."""
+    records = []
     for number, path in enumerate((b"/srv/app/a", b"/srv/app/b/odd \xff\n name"), 1):
         times = struct.pack("<qIqI", 1700000000, 0, 1700000000 + number, 123456789)
-        records += struct.pack("<I", len(path)) + path + bytes([number]) * 32 + struct.pack("<QQ", 4711, 12) + times
-    put("digests", "list", b"Cslipway digests 1\n" + records)
-    put("digests", "newer", b"Cslipway digests 2\n" + records)
-    put("digests", "empty", b"Cslipway digests 1\n")
+        records.append(struct.pack("<I", len(path)) + path + bytes([number]) * 32 + struct.pack("<QQ", 4711, 12) + times)
+
+    def parts(*all_records: bytes) -> bytes:
+        return b"".join(struct.pack("<H", len(part)) + part for part in all_records)
+
+    first, second = records
+    put("digests", "list", b"Cslipway digests 2\n" + parts(first + second))
+    put("digests", "appended", b"Cslipway digests 2\n" + parts(first + second, first, b"", second))
+    put("digests", "torn", b"Cslipway digests 2\n" + parts(first + second, second[:-1]))
+    put("digests", "older", b"Cslipway digests 1\n" + parts(first + second))
+    put("digests", "empty", b"Cslipway digests 2\n")
 
 
 if __name__ == "__main__":

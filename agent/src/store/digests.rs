@@ -8,6 +8,7 @@
 //! seconds (8) and nanoseconds (4). Numbers begin with their lowest byte.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,12 @@ impl Digests {
         Self { text, starts, end, fresh: BTreeMap::new() }
     }
 
+    /// All files of the list as it was read, in the order of their paths.
+    pub fn all(&self) -> impl Iterator<Item = (&Path, Known)> {
+        let records = self.starts.iter().filter_map(|start| record(&self.text, *start));
+        records.map(|(path, known)| (Path::new(OsStr::from_bytes(path)), known))
+    }
+
     /// For looking up what was put down.
     pub fn lookup(&self) -> Lookup<'_> {
         Lookup { digests: self, next: 0 }
@@ -119,6 +126,9 @@ impl Digests {
         fresh.sort_by_key(|(path, _)| *path);
         fresh.dedup_by_key(|(path, _)| *path);
         if let Some(end) = self.end {
+            if fresh.is_empty() {
+                return Ok(());
+            }
             let mut part = Vec::new();
             append_part(&mut part, |text| fresh.iter().for_each(|(path, known)| append(text, path, *known)));
             if end.length - end.first + part.len() <= end.first / APPENDED {
@@ -420,7 +430,7 @@ mod tests {
             assert!(read(&changed).starts.is_empty(), "byte {at}");
         }
         // What comes after a part that is whole takes nothing from it, and nothing is appended to that.
-        for more in [&whole[HEADER.len()..whole.len() - 1], &[0; 12], &[0xff; 12], b"x"] {
+        for more in [&whole[HEADER.len()..whole.len() - 1], &[1; 12], &[0xff; 12], b"x"] {
             let torn = read(&[&whole, more].concat());
             assert!(torn.end.is_none());
             assert_eq!(torn.lookup().of(Path::new("two"), &known), Some(Sha256([1; 32])));
