@@ -21,6 +21,8 @@ use crate::store::{Digests, Lookup, Stamp};
 
 /// More entries than this are not a bundle any more; it bounds the memory of a plan.
 const MAX_ENTRIES: usize = 1_000_000;
+/// A tree of which this many entries were found already is gone through by two.
+const MANY: usize = 1000;
 
 /// Lists what a revision holds, without any digest: enough to say which paths an AppSpec is about.
 pub fn contents(revision: &Revision) -> Result<Index, Cause> {
@@ -34,8 +36,8 @@ pub fn everything(revision: &Revision) -> Result<Index, Cause> {
     Ok(collected([walk.work()?]))
 }
 
-/// Reads the tree, with the digests of files that the AppSpec installs; on a thread of its own, and here too as soon
-/// as `meanwhile` is done.
+/// Reads the tree, with the digests of files that the AppSpec installs; on a thread of its own, and, where there are
+/// many, here too as soon as `meanwhile` is done.
 pub(super) fn read_beside<A>(
     revision: &Revision,
     appspec: &AppSpec,
@@ -44,7 +46,7 @@ pub(super) fn read_beside<A>(
     let is_installed =
         |path: &Path| appspec.files.iter().any(|mapping| below(path, mapping.source.as_path()).is_some());
     let walk = Walk::of(revision, is_installed)?;
-    let (there, (meanwhile, here)) = beside("revision", || walk.work(), || (meanwhile(), walk.work()));
+    let (there, (meanwhile, here)) = beside("revision", || walk.work(), || (meanwhile(), walk.help()));
     Ok((collected([there?, here?]), meanwhile))
 }
 
@@ -116,6 +118,14 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
             found.push((directory, listing));
         }
         Ok(found)
+    }
+
+    /// The same where it is a large tree. Of a small one each call is made by one thread, always the same.
+    fn help(&self) -> Result<Vec<(PathBuf, Listing)>, Cause> {
+        if self.lock().found < MANY {
+            return Ok(Vec::new());
+        }
+        self.work()
     }
 
     /// What is in a directory; the root is in itself.
