@@ -112,9 +112,8 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
         let mut found = Vec::new();
         let mut digests = self.digests.get_or_init(|| Digests::read(&self.revision.digests())).lookup();
         while let Some(directory) = self.next() {
-            let turn = Turn(self);
+            let _turn = Turn(self);
             let listing = self.listing(&directory, &mut digests)?;
-            turn.has_found(listing.len())?;
             found.push((directory, listing));
         }
         Ok(found)
@@ -132,6 +131,7 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
     fn listing(&self, directory: &Path, digests: &mut Lookup<'_>) -> Result<Listing, Cause> {
         let dir = self.root.open_dir(directory)?;
         let entries = dir.entries()?;
+        self.count(entries.len())?;
         let mut found = Vec::with_capacity(entries.len() + 1);
         if directory.as_os_str().is_empty() {
             found.push((PathBuf::new(), shallow_state(&dir.stat_self()?)));
@@ -159,6 +159,16 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
         Ok(found)
     }
 
+    /// Counts entries before anything is kept of them.
+    fn count(&self, more: usize) -> Result<(), Cause> {
+        let mut ahead = self.lock();
+        ahead.found += more;
+        if ahead.found > MAX_ENTRIES {
+            return Err(Cause::TooMany { path: self.root.path().to_owned(), limit: MAX_ENTRIES });
+        }
+        Ok(())
+    }
+
     /// A directory to look into; nothing when all are done.
     fn next(&self) -> Option<PathBuf> {
         let mut ahead = self.lock();
@@ -181,17 +191,6 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
 
 /// That somebody looks into a directory, however that ends.
 struct Turn<'a, F: Fn(&Path) -> bool>(&'a Walk<'a, F>);
-
-impl<F: Fn(&Path) -> bool> Turn<'_, F> {
-    fn has_found(&self, more: usize) -> Result<(), Cause> {
-        let mut ahead = self.0.lock();
-        ahead.found += more;
-        if ahead.found > MAX_ENTRIES {
-            return Err(Cause::TooMany { path: self.0.root.path().to_owned(), limit: MAX_ENTRIES });
-        }
-        Ok(())
-    }
-}
 
 impl<F: Fn(&Path) -> bool> Drop for Turn<'_, F> {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! One install from its plan to its end.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -167,9 +167,32 @@ impl Transaction {
     }
 }
 
-/// Whether a path is absolute and goes straight down.
+/// Whether a path is absolute, goes straight down, and is spelt as all of a plan are.
 fn is_plain(path: &Path) -> bool {
     path.file_name().is_some()
         && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         && path.is_absolute()
+        && path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_about_a_plain_path() {
+        for (path, plain) in [
+            ("/srv/app", true),
+            ("/srv", true),
+            ("/", false),
+            ("", false),
+            ("srv/app", false),
+            ("/srv/../app", false),
+            ("/srv/app/", false),
+            ("/srv//app", false),
+            ("/srv/./app", false),
+        ] {
+            assert_eq!(is_plain(Path::new(path)), plain, "{path}");
+        }
+    }
 }
