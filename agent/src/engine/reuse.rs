@@ -61,7 +61,7 @@ impl Engine {
         let mut digest = Context::new(&SHA256);
         let Policy { trusted_keys, requirement, .. } = &self.policy;
         digest.update(format!("{}\n{requirement:?}\n", trusted_keys.shown()).as_bytes());
-        for (path, state) in &content {
+        for (path, state) in content.iter() {
             digest.update(path.as_os_str().as_encoded_bytes());
             digest.update(&[0]);
             digest.update(format!("{state:?}\n").as_bytes());

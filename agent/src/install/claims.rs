@@ -9,6 +9,7 @@ use super::root::Root;
 use super::{Cause, InstallRequest, inherited};
 use crate::disk;
 use crate::ids::DeploymentId;
+use crate::plan::plain_path::split;
 use crate::plan::{Claims, Manifest, PathExpression};
 use crate::store;
 
@@ -48,7 +49,7 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
 pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
     let mut moved: HashMap<OsString, Option<PathBuf>> = HashMap::new();
     for owned in &mut manifest.entries {
-        let (Some(parent), Some(name)) = (owned.path.parent(), owned.path.file_name()) else { continue };
+        let (parent, name) = split(&owned.path);
         let now = match moved.get(parent.as_os_str()) {
             Some(known) => known,
             None => {

@@ -53,10 +53,11 @@ pub(super) fn read_beside<A>(
 /// What is in a directory, in the order of names.
 type Listing = Vec<(PathBuf, PathState)>;
 
-/// At once, since a tree that grows entry by entry is half empty; and in order, since sorting takes time.
+/// In a piece of memory of the right size, and in order, since sorting takes time.
 fn collected<const PARTS: usize>(parts: [Vec<(PathBuf, Listing)>; PARTS]) -> Index {
     let mut listings: HashMap<OsString, Listing> =
         parts.into_iter().flatten().map(|(directory, listing)| (directory.into(), listing)).collect();
+    let mut all = Vec::with_capacity(listings.values().map(Vec::len).sum());
     let mut below = |directory: &Path| listings.remove(directory.as_os_str()).unwrap_or_default().into_iter();
     let mut ahead = vec![below(Path::new(""))];
     let in_order = std::iter::from_fn(|| {
@@ -71,7 +72,8 @@ fn collected<const PARTS: usize>(parts: [Vec<(PathBuf, Listing)>; PARTS]) -> Ind
             }
         }
     });
-    in_order.collect()
+    all.extend(in_order);
+    all.into_iter().collect()
 }
 
 /// Going through a tree, by whoever has time for it.

@@ -56,8 +56,7 @@ use crate::plan::{self, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
 use crate::store::{self, Digests};
 use attempts::Patience;
-use filesystems::Filesystems;
-use transaction::{Phase, Transaction};
+use transaction::{Failed, Phase, Transaction};
 
 /// What to install, and where.
 #[derive(Clone, Copy, Debug)]
@@ -182,12 +181,6 @@ fn check_waiting(
     Ok(())
 }
 
-/// Why an attempt failed, and how far it came.
-struct Failed {
-    cause: Cause,
-    phase: Phase,
-}
-
 /// An attempt that succeeded.
 struct Attempt {
     drift: Vec<Drift>,
@@ -200,11 +193,8 @@ fn attempt(
     before: &claims::Before,
     id: &TransactionId,
 ) -> Result<Attempt, Failed> {
-    let mut transaction =
-        Transaction::begin(request, plan, before, id.clone()).map_err(|cause| Failed { cause, phase: Phase::Begun })?;
-    let opened = Filesystems::open(request.layout, id, &transaction.begin);
-    let filesystems = opened.map_err(|error| Failed { cause: error.into(), phase: transaction.phase })?;
-    if let Err(cause) = transaction.commit(request, &filesystems) {
+    let (mut transaction, filesystems) = Transaction::begin(request, plan, before, id)?;
+    if let Err(cause) = transaction.commit(&filesystems) {
         let phase = transaction.phase;
         drop(transaction);
         // The commit may be in the page cache without being on the disk. If it cannot be taken back

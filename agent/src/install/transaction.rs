@@ -8,6 +8,7 @@ use super::claims::Before;
 use super::filesystems::Filesystems;
 use super::names::Names;
 use super::root::Root;
+use super::threads::beside;
 use super::{Cause, InstallRequest, apply, publish, rules, space, stage};
 use crate::disk::{self, Dir, Mounts};
 use crate::ids::TransactionId;
@@ -51,22 +52,79 @@ pub(super) enum Phase {
     Done,
 }
 
+/// Why an attempt failed, and how far it came.
+pub(super) struct Failed {
+    pub(super) cause: Cause,
+    pub(super) phase: Phase,
+}
+
+impl Failed {
+    /// What failed in that phase.
+    pub(super) fn at<E: Into<Cause>>(phase: Phase) -> impl Fn(E) -> Self {
+        move |error| Self { cause: error.into(), phase }
+    }
+}
+
+/// An install that is begun.
+#[derive(Clone, Copy)]
+struct Begun<'a> {
+    request: &'a InstallRequest<'a>,
+    before: &'a Before,
+    id: &'a TransactionId,
+}
+
+impl Begun<'_> {
+    fn make_directory(&self) -> Result<(), Cause> {
+        let all = Dir::open_or_create(self.request.layout.transactions(), 0o700)?;
+        Ok(all.make_dir(self.id.as_str(), 0o700)?)
+    }
+
+    fn write_ahead(&self, plan: &Plan) -> Result<(), Cause> {
+        let manifest = plan.manifest(self.before.serial, Timestamp::now());
+        Ok(publish::write_ahead(self.request.layout, self.id, &manifest)?)
+    }
+
+    fn stage(&self, changes: (Vec<Step>, Vec<Rule>)) -> Result<(Transaction, Filesystems), Failed> {
+        let transaction = Transaction::plan(self, changes).map_err(Failed::at(Phase::Begun))?;
+        let staged = || {
+            let filesystems = Filesystems::open(self.request.layout, self.id, &transaction.begin)?;
+            stage::stage(&Root::open()?, &transaction.steps, &transaction.names, self.request.revision)?;
+            Ok::<_, Cause>(filesystems)
+        };
+        let filesystems = staged().map_err(Failed::at(transaction.phase))?;
+        Ok((transaction, filesystems))
+    }
+}
+
 impl Transaction {
-    /// Writes the plan down. Nothing outside of the transaction's directory is changed.
+    /// Writes the plan down and stages what it brings. What the commit will publish is written before that, or,
+    /// where most of it stays as it is, meanwhile.
     pub(super) fn begin(
         request: &InstallRequest<'_>,
         plan: Plan,
         before: &Before,
-        id: TransactionId,
-    ) -> Result<Self, Cause> {
-        let all = Dir::open_or_create(request.layout.transactions(), 0o700)?;
-        all.make_dir(id.as_str(), 0o700)?;
-        publish::write_ahead(request.layout, &id, &plan.manifest(before.serial, Timestamp::now()))?;
-        let (steps, rules) = plan.into_changes();
+        id: &TransactionId,
+    ) -> Result<(Self, Filesystems), Failed> {
+        let begun = Begun { request, before, id };
+        begun.make_directory().map_err(Failed::at(Phase::Begun))?;
+        if !plan.is_mostly_kept() {
+            begun.write_ahead(&plan).map_err(Failed::at(Phase::Begun))?;
+            return begun.stage(plan.into_changes());
+        }
+        let changes = (plan.changes().cloned().collect(), plan.rules.clone());
+        let (written, staged) = beside("ahead", || begun.write_ahead(&plan), || begun.stage(changes));
+        let (transaction, filesystems) = staged?;
+        written.map_err(Failed::at(transaction.phase))?;
+        Ok((transaction, filesystems))
+    }
+
+    /// Writes the plan down. Nothing outside of the transaction's directory is changed.
+    fn plan(begun: &Begun<'_>, (steps, rules): (Vec<Step>, Vec<Rule>)) -> Result<Self, Cause> {
+        let Begun { request, before, id } = begun;
         let filesystems = space::filesystems(&steps, &Mounts::read()?)?;
-        let mut journal = Journal::create(&request.layout.journal(&id))?;
-        all.open_dir(id.as_str())?.sync()?;
-        all.sync()?;
+        let mut journal = Journal::create(&request.layout.journal(id))?;
+        Dir::open(request.layout.transaction(id))?.sync()?;
+        Dir::open(request.layout.transactions())?.sync()?;
         let begin = Begin {
             format: FORMAT,
             group: request.group.clone(),
@@ -84,13 +142,13 @@ impl Transaction {
         journal.reserve(RESERVED + RESERVED_PER_STEP * steps.len() as u64)?;
         journal.append(&Record::Planned { steps: steps.len(), rules: rules.len() })?;
         journal.sync()?;
-        Ok(Self { names: Names(id), begin, steps, rules, staged: Vec::new(), phase: Phase::Planned, journal })
+        let names = Names(TransactionId::clone(id));
+        Ok(Self { names, begin, steps, rules, staged: Vec::new(), phase: Phase::Planned, journal })
     }
 
-    /// Stages, prepares, applies and commits.
-    pub(super) fn commit(&mut self, request: &InstallRequest<'_>, filesystems: &Filesystems) -> Result<(), Cause> {
+    /// Prepares, applies and commits what was staged.
+    pub(super) fn commit(&mut self, filesystems: &Filesystems) -> Result<(), Cause> {
         let root = Root::open()?;
-        stage::stage(&root, &self.steps, &self.names, request.revision)?;
         filesystems.sync()?;
         self.staged = apply::prepare(&root, &self.steps, &self.names)?;
         for staged in &self.staged {

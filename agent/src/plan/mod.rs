@@ -36,6 +36,10 @@ pub use target::{Index, Role, Target, expand};
 
 use crate::ids::{DeploymentId, GroupId};
 
+/// From so many paths on, a plan of which at most one in so many changes is one that keeps most.
+const MANY: usize = 1000;
+const MOSTLY: usize = 4;
+
 /// What an install will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -116,6 +120,11 @@ impl Plan {
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.changes_something())
+    }
+
+    /// Whether it is of many paths, and most of them stay as they are.
+    pub fn is_mostly_kept(&self) -> bool {
+        self.steps.len() >= MANY && self.changes().count() <= self.steps.len() / MOSTLY
     }
 
     /// The steps that change something and the rules, and nothing else.

@@ -1,6 +1,5 @@
 //! The `files` section applied to a revision: which paths it is about.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::conflict::Conflict;
@@ -10,7 +9,49 @@ use crate::appspec::{AppSpec, FileMapping, Position};
 
 /// What a revision holds, by path relative to its root; the root itself is the empty path. States are
 /// as the bundle has them; files that are to be installed have their digest.
-pub type Index = BTreeMap<PathBuf, PathState>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// In the order of paths.
+    entries: Vec<(PathBuf, PathState)>,
+}
+
+impl Index {
+    /// Everything, in the order of paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, &PathState)> {
+        self.entries.iter().map(|(path, state)| (path.as_path(), state))
+    }
+
+    /// What is at a path.
+    pub fn get(&self, path: &Path) -> Option<&PathState> {
+        self.below(path).next().filter(|(found, _)| same(found, path)).map(|(_, state)| state)
+    }
+
+    /// What is at a path and below it, in the order of paths.
+    pub fn below(&self, directory: &Path) -> impl Iterator<Item = (&Path, &PathState)> {
+        let begin = self.entries.partition_point(|(path, _)| in_order(path, directory).is_lt());
+        let entries = self.entries.iter().skip(begin).map(|(path, state)| (path.as_path(), state));
+        entries.take_while(move |(path, _)| below(path, directory).is_some())
+    }
+
+    /// How many paths there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none, not even the root.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl FromIterator<(PathBuf, PathState)> for Index {
+    /// Of things in any order; those that come in theirs are only counted.
+    fn from_iter<I: IntoIterator<Item = (PathBuf, PathState)>>(entries: I) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_by(|(one, _), (other, _)| in_order(one, other));
+        Self { entries }
+    }
+}
 
 /// One path that an AppSpec names, as it names it: symlinks on the way are not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +114,8 @@ fn expand_one<'a>(
         push(target(destination.join(name), Role::Leaf, source, state), targets, conflicts);
         return;
     }
-    for (path, state) in index.range(source.to_owned()..) {
-        let Some(relative) = below(path, source) else { break };
-        if relative.as_os_str().is_empty() {
-            continue;
-        }
+    for (path, state) in index.below(source) {
+        let Some(relative) = below(path, source).filter(|relative| !relative.as_os_str().is_empty()) else { continue };
         let role = if state.is_directory() { Role::Directory } else { Role::Leaf };
         push(target(destination.join(relative), role, path, state), targets, conflicts);
     }

@@ -175,7 +175,6 @@ fn more(count: usize) -> String {
 
 /// The names of what is in a directory of the revision.
 fn children(index: &Index, directory: &Path) -> Vec<String> {
-    let below = index.range(directory.to_owned()..).take_while(|(path, _)| path.starts_with(directory));
-    let own = below.filter(|(path, _)| path.parent() == Some(directory));
+    let own = index.below(directory).filter(|(path, _)| path.parent() == Some(directory));
     own.filter_map(|(path, _)| path.file_name()?.to_str().map(str::to_owned)).collect()
 }
