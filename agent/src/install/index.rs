@@ -36,18 +36,31 @@ pub fn everything(revision: &Revision) -> Result<Index, Cause> {
     Ok(collected([walk.work()?]))
 }
 
-/// Reads the tree, with the digests of files that the AppSpec installs; on a thread of its own, and, where there are
-/// many, here too as soon as `meanwhile` is done.
-pub(super) fn read_beside<A>(
+/// Reads the tree, with the digests of files that the AppSpec installs, on a thread of its own; `first` and then `shared`
+/// are done here meanwhile. Where the tree is large, whoever is done sooner helps the other one.
+pub(super) fn read_beside(
     revision: &Revision,
     appspec: &AppSpec,
-    meanwhile: impl FnOnce() -> A,
-) -> Result<(Index, A), Cause> {
+    first: impl FnOnce(),
+    shared: impl Fn() -> Result<(), disk::Error> + Sync,
+) -> Result<Index, Cause> {
     let is_installed =
         |path: &Path| appspec.files.iter().any(|mapping| below(path, mapping.source.as_path()).is_some());
     let walk = Walk::of(revision, is_installed)?;
-    let (there, (meanwhile, here)) = beside("revision", || walk.work(), || (meanwhile(), walk.help()));
-    Ok((collected([there?, here?]), meanwhile))
+    let there = || {
+        let found = walk.work()?;
+        if walk.is_large() {
+            shared()?;
+        }
+        Ok::<_, Cause>(found)
+    };
+    let here = || {
+        first();
+        shared()?;
+        if walk.is_large() { walk.work() } else { Ok(Vec::new()) }
+    };
+    let (there, here) = beside("revision", there, here);
+    Ok(collected([there?, here?]))
 }
 
 /// What is in a directory, in the order of names.
@@ -121,12 +134,10 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
         Ok(found)
     }
 
-    /// The same where it is a large tree. Of a small one each call is made by one thread, always the same.
-    fn help(&self) -> Result<Vec<(PathBuf, Listing)>, Cause> {
-        if self.lock().found < MANY {
-            return Ok(Vec::new());
-        }
-        self.work()
+    /// Whether so much was found that threads help each other. Of a small tree each call is made by one thread, always
+    /// the same.
+    fn is_large(&self) -> bool {
+        self.lock().found >= MANY
     }
 
     /// What is in a directory; the root is in itself.

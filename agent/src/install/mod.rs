@@ -18,6 +18,7 @@ mod display;
 mod error;
 mod filesystems;
 mod follow;
+mod holdings;
 mod index;
 mod inherited;
 mod lost;
@@ -37,6 +38,7 @@ mod transaction;
 mod undo;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, audit};
 pub use error::{Aftermath, Cause, InstallError};
@@ -54,8 +56,9 @@ use crate::layout::Layout;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
 use crate::plan::{self, Index, Plan, Refusals, Step};
 use crate::revision::Revision;
-use crate::store::{self, Digests};
+use crate::store;
 use attempts::Patience;
+use holdings::Holdings;
 use transaction::{Failed, Phase, Transaction};
 
 /// What to install, and where.
@@ -112,8 +115,8 @@ pub struct Installed {
 
 /// Says what [`run`] would do now. Changes nothing and takes no lock.
 pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
-    let Inputs { before, index, mut digests } = read_inputs(request)?;
-    Ok(planned(request, &before, &index, &mut digests)?)
+    let (index, mut holdings) = read_inputs(request)?;
+    Ok(planned(request, &index, &mut holdings)?)
 }
 
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
@@ -129,16 +132,16 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
     check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
-    let Inputs { before, index, mut digests } = read_inputs(request)?;
-    let plan = planned(request, &before, &index, &mut digests)?;
+    let (index, mut holdings) = read_inputs(request)?;
+    let plan = planned(request, &index, &mut holdings)?;
     drop(index);
     check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
     let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
     let installed = |drift| Installed { changed, warnings, settled, drift };
     let id = TransactionId::random();
-    let Failed { cause, phase } = match attempt(request, plan, &before, &id) {
+    let Failed { cause, phase } = match attempt(request, plan, &holdings.before, &id) {
         Ok(Attempt { drift, steps }) => {
-            if let Err(error) = remember::remember(request, &digests, &steps) {
+            if let Err(error) = remember::remember(request, &holdings.digests, &steps) {
                 tracing::debug!(%error, "digests were not put down: the next install reads every file again");
             }
             return Ok(installed(drift));
@@ -214,30 +217,22 @@ fn attempt(
     Ok(Attempt { drift, steps: transaction.steps })
 }
 
-/// What a plan is made from, but for what is on the host.
-struct Inputs {
-    before: claims::Before,
-    index: Index,
-    digests: Digests,
+/// Reads the revision, and what the host has of the group, both at once: each can be of a hundred thousand paths.
+fn read_inputs(request: &InstallRequest<'_>) -> Result<(Index, Holdings), Cause> {
+    let holdings = OnceLock::new();
+    let read = || _ = holdings.get_or_init(|| Holdings::read(request));
+    let look = || match holdings.get() {
+        Some(Ok(holdings)) => holdings.look(),
+        _ => Ok(()),
+    };
+    let index = index::read_beside(request.revision, request.appspec, read, look)?;
+    Ok((index, holdings.into_inner().unwrap_or_else(|| Holdings::read(request))?))
 }
 
-/// Reads the manifests and the revision, both at once: each can be of a hundred thousand paths.
-fn read_inputs(request: &InstallRequest<'_>) -> Result<Inputs, Cause> {
-    let known = || (claims::read(request), Digests::read(&request.layout.digests(request.group)));
-    let (index, (before, digests)) = index::read_beside(request.revision, request.appspec, known)?;
-    Ok(Inputs { before: before?, index, digests })
-}
-
-fn planned(
-    request: &InstallRequest<'_>,
-    before: &claims::Before,
-    index: &Index,
-    digests: &mut Digests,
-) -> Result<Plan, Cause> {
+fn planned(request: &InstallRequest<'_>, index: &Index, holdings: &mut Holdings) -> Result<Plan, Cause> {
     let mut conflicts = Vec::new();
     let targets = plan::expand(request.appspec, index, &mut conflicts);
-    let known = survey::Known { claims: &before.claims, digests };
-    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, known)?;
+    let (survey, sites) = survey::survey(request.layout, request.appspec, targets, holdings)?;
     let grounds = Grounds {
         group: request.group,
         deployment: request.deployment,
@@ -245,7 +240,7 @@ fn planned(
         file_exists: request.policy.file_exists,
         owners: owners(request.policy),
         refusals: request.policy.refusals,
-        claims: &before.claims,
+        claims: holdings.claims(),
         survey: &survey,
     };
     let plan = plan::build(&grounds, sites, conflicts).map_err(packages::name_owners)?;

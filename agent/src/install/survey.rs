@@ -2,76 +2,62 @@
 
 use super::Cause;
 use super::accounts;
-use super::capability::Capability;
 use super::follow::{self, Trust};
-use super::root::Root;
+use super::holdings::Holdings;
 use super::rules::Semanage;
-use super::surveyor::{Host, Surveyor};
+use super::surveyor::{Looked, Surveyor};
 use crate::appspec::AppSpec;
-use crate::disk::{self, Dir, Mounts};
+use crate::disk::{self, Mounts};
 use crate::layout::Layout;
 use crate::plan::grounds::{Selinux, Site, Survey};
-use crate::plan::{Claims, Label, Target};
-use crate::store::Digests;
+use crate::plan::{Label, Target};
 
-/// What is known before anything was looked at.
-pub(super) struct Known<'a> {
-    /// Who owns what.
-    pub claims: &'a Claims,
-    /// Digests of files that nobody has touched since; what is read now is added.
-    pub digests: &'a mut Digests,
-}
-
-/// Looks at every target, and at everything that the group owns.
+/// Looks at every target, and at everything that the group owns. Digests of what had to be read are added to those of
+/// `holdings`.
 pub(super) fn survey<'a>(
     layout: &Layout,
     appspec: &AppSpec,
     targets: Vec<Target<'a>>,
-    known: Known<'_>,
+    holdings: &mut Holdings,
 ) -> Result<(Survey, Vec<Site<'a>>), Cause> {
-    let claims = known.claims;
-    let root = Root::open()?;
-    let own = follow::directory(&root, &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
-    let mounts = Mounts::read()?;
-    let wants_labels = appspec.permissions.iter().any(|entry| entry.context.is_some());
+    let mut known = holdings.take_places();
+    let claims = holdings.claims();
+    let own = follow::directory(holdings.root(), &layout.own(), Trust::Any)?.unwrap_or_else(|| layout.own());
     let gave_labels = claims.left_rules().next().is_some()
-        || claims.ours().any(|(path, _)| claims.label(path).is_some())
-        || targets.iter().any(|target| claims.label(&target.path).is_some());
-    let wants_acls = appspec.permissions.iter().any(|entry| entry.acls.is_some());
-    let capability = |is_wanted: bool, is_kept| {
-        if is_wanted { Capability::wanted(is_kept) } else { Capability::not_wanted() }
-    };
+        || claims.labels().next().is_some()
+            && (claims.ours().any(|(path, _)| claims.label(path).is_some())
+                || targets.iter().any(|target| claims.label(&target.path).is_some()));
     let accounts = accounts::resolve(&appspec.permissions)?;
     let mut survey = Survey { accounts, own, ..Survey::default() };
-    if wants_labels || gave_labels {
-        survey.selinux = selinux(appspec, &mounts, &mut survey.warnings)?;
+    if holdings.wants_labels || gave_labels {
+        survey.selinux = selinux(appspec, holdings.mounts(), &mut survey.warnings)?;
     }
-    let mut surveyor = Surveyor::new(Host {
-        root: &root,
-        mounts: &mounts,
-        claims,
-        digests: known.digests.lookup(),
-        acls: capability(wants_acls, Dir::keeps_acls),
-        labels: capability(wants_labels, Dir::keeps_labels),
-        looks_at_labels: wants_labels || gave_labels,
-    });
+    let mut surveyor = Surveyor::new(holdings.host());
     // One piece of the right size: what grows leaves holes in the memory that are as large as itself.
-    let mut sites = Vec::with_capacity(targets.len());
-    for target in targets {
-        sites.push(surveyor.site(target)?);
-    }
-    surveyor.leaves(&mut sites)?;
+    let (mut sites, mut ahead) = (Vec::with_capacity(targets.len()), Vec::with_capacity(targets.len()));
     let mut targeted = vec![false; claims.ours().len()];
-    for number in sites.iter().filter_map(|site| claims.number(site.path())) {
-        if let Some(targeted) = targeted.get_mut(number) {
+    for target in targets {
+        let (site, is_ahead) = match surveyor.site(target, &mut known)? {
+            Looked::At(site) => (site, false),
+            Looked::NotYet(site) => (site, true),
+        };
+        if let Some(targeted) = site.claim.and_then(|number| targeted.get_mut(number)) {
             *targeted = true;
         }
+        sites.push(site);
+        ahead.push(is_ahead);
     }
-    for ((path, _), _) in claims.ours().zip(targeted).filter(|(_, targeted)| !targeted) {
-        survey.owned.insert(path.to_owned(), surveyor.place(path, None)?);
+    let ahead = sites.iter_mut().zip(ahead).filter_map(|(site, is_ahead)| is_ahead.then_some(site));
+    surveyor.leaves(&mut ahead.collect::<Vec<_>>())?;
+    for (number, (path, _)) in claims.ours().enumerate().filter(|(number, _)| targeted.get(*number) == Some(&false)) {
+        let place = match known.get_mut(number).and_then(Option::take) {
+            Some(place) => place,
+            None => surveyor.place(path, None)?,
+        };
+        survey.owned.insert(path.to_owned(), place);
     }
     for (path, stamp, digest) in surveyor.into_digests() {
-        known.digests.insert(path, stamp, digest);
+        holdings.digests.insert(path, stamp, digest);
     }
     Ok((survey, sites))
 }

@@ -13,7 +13,7 @@ use super::index::digest;
 use super::root::{Root, identity, shallow_state};
 use crate::disk::{self, Dir, Facts, Mounts};
 use crate::plan::grounds::{Foreign, Found, Place, Site};
-use crate::plan::plain_path::split;
+use crate::plan::plain_path::{same, split};
 use crate::plan::{Claims, PathState, Role, Sha256, Target};
 use crate::store::{Lookup, Stamp};
 
@@ -60,6 +60,23 @@ enum Way {
     Missing(PathBuf),
 }
 
+/// A site, and whether what is there is known.
+pub(super) enum Looked<'t> {
+    At(Site<'t>),
+    NotYet(Site<'t>),
+}
+
+/// Whether what was found at a path without knowing what is wanted there says all that has to be known of it.
+fn says_all(place: &Place, target: &Target<'_>) -> bool {
+    let Some(found) = &place.found else { return false };
+    match (&found.state, target.state) {
+        _ if target.role != Role::Leaf => true,
+        (PathState::Directory { .. }, _) => false,
+        (PathState::File { size, sha256: None, .. }, PathState::File { size: wanted, .. }) => size != wanted,
+        _ => true,
+    }
+}
+
 impl<'a> Surveyor<'a> {
     pub(super) fn new(host: Host<'a>) -> Self {
         Self { host, fresh: Vec::new(), closed: HashMap::new(), ways: HashMap::new(), last: None }
@@ -70,28 +87,44 @@ impl<'a> Surveyor<'a> {
         self.fresh
     }
 
-    /// The site of a target; a leaf is not looked at yet.
-    pub(super) fn site<'t>(&mut self, target: Target<'t>) -> Result<Site<'t>, disk::Error> {
-        let mut site = Site { target, elsewhere: None, place: Place::default() };
+    /// The site of a target. `known` is what was found before at the paths that the group owns; a leaf of which that
+    /// does not say all is not looked at yet.
+    pub(super) fn site<'t>(
+        &mut self,
+        target: Target<'t>,
+        known: &mut [Option<Place>],
+    ) -> Result<Looked<'t>, disk::Error> {
+        let (path, exists) = self.way(&target);
+        let claim = self.host.claims.number(path.as_deref().unwrap_or(&target.path));
+        let known = claim.and_then(|number| known.get_mut(number)?.take_if(|place| says_all(place, &target)));
+        let mut site = Site { target, elsewhere: path, claim, place: Place::default() };
         if site.target.role == Role::Leaf {
-            return Ok(site);
+            return Ok(match known {
+                Some(place) => Looked::At(Site { place, ..site }),
+                None => Looked::NotYet(site),
+            });
         }
-        if !self.look(&mut site)? {
+        match known {
+            Some(place) => site.place = place,
+            None => self.look(&mut site)?,
+        }
+        if !exists {
             self.ways.insert(site.target.path.clone().into(), Way::Missing(site.path().to_owned()));
-            return Ok(site);
+            return Ok(Looked::At(site));
         }
         if let Some(directory) = self.followed(&site)? {
             site.place = self.place(&directory, None)?;
+            site.claim = self.host.claims.number(&directory);
             site.elsewhere = (directory != site.target.path).then_some(directory);
         }
         let exists = site.place.found.as_ref().is_some_and(|found| found.state.is_directory());
         let way = if exists { Way::Exists(site.path().to_owned()) } else { Way::Missing(site.path().to_owned()) };
         self.ways.insert(site.target.path.clone().into(), way);
-        Ok(site)
+        Ok(Looked::At(site))
     }
 
-    /// Looks at every leaf. Their directories are all known: they need not be looked at in any order.
-    pub(super) fn leaves(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
+    /// Looks at leaves. Their directories are all known: they need not be looked at in any order.
+    pub(super) fn leaves(&mut self, sites: &mut [&mut Site<'_>]) -> Result<(), disk::Error> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         if threads == 1 || sites.len() < MANY {
             return self.leaves_of(sites);
@@ -117,10 +150,10 @@ impl<'a> Surveyor<'a> {
         Ok(())
     }
 
-    fn leaves_of(&mut self, sites: &mut [Site<'_>]) -> Result<(), disk::Error> {
-        for site in sites.iter_mut().filter(|site| site.target.role == Role::Leaf) {
+    fn leaves_of(&mut self, sites: &mut [&mut Site<'_>]) -> Result<(), disk::Error> {
+        for site in sites {
             self.look(site)?;
-            let Site { target, elsewhere, place } = site;
+            let Site { target, elsewhere, place, .. } = &mut **site;
             if let Some(found) = &mut place.found
                 && found.state.is_directory()
             {
@@ -130,19 +163,23 @@ impl<'a> Surveyor<'a> {
         Ok(())
     }
 
-    /// Finds out where a target really is and what is there; tells whether its directory is there at all.
-    fn look(&mut self, site: &mut Site<'_>) -> Result<bool, disk::Error> {
-        let target = &site.target;
+    /// Where a target really is, if not where the AppSpec names it; and whether its directory is there at all.
+    fn way(&self, target: &Target<'_>) -> (Option<PathBuf>, bool) {
         let (parent, name) = split(&target.path);
-        let (path, exists) = match self.ways.get(parent.as_os_str()) {
-            Some(Way::Missing(parent)) => (parent.join(name), false),
-            Some(Way::Exists(parent)) => (parent.join(name), true),
-            None => (Path::new("/").join(name), true),
+        let (is, exists) = match self.ways.get(parent.as_os_str()) {
+            Some(Way::Missing(is)) => (is, false),
+            Some(Way::Exists(is)) => (is, true),
+            None => return (None, true),
         };
-        let want = (target.role == Role::Leaf).then_some(target.state);
-        site.place = if exists { self.place(&path, want)? } else { self.nothing(&path)? };
-        site.elsewhere = (path != target.path).then_some(path);
-        Ok(exists)
+        ((!same(is, parent)).then(|| is.join(name)), exists)
+    }
+
+    /// Finds out what is at a site.
+    fn look(&mut self, site: &mut Site<'_>) -> Result<(), disk::Error> {
+        let (_, exists) = self.way(&site.target);
+        let want = (site.target.role == Role::Leaf).then_some(site.target.state);
+        site.place = if exists { self.place(site.path(), want)? } else { self.nothing(site.path())? };
+        Ok(())
     }
 
     /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
@@ -179,11 +216,9 @@ impl<'a> Surveyor<'a> {
                 leads_to_directory = follow::directory(self.host.root, path, Trust::Any)?.is_some();
             }
             PathState::File { size, sha256, .. } => {
-                if matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
-                    *sha256 = match untouched {
-                        None => Some(digest(&parent.open_file(name)?, path)?),
-                        known => known,
-                    };
+                *sha256 = untouched;
+                if untouched.is_none() && matches!(want, Some(PathState::File { size: wanted, .. }) if wanted == size) {
+                    *sha256 = Some(digest(&parent.open_file(name)?, path)?);
                 }
             }
             _ => {}

@@ -108,7 +108,7 @@ impl Decision {
 
 impl<'a> Builder<'a> {
     fn target(&mut self, site: Site<'_>) {
-        if let Some(wanted) = self.grounds.claims.number(site.path()).and_then(|number| self.wanted.get_mut(number)) {
+        if let Some(wanted) = site.claim.and_then(|number| self.wanted.get_mut(number)) {
             *wanted = true;
         }
         if let Some((_, count)) = self.retained.iter_mut().find(|(path, _)| site.path().starts_with(path)) {
@@ -394,7 +394,7 @@ impl<'a> Builder<'a> {
     }
 
     fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
-        self.grounds.claims.is_ours(site.path(), &found.state)
+        site.claim.is_some_and(|number| self.grounds.claims.covers(number, &found.state))
     }
 }
 

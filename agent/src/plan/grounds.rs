@@ -98,6 +98,8 @@ pub struct Site<'a> {
     pub target: Target<'a>,
     /// Where it really is, if not where the AppSpec names it: without symlinks on the way.
     pub elsewhere: Option<PathBuf>,
+    /// Its number among the paths that the group owns.
+    pub claim: Option<usize>,
     /// What is there.
     pub place: Place,
 }
@@ -127,7 +129,7 @@ pub struct Place {
 /// What was found at a path.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its state; the digest is there where the size is what is wanted.
+    /// Its state; the digest is there where it is known, or the size is what is wanted.
     pub state: PathState,
     /// Which inode it is.
     pub identity: Identity,

@@ -208,6 +208,16 @@ impl Claims {
         self.ours.get_index_of(path.as_os_str())
     }
 
+    /// The group's own path of that number.
+    pub fn path(&self, number: usize) -> Option<&Path> {
+        self.ours.get_index(number).map(|(path, _)| Path::new(path))
+    }
+
+    /// Whether what was found at the group's own path of that number is what the group put there.
+    pub fn covers(&self, number: usize, found: &PathState) -> bool {
+        self.ours.get_index(number).is_some_and(|(_, claim)| claim.covers(found))
+    }
+
     /// Whether what was found at the path is what the group put there.
     pub fn is_ours(&self, path: &Path, found: &PathState) -> bool {
         self.ours.get(path.as_os_str()).is_some_and(|claim| claim.covers(found))
