@@ -129,7 +129,7 @@ fn replace(root: &Root, parent: &Dir, step: &Step, old: Option<Identity>, names:
 /// missing; a directory, which cannot have two, is renamed.
 fn set_aside(parent: &Dir, step: &Step, names: &Names) -> Result<(), Cause> {
     let kept = names.old(&step.path);
-    if !step.was.is_directory() && !step.want.is_directory() {
+    if !step.was().is_directory() && !step.want.is_directory() {
         match parent.hard_link(name(&step.path), name(&kept)) {
             // Some file systems have no hard links, or not this many.
             Err(error) if error.is_unsupported() || error.is_not_permitted() => {}

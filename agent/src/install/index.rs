@@ -1,7 +1,5 @@
 //! What an unpacked revision holds.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,7 +12,8 @@ use super::root::shallow_state;
 use super::threads::beside;
 use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Kind};
-use crate::plan::plain_path::below;
+use crate::plan::plain_path::{below, join};
+use crate::plan::target::Listing;
 use crate::plan::{Index, PathState, Sha256};
 use crate::revision::Revision;
 use crate::store::{Digests, Lookup, Stamp};
@@ -27,13 +26,13 @@ const MANY: usize = 1000;
 /// Lists what a revision holds, without any digest: enough to say which paths an AppSpec is about.
 pub fn contents(revision: &Revision) -> Result<Index, Cause> {
     let walk = Walk::of(revision, |_| false)?;
-    Ok(collected([walk.work()?]))
+    Ok(Index::of(walk.work()?))
 }
 
 /// Reads the whole tree, with a digest of each file.
 pub fn everything(revision: &Revision) -> Result<Index, Cause> {
     let walk = Walk::of(revision, |_| true)?;
-    Ok(collected([walk.work()?]))
+    Ok(Index::of(walk.work()?))
 }
 
 /// Reads the tree, with the digests of files that the AppSpec installs, on a thread of its own; `first` and then `shared`
@@ -60,33 +59,9 @@ pub(super) fn read_beside(
         if walk.is_large() { walk.work() } else { Ok(Vec::new()) }
     };
     let (there, here) = beside("revision", there, here);
-    Ok(collected([there?, here?]))
-}
-
-/// What is in a directory, in the order of names.
-type Listing = Vec<(PathBuf, PathState)>;
-
-/// In a piece of memory of the right size, and in order, since sorting takes time.
-fn collected<const PARTS: usize>(parts: [Vec<(PathBuf, Listing)>; PARTS]) -> Index {
-    let mut listings: HashMap<OsString, Listing> =
-        parts.into_iter().flatten().map(|(directory, listing)| (directory.into(), listing)).collect();
-    let mut all = Vec::with_capacity(listings.values().map(Vec::len).sum());
-    let mut below = |directory: &Path| listings.remove(directory.as_os_str()).unwrap_or_default().into_iter();
-    let mut ahead = vec![below(Path::new(""))];
-    let in_order = std::iter::from_fn(|| {
-        loop {
-            match ahead.last_mut()?.next() {
-                Some(found @ (_, PathState::Directory { .. })) if !found.0.as_os_str().is_empty() => {
-                    ahead.push(below(&found.0));
-                    return Some(found);
-                }
-                Some(found) => return Some(found),
-                None => _ = ahead.pop(),
-            }
-        }
-    });
-    all.extend(in_order);
-    all.into_iter().collect()
+    let (mut found, more) = (there?, here?);
+    found.extend(more);
+    Ok(Index::of(found))
 }
 
 /// Going through a tree, by whoever has time for it.
@@ -150,7 +125,7 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
             found.push((PathBuf::new(), shallow_state(&dir.stat_self()?)));
         }
         for entry in entries {
-            let path = directory.join(&entry.name);
+            let path = join(directory, &entry.name);
             let stat = dir.stat(&entry.name)?;
             let mut state = shallow_state(&stat);
             match (&mut state, entry.kind) {

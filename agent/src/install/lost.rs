@@ -70,7 +70,7 @@ fn staged(layout: &Layout, root: &Root, names: &Names) -> Result<Option<PathBuf>
 fn moved(root: &Root, transaction: &Transaction) -> Result<Option<PathBuf>, disk::Error> {
     for (_, step, _) in trees(&transaction.steps).filter(|(_, step, _)| step.identity.is_some()) {
         for kept in [transaction.names.staged(&step.path), transaction.names.old(&step.path)] {
-            if look(root, &kept, step.identity, None)? == Seen::Old {
+            if look(root, &kept, step.identity.as_deref().copied(), None)? == Seen::Old {
                 return Ok(Some(step.path.clone()));
             }
         }

@@ -12,7 +12,7 @@ use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, shallow_state};
 use crate::disk::{self, Dir, Facts, Mounts};
-use crate::plan::grounds::{Foreign, Found, Place, Site};
+use crate::plan::grounds::{Foreign, Found, Limits, Place, Site};
 use crate::plan::plain_path::{same, split};
 use crate::plan::{Claims, PathState, Role, Sha256, Target};
 use crate::store::{Lookup, Stamp};
@@ -157,7 +157,7 @@ impl<'a> Surveyor<'a> {
             if let Some(found) = &mut place.found
                 && found.state.is_directory()
             {
-                self.foreign(elsewhere.as_deref().unwrap_or(&target.path), &mut found.foreign)?;
+                found.foreign = self.foreign(elsewhere.as_deref().unwrap_or(&target.path))?;
             }
         }
         Ok(())
@@ -198,7 +198,7 @@ impl<'a> Surveyor<'a> {
     pub(super) fn place(&mut self, path: &Path, want: Option<&PathState>) -> Result<Place, disk::Error> {
         let (directory, name) = split(path);
         let closed = self.closed(directory)?;
-        let nothing = Place { closed, ..self.nothing(path)? };
+        let nothing = self.limited(path, closed)?;
         let Some(parent) = self.dir(directory)? else { return Ok(nothing) };
         let Some(facts) = parent.facts(name)? else { return Ok(nothing) };
         let mut state = shallow_state(&facts.stat);
@@ -234,8 +234,8 @@ impl<'a> Surveyor<'a> {
             state,
             identity: identity(&facts),
             links: facts.stat.links,
-            fixed: self.fixed(path, &facts),
-            foreign: Foreign::default(),
+            fixed: self.fixed(path, &facts).map(Into::into),
+            foreign: None,
             leads_to_directory,
         };
         Ok(Place { found: Some(Box::new(found)), ..nothing })
@@ -243,12 +243,17 @@ impl<'a> Surveyor<'a> {
 
     /// A place where nothing is, and nothing keeps anybody from making something.
     fn nothing(&mut self, path: &Path) -> Result<Place, disk::Error> {
-        Ok(Place {
-            found: None,
-            closed: None,
+        self.limited(path, None)
+    }
+
+    /// The same in a directory that is closed, if it is.
+    fn limited(&mut self, path: &Path, closed: Option<String>) -> Result<Place, disk::Error> {
+        let limits = Limits {
+            closed,
             without_acls: self.host.acls.lacking(self.host.root, self.host.mounts, path)?,
             without_labels: self.host.labels.lacking(self.host.root, self.host.mounts, path)?,
-        })
+        };
+        Ok(Place { found: None, limits: (limits != Limits::default()).then(|| Box::new(limits)) })
     }
 
     /// The digest of a file that nobody has touched since it was put down. It has no access control lists then:
@@ -308,7 +313,8 @@ impl<'a> Surveyor<'a> {
         Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
     }
 
-    fn foreign(&self, directory: &Path, foreign: &mut Foreign) -> Result<(), disk::Error> {
+    fn foreign(&self, directory: &Path) -> Result<Option<Box<Foreign>>, disk::Error> {
+        let mut foreign = Foreign::default();
         let mut ahead = vec![directory.to_owned()];
         while let Some(directory) = ahead.pop() {
             let dir = self.host.root.dir(&directory)?;
@@ -326,6 +332,6 @@ impl<'a> Surveyor<'a> {
                 }
             }
         }
-        Ok(())
+        Ok((foreign.count > 0).then(|| Box::new(foreign)))
     }
 }

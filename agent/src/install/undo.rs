@@ -108,7 +108,7 @@ impl Undo<'_> {
     /// A crash between owner, mode and lists leaves a mix of old and new, which nobody else made.
     fn attributes(&self) -> Strange {
         let (PathState::Directory { attrs: was }, PathState::Directory { attrs: want }) =
-            (&self.step.was, &self.step.want)
+            (self.step.was(), &self.step.want)
         else {
             return Ok(None);
         };
@@ -132,7 +132,7 @@ impl Undo<'_> {
     }
 
     fn touch(&self) -> Strange {
-        let (Some(was), Some(want)) = (modified(&self.step.was), modified(&self.step.want)) else { return Ok(None) };
+        let (Some(was), Some(want)) = (modified(self.step.was()), modified(&self.step.want)) else { return Ok(None) };
         if self.seen_at_target()? != Seen::Old {
             return Ok(Some("somebody else put something there".to_owned()));
         }

@@ -128,9 +128,15 @@ impl<'a> Builder<'a> {
             return;
         }
         let (was, identity) = match &site.place.found {
-            Some(found) => (self.as_it_counts(&site, &found.state, &decision.want).into_owned(), Some(found.identity)),
-            None => (PathState::Absent, None),
+            // Of what stays there are the most: nothing that nobody asks for is kept of it.
+            _ if !decision.change.is_one() => (None, None),
+            Some(found) => {
+                let was = self.as_it_counts(&site, &found.state, &decision.want).into_owned();
+                (Some(Box::new(was)), Some(Box::new(found.identity)))
+            }
+            None => (Some(Box::new(PathState::Absent)), None),
         };
+        let is_copied = site.target.role == Role::Leaf && decision.change.is_one();
         let Site { target, elsewhere, .. } = site;
         let path = elsewhere.unwrap_or(target.path);
         self.steps.push(Step {
@@ -140,7 +146,7 @@ impl<'a> Builder<'a> {
             want: decision.want,
             identity,
             given: decision.given.map(Box::new),
-            source: (target.role == Role::Leaf).then(|| target.source.to_owned()),
+            source: is_copied.then(|| target.source.to_owned()),
         });
     }
 
@@ -218,12 +224,12 @@ impl<'a> Builder<'a> {
             }
         }
         let want = self.want(site);
-        if found.foreign.count > 0 {
+        if let Some(foreign) = &found.foreign {
             self.conflicts.push(Conflict::ForeignEntries {
                 path: site.target.path.clone(),
                 want: want.kind(),
-                examples: found.foreign.examples.clone(),
-                count: found.foreign.count,
+                examples: foreign.examples.clone(),
+                count: foreign.count,
             });
             return None;
         }
@@ -257,16 +263,16 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let change = if found.state.is_directory() { Change::RemoveDirectory } else { Change::Remove };
-            let reasons = [&found.fixed, &place.closed];
+            let reasons = [found.fixed.as_deref(), place.closed()];
             if change == Change::Remove && self.check_changeable(path, reasons) == Verdict::InTheWay {
                 continue;
             }
             self.steps.push(Step {
                 path: path.to_owned(),
                 change,
-                was: found.state.clone(),
+                was: Some(Box::new(found.state.clone())),
                 want: PathState::Absent,
-                identity: Some(found.identity),
+                identity: Some(Box::new(found.identity)),
                 given: None,
                 source: None,
             });
@@ -293,14 +299,14 @@ impl<'a> Builder<'a> {
     /// Whether what is decided can be done at the site.
     fn check(&mut self, site: &Site<'_>, decision: &Decision) -> Verdict {
         let (path, own, change) = (&site.target.path, &self.grounds.survey.own, decision.change);
-        if let Some(mount_point) = &site.place.without_acls
+        if let Some(mount_point) = site.place.limits.as_ref().and_then(|limits| limits.without_acls.as_ref())
             && let PathState::File { attrs, .. } | PathState::Directory { attrs } = &decision.want
             && attrs.has_acls()
             && self.without_acls.insert(mount_point.clone())
         {
             self.conflicts.push(Conflict::NoAcls { path: path.clone(), mount_point: mount_point.clone() });
         }
-        if let Some(mount_point) = &site.place.without_labels
+        if let Some(mount_point) = site.place.limits.as_ref().and_then(|limits| limits.without_labels.as_ref())
             && decision.want.label().is_some()
             && self.without_labels.insert(mount_point.clone())
         {
@@ -310,17 +316,17 @@ impl<'a> Builder<'a> {
             self.conflicts.push(Conflict::OwnState { path: path.clone(), own: own.clone() });
             return Verdict::InTheWay;
         }
-        let fixed = site.place.found.as_ref().map_or(&None, |found| &found.fixed);
+        let fixed = site.place.found.as_ref().and_then(|found| found.fixed.as_deref());
         match change {
-            Change::Create | Change::Replace => self.check_changeable(path, [fixed, &site.place.closed]),
-            Change::Attributes | Change::Touch => self.check_changeable(path, [fixed, &None]),
+            Change::Create | Change::Replace => self.check_changeable(path, [fixed, site.place.closed()]),
+            Change::Attributes | Change::Touch => self.check_changeable(path, [fixed, None]),
             Change::Remove | Change::RemoveDirectory | Change::Keep | Change::Retain => Verdict::Free,
         }
     }
 
-    fn check_changeable(&mut self, path: &Path, reasons: [&Option<String>; 2]) -> Verdict {
+    fn check_changeable(&mut self, path: &Path, reasons: [Option<&str>; 2]) -> Verdict {
         let Some(reason) = reasons.into_iter().flatten().next() else { return Verdict::Free };
-        self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.clone() });
+        self.conflicts.push(Conflict::Unchangeable { path: path.to_owned(), reason: reason.to_owned() });
         Verdict::InTheWay
     }
 

@@ -116,6 +116,13 @@ impl Site<'_> {
 pub struct Place {
     /// What is there, if anything.
     pub found: Option<Box<Found>>,
+    /// What cannot be done there, if anything.
+    pub limits: Option<Box<Limits>>,
+}
+
+/// What cannot be done at a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
     /// Why nothing can be made, replaced or removed in its directory.
     pub closed: Option<String>,
     /// Where its file system is mounted, if that keeps no access control lists; looked for only where a
@@ -124,6 +131,13 @@ pub struct Place {
     /// Where its file system is mounted, if that keeps no labels; looked for only where a permission entry
     /// asks for one.
     pub without_labels: Option<PathBuf>,
+}
+
+impl Place {
+    /// Why nothing can be made, replaced or removed in its directory.
+    pub fn closed(&self) -> Option<&str> {
+        self.limits.as_ref()?.closed.as_deref()
+    }
 }
 
 /// What was found at a path.
@@ -136,9 +150,9 @@ pub struct Found {
     /// Its names: a file with several is shared with paths that the deployment knows nothing of.
     pub links: u64,
     /// Why it cannot be replaced or removed.
-    pub fixed: Option<String>,
-    /// What a directory holds that the group does not own; looked for only where a directory has to go.
-    pub foreign: Foreign,
+    pub fixed: Option<Box<str>>,
+    /// What a directory holds that the group does not own, if anything; looked for only where a directory has to go.
+    pub foreign: Option<Box<Foreign>>,
     /// Whether a symlink leads to a directory.
     pub leads_to_directory: bool,
 }

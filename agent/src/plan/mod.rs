@@ -79,17 +79,18 @@ pub struct Step {
     pub path: PathBuf,
     /// What happens.
     pub change: Change,
-    /// What is there now.
-    pub was: PathState,
+    /// What is there now; nothing where that stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Box<PathState>>,
     /// What is to be there.
     pub want: PathState,
-    /// Which inode is there now.
+    /// Which inode is there now, where it does not stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
     /// What the group gave a directory, where somebody else changed that since and the change stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Box<Attrs>>,
-    /// Where in the revision it comes from, relative to its root.
+    /// Where in the revision it comes from, relative to its root; nothing of what stays.
     #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
 }
@@ -116,6 +117,13 @@ pub enum Change {
     Retain,
 }
 
+impl Change {
+    /// Whether it does not leave everything as it is.
+    pub fn is_one(self) -> bool {
+        !matches!(self, Self::Keep | Self::Retain)
+    }
+}
+
 impl Plan {
     /// The steps that change something.
     pub fn changes(&self) -> impl Iterator<Item = &Step> {
@@ -140,6 +148,11 @@ impl Plan {
 }
 
 impl Step {
+    /// What is there now.
+    pub fn was(&self) -> &PathState {
+        self.was.as_deref().unwrap_or(&self.want)
+    }
+
     /// What the deployment owns by this step, as it gave it.
     pub fn owned(&self) -> Option<OwnedToBe<'_>> {
         match self.change {
@@ -156,7 +169,7 @@ impl Step {
 
     /// Whether it does not leave everything as it is.
     pub fn changes_something(&self) -> bool {
-        !matches!(self.change, Change::Keep | Change::Retain)
+        self.change.is_one()
     }
 
     /// Whether something new is made beside the path, to be put in its place.

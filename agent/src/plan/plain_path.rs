@@ -2,9 +2,9 @@
 //! by component is done by their bytes: of some hundred thousand paths most begin with the same ones.
 
 use std::cmp::Ordering;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The order of `Path` itself: by components, so that what is in a directory follows it at once.
 pub fn in_order(one: &Path, other: &Path) -> Ordering {
@@ -43,6 +43,18 @@ pub fn split(path: &Path) -> (&Path, &OsStr) {
     (Path::new(OsStr::from_bytes(directory)), OsStr::from_bytes(name.get(1..).unwrap_or_default()))
 }
 
+/// What is in a directory under a name, or is below it by a path. In as much memory as it takes: `Path::join` may take
+/// twice as much.
+pub fn join(directory: &Path, name: &OsStr) -> PathBuf {
+    let mut path = OsString::with_capacity(directory.as_os_str().len() + 1 + name.len());
+    path.push(directory);
+    if !matches!(directory.as_os_str().as_bytes(), b"" | [.., b'/']) {
+        path.push("/");
+    }
+    path.push(name);
+    path.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +68,7 @@ mod tests {
         for one in PATHS.map(Path::new) {
             let name = one.file_name().unwrap_or_default();
             assert_eq!(split(one), (one.parent().unwrap_or(one), name), "{one:?}");
+            assert_eq!(join(one, OsStr::new("x/y")).as_os_str(), one.join("x/y").as_os_str(), "{one:?}");
             for other in PATHS.map(Path::new) {
                 assert_eq!(in_order(one, other), one.cmp(other), "{one:?} {other:?}");
                 assert_eq!(same(one, other), one == other, "{one:?} {other:?}");

@@ -37,18 +37,18 @@ impl fmt::Display for Step {
         let path = self.path.display();
         match self.change {
             Change::Create => write!(out, "+ {path}  {}", self.want),
-            Change::Replace => match (&self.was, &self.want) {
+            Change::Replace => match (self.was(), &self.want) {
                 (PathState::File { attrs: was, .. }, PathState::File { attrs: want, size, .. }) if was == want => {
                     write!(out, "~ {path}  content, {size} bytes")
                 }
                 (was, want) => write!(out, "~ {path}  {was} becomes {want}"),
             },
-            Change::Remove => write!(out, "- {path}  {}", self.was.kind()),
+            Change::Remove => write!(out, "- {path}  {}", self.was().kind()),
             Change::RemoveDirectory => write!(out, "- {path}  directory, if empty"),
-            Change::Attributes => write!(out, "~ {path}  {} becomes {}", self.was, self.want),
+            Change::Attributes => write!(out, "~ {path}  {} becomes {}", self.was(), self.want),
             Change::Touch => write!(out, "~ {path}  modification time"),
             Change::Keep => write!(out, "  {path}"),
-            Change::Retain => write!(out, "= {path}  {} stays", self.was.kind()),
+            Change::Retain => write!(out, "= {path}  {} stays", self.was().kind()),
         }
     }
 }

@@ -1,24 +1,57 @@
 //! The `files` section applied to a revision: which paths it is about.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::conflict::Conflict;
-use super::plain_path::{below, in_order, same};
+use super::plain_path::{below, in_order, join, same};
 use super::state::PathState;
 use crate::appspec::{AppSpec, FileMapping, Position};
 
 /// What a revision holds, by path relative to its root; the root itself is the empty path. States are
 /// as the bundle has them; files that are to be installed have their digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Index {
-    /// In the order of paths.
-    entries: Vec<(PathBuf, PathState)>,
+    listings: Vec<Listing>,
+    /// All entries in the order of paths: the listing of each, and its number there.
+    order: Vec<(u32, u32)>,
 }
 
+/// What is in one directory, in the order of names.
+pub type Listing = Vec<(PathBuf, PathState)>;
+
 impl Index {
+    /// From what is in each directory; the root is in itself.
+    pub fn of(listings: Vec<(PathBuf, Listing)>) -> Self {
+        let (directories, listings): (Vec<PathBuf>, Vec<Listing>) = listings.into_iter().unzip();
+        let numbers: HashMap<&OsStr, usize> =
+            directories.iter().enumerate().map(|(number, directory)| (directory.as_os_str(), number)).collect();
+        let mut order = Vec::with_capacity(listings.iter().map(Vec::len).sum());
+        let begin = |directory: &Path| numbers.get(directory.as_os_str()).map(|number| (*number, 0));
+        let mut ahead: Vec<(usize, usize)> = begin(Path::new("")).into_iter().collect();
+        while let Some((listing, at)) = ahead.last_mut() {
+            let Some((path, state)) = listings.get(*listing).and_then(|entries| entries.get(*at)) else {
+                ahead.pop();
+                continue;
+            };
+            order.push((number(*listing), number(*at)));
+            *at += 1;
+            if state.is_directory() && !path.as_os_str().is_empty() {
+                ahead.extend(begin(path));
+            }
+        }
+        Self { listings, order }
+    }
+
     /// Everything, in the order of paths.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &PathState)> {
-        self.entries.iter().map(|(path, state)| (path.as_path(), state))
+        self.order.iter().filter_map(|at| self.at(*at))
+    }
+
+    fn at(&self, (listing, number): (u32, u32)) -> Option<(&Path, &PathState)> {
+        let (path, state) = self.listings.get(listing as usize)?.get(number as usize)?;
+        Some((path, state))
     }
 
     /// What is at a path.
@@ -28,29 +61,34 @@ impl Index {
 
     /// What is at a path and below it, in the order of paths.
     pub fn below(&self, directory: &Path) -> impl Iterator<Item = (&Path, &PathState)> {
-        let begin = self.entries.partition_point(|(path, _)| in_order(path, directory).is_lt());
-        let entries = self.entries.iter().skip(begin).map(|(path, state)| (path.as_path(), state));
+        let is_before = |at: &(u32, u32)| self.at(*at).is_some_and(|(path, _)| in_order(path, directory).is_lt());
+        let entries = self.order.iter().skip(self.order.partition_point(is_before)).filter_map(|at| self.at(*at));
         entries.take_while(move |(path, _)| below(path, directory).is_some())
     }
 
     /// How many paths there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.order.len()
     }
 
     /// Whether there are none, not even the root.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.order.is_empty()
     }
 }
 
 impl FromIterator<(PathBuf, PathState)> for Index {
-    /// Of things in any order; those that come in theirs are only counted.
+    /// Of entries in any order.
     fn from_iter<I: IntoIterator<Item = (PathBuf, PathState)>>(entries: I) -> Self {
-        let mut entries: Vec<_> = entries.into_iter().collect();
+        let mut entries: Listing = entries.into_iter().collect();
         entries.sort_by(|(one, _), (other, _)| in_order(one, other));
-        Self { entries }
+        Self { order: (0..entries.len()).map(|at| (0, number(at))).collect(), listings: vec![entries] }
     }
+}
+
+/// A tree that is listed has not nearly as many entries.
+fn number(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// One path that an AppSpec names, as it names it: symlinks on the way are not resolved.
@@ -117,7 +155,7 @@ fn expand_one<'a>(
     for (path, state) in index.below(source) {
         let Some(relative) = below(path, source).filter(|relative| !relative.as_os_str().is_empty()) else { continue };
         let role = if state.is_directory() { Role::Directory } else { Role::Leaf };
-        push(target(destination.join(relative), role, path, state), targets, conflicts);
+        push(target(join(destination, relative.as_os_str()), role, path, state), targets, conflicts);
     }
 }
 

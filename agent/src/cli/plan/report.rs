@@ -157,7 +157,7 @@ impl Report {
             };
             *count += 1;
             report.changes.push(Changed::of(step));
-            if step.change == Change::Replace && step.was.is_directory() {
+            if step.change == Change::Replace && step.was().is_directory() {
                 report.goes_with(&step.path)?;
             }
         }
@@ -165,7 +165,7 @@ impl Report {
     }
 
     fn stays(&mut self, step: &Step, why: &'static str) {
-        self.stays.push(Stays { path: step.path.clone(), why, is_directory: step.was.is_directory() });
+        self.stays.push(Stays { path: step.path.clone(), why, is_directory: step.was().is_directory() });
     }
 
     /// What is in a directory that something else takes the place of: the plan knows only that nobody
@@ -236,7 +236,7 @@ impl Changed {
         Self {
             path: step.path.clone(),
             change: step.change,
-            was: State::from(&step.was),
+            was: State::from(step.was()),
             becomes: State::from(&step.want),
             source: step.source.clone(),
             diff: None,

@@ -26,7 +26,6 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
     let relied_on = |mutation: &&Mutation| !mutation.path.starts_with(&digests) && !is_for_people(&mutation.path);
     for mutation in mutations.iter().filter(relied_on) {
         let Mutation { name, path, from } = mutation;
-        let parent = path.parent().unwrap_or(path);
         let is_target = path.starts_with(&targets);
         let mut trouble = None;
         match *name {
@@ -39,7 +38,7 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
                     trouble = Some("no plan of this is on the disk");
                 }
                 unsynced.contents.insert(path.clone());
-                unsynced.names.insert(parent.to_owned());
+                unsynced.names.insert(path.clone());
                 if *name == "make symlink" {
                     unsynced.links.insert(path.clone());
                 }
@@ -52,14 +51,14 @@ pub(super) fn broken(mutations: &[Mutation], world: &World) -> Option<String> {
                     trouble = Some("no record of this is on the disk");
                 }
                 moved |= is_target;
-                unsynced.names.extend([parent, from.parent().unwrap_or(from)].map(Path::to_owned));
+                unsynced.names.extend([path, from].map(Path::to_owned));
             }
             "remove" => {
                 if is_target && unsynced.holds(&records) {
                     trouble = Some("no record that allows this is on the disk");
                 }
                 unsynced.gone(path);
-                unsynced.names.insert(parent.to_owned());
+                unsynced.names.insert(path.clone());
             }
             "append" | "cut" if path.ends_with("journal") => {
                 if moved && unsynced.holds(&targets) {
@@ -90,7 +89,7 @@ struct Unsynced {
     contents: BTreeSet<PathBuf>,
     /// Of these, symlinks: they are as durable as the directory that they are in.
     links: BTreeSet<PathBuf>,
-    /// Directories in which names came or went.
+    /// Paths that came or went, as names in their directories.
     names: BTreeSet<PathBuf>,
 }
 
@@ -100,7 +99,7 @@ impl Unsynced {
     }
 
     fn directory(&mut self, path: &Path) {
-        self.names.remove(path);
+        self.names.retain(|name| name.parent() != Some(path));
         self.contents.remove(path);
         let (links, contents) = (&mut self.links, &mut self.contents);
         links.retain(|link| link.parent() != Some(path) || !contents.remove(link));
@@ -113,16 +112,17 @@ impl Unsynced {
         }
     }
 
-    /// Whether a path, or anything below it, may not be on the disk.
+    /// Whether the content of a path, or anything below it, may not be on the disk.
     fn holds(&self, path: &Path) -> bool {
-        self.contents.iter().chain(&self.names).any(|known| known.starts_with(path))
+        let is_in = |name: &PathBuf| name.parent().is_some_and(|directory| directory.starts_with(path));
+        self.contents.iter().any(|known| known.starts_with(path)) || self.names.iter().any(is_in)
     }
 
-    /// Whether what undoes something that was staged may not be on the disk. The lists that follow a commit are
-    /// not needed for that: they have to be there before anything is moved.
+    /// Whether what undoes something that was staged may not be on the disk: the transaction's journal. What follows
+    /// a commit is not needed for that: it has to be there before anything is moved.
     fn holds_plan(&self, records: &Path) -> bool {
-        let follows = |path: &Path| path.ends_with("cleanup") || path.ends_with("install.json");
-        self.contents.iter().chain(&self.names).any(|known| known.starts_with(records) && !follows(known))
+        let is_of_plan = |path: &Path| path.ends_with("journal") || path.parent() == Some(records);
+        self.contents.iter().chain(&self.names).any(|known| known.starts_with(records) && is_of_plan(known))
     }
 
     fn is_empty(&self) -> bool {
