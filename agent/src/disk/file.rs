@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use super::replacement::{Durability, Replacement};
 use super::{Dir, Error, Result, fault};
 
 /// Replaces a file's content so that a reader, or a machine that lost power, sees the old content or
@@ -40,35 +41,18 @@ pub fn create_unsynced(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::new("write", path, std::io::ErrorKind::InvalidInput));
     };
-    write_new(&Dir::open(parent)?, Path::new(name), content, mode, Durability::Sometime)
-}
-
-/// When a write is to survive a power cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durability {
-    /// From its return on.
-    Now,
-    /// Once the system gets round to it.
-    Sometime,
+    let parent = Dir::open(parent)?;
+    let mut file = parent.create_file(name, mode)?;
+    let path = parent.path().join(name);
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
+        .map_err(|errno| Error::new("set the mode of", &path, errno))?;
+    fault::point("write", &path).and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", &path, e))
 }
 
 fn replace(path: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new("write", path, std::io::ErrorKind::InvalidInput));
-    };
-    let parent = Dir::open(parent)?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    parent.remove_tree(&temporary)?;
-    let written = write_new(&parent, Path::new(&temporary), content, mode, durability)
-        .and_then(|()| parent.rename(&temporary, name))
-        .and_then(|()| if durability == Durability::Now { parent.sync() } else { Ok(()) });
-    if written.is_err() {
-        // The first error is the one that tells; a leftover is removed by the next write.
-        let _ = parent.unlink(&temporary);
-    }
-    written
+    let mut replacement = Replacement::begin_with(path, mode, durability)?;
+    replacement.append(content)?;
+    replacement.publish()
 }
 
 /// Removes what [`write_atomic`] left in a directory when the process that called it was killed.
@@ -85,18 +69,6 @@ pub fn sweep_temporaries(directory: &Path) -> Result<()> {
 fn writer_of(temporary: &OsStr) -> Option<Pid> {
     let (_, pid) = temporary.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
     Pid::from_raw(pid.parse().ok()?)
-}
-
-fn write_new(parent: &Dir, name: &Path, content: &[u8], mode: u32, durability: Durability) -> Result<()> {
-    let mut file = parent.create_file(name, mode)?;
-    let path = parent.path().join(name);
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
-        .map_err(|errno| Error::new("set the mode of", &path, errno))?;
-    fault::point("write", &path).and_then(|()| file.write_all(content)).map_err(|e| Error::new("write", &path, e))?;
-    if durability == Durability::Sometime {
-        return Ok(());
-    }
-    fault::point("sync", &path).and_then(|()| file.sync_all()).map_err(|e| Error::new("sync", &path, e))
 }
 
 /// Opens a file by a path that a person named: links in it are followed.

@@ -57,8 +57,17 @@ pub(super) fn is_ahead(layout: &Layout, id: &TransactionId) -> Result<bool, disk
     Ok(Dir::open(layout.transaction(id))?.stat_if_exists(MANIFEST)?.is_some())
 }
 
-/// Publishes a commit.
-pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Result<(), StoreError> {
+/// Whose files are there, once a commit is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Those of its deployment.
+    Installed,
+    /// Those of a later one, which an earlier life of the agent installed.
+    Overtaken,
+}
+
+/// Publishes a commit, all but the marker of its deployment.
+pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Result<Standing, StoreError> {
     let transaction = Dir::open(layout.transaction(id))?;
     let manifests = Dir::open_or_create(layout.manifests(), 0o700)?;
     let instructions = Dir::open_or_create(layout.instructions(), 0o755)?;
@@ -80,14 +89,21 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
     }
     if moved.contains(&Moved::No) {
         // An earlier life was here, or the directories are on different file systems.
-        let Some(manifest) = store::read_manifest(layout, &begin.group)? else { return Ok(()) };
-        if manifest.deployment != begin.deployment {
-            return Ok(());
-        }
+        let manifest = store::read_manifest(layout, &begin.group)?;
+        let Some(manifest) = manifest.filter(|manifest| manifest.deployment == begin.deployment) else {
+            return Ok(Standing::Overtaken);
+        };
         let cleanup = cleanup(manifest.entries.iter().map(OwnedToBe::from));
         disk::write_atomic(&layout.cleanup_file(&begin.group), &cleanup, 0o644)?;
     }
-    store::mark_last_successful(layout, &begin.group, &begin.deployment)?;
+    Ok(Standing::Installed)
+}
+
+/// Marks the deployment as the one whose files are there, if they are.
+pub(super) fn mark(layout: &Layout, begin: &Begin, standing: Standing) -> Result<(), StoreError> {
+    if standing == Standing::Installed {
+        store::mark_last_successful(layout, &begin.group, &begin.deployment)?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::filesystems::Filesystems;
 use super::names::Names;
 use super::root::{Root, identity};
 use super::rules::RulesError;
+use super::threads::{beside, threads_for};
 use super::transaction::{Phase, Transaction};
 use super::{apply, clean, lost, publish, rules, undo};
 use crate::disk::{self, Dir, Lock, Mounts};
@@ -210,8 +211,18 @@ pub(super) fn complete(
     drift: &mut Vec<Drift>,
 ) -> Result<(), SettleError> {
     if transaction.phase == Phase::Committed {
-        publish::publish(layout, &transaction.names.0, &transaction.begin)?;
-        clean::after_commit(root, transaction, drift)?;
+        let standing = publish::publish(layout, &transaction.names.0, &transaction.begin)?;
+        let mark = || publish::mark(layout, &transaction.begin, standing);
+        let mut clean = || clean::after_commit(root, transaction, drift);
+        // What is cleaned up needs the manifest to be published, and not the marker.
+        if threads_for(transaction.steps.len()) == 1 {
+            mark()?;
+            clean()?;
+        } else {
+            let (marked, cleaned) = beside("marker", mark, clean);
+            marked?;
+            cleaned?;
+        }
         apply::sync_targets(root, &transaction.steps, filesystems)?;
         transaction.record(Record::Done, Phase::Done)?;
     }

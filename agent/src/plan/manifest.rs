@@ -123,7 +123,7 @@ pub struct Claims {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// A directory, with the attributes that it was given.
-    Directory(Attrs),
+    Directory(Box<Attrs>),
     /// A file or symlink.
     Leaf,
     /// Another agent made it and did not say what it is.
@@ -135,6 +135,7 @@ impl Claims {
     pub fn new(ours: Option<Manifest>, mut others: Vec<Manifest>) -> Self {
         let mut claims = Self::default();
         let serial = ours.as_ref().map_or(0, |manifest| manifest.serial);
+        claims.ours.reserve(ours.as_ref().map_or(0, |manifest| manifest.entries.len()));
         for owned in ours.into_iter().flat_map(|manifest| manifest.entries) {
             claims.note_label(&owned);
             claims.ours.insert(owned.path.into_os_string(), Claim::from(&owned.state));
@@ -253,7 +254,7 @@ impl Claim {
 impl From<&PathState> for Claim {
     fn from(state: &PathState) -> Self {
         match state {
-            PathState::Directory { attrs } => Self::Directory(attrs.clone()),
+            PathState::Directory { attrs } => Self::Directory(Box::new(attrs.clone())),
             _ => Self::Leaf,
         }
     }

@@ -17,6 +17,7 @@ pub mod markers;
 pub mod requests;
 mod restrict;
 pub mod retention;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ pub enum StoreError {
 pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(text) = disk::read_if_exists(path, T::MAX_BYTES)? else { return Ok(None) };
     let malformed = |source| StoreError::Malformed { what: T::WHAT, path: path.to_owned(), source };
-    if is_whole::<T>(&text) {
+    if is_whole(T::FORMAT, &text) {
         return serde_json::from_slice(&text).map(Some).map_err(malformed);
     }
     let Head { format, crc32c } = serde_json::from_slice(&text).map_err(malformed)?;
@@ -121,19 +122,16 @@ pub fn read<T: Stored>(path: &Path) -> Result<Option<T>, StoreError> {
         return Err(StoreError::Newer { what: T::WHAT, path: path.to_owned(), found: format, known: T::FORMAT });
     }
     // Versions before the first release wrote none.
-    if let Some(checksum) = crc32c
-        && text.strip_prefix(head(format, &checksum).as_bytes()).is_none_or(|rest| self::checksum(rest) != checksum)
-    {
+    if crc32c.is_some() && !is_whole(format, &text) {
         return Err(StoreError::Damaged { what: T::WHAT, path: path.to_owned() });
     }
     serde_json::from_slice(&text).map(Some).map_err(malformed)
 }
 
-/// Whether a text begins with the head that this version gives it, which is seen without reading the rest as JSON.
-fn is_whole<T: Stored>(text: &[u8]) -> bool {
-    let length = head(T::FORMAT, &checksum(b"")).len();
-    let Some((found, rest)) = text.split_at_checked(length) else { return false };
-    found == head(T::FORMAT, &checksum(rest)).as_bytes()
+/// Whether a text begins with the head that it is given in that format, which is seen without reading the rest as JSON.
+fn is_whole(format: u32, text: &[u8]) -> bool {
+    let Some((found, rest)) = text.split_at_checked(text::head(format, 0).len()) else { return false };
+    found == text::head(format, crc32c::crc32c(rest)).as_bytes()
 }
 
 /// Replaces a state file, mode 0600; its directory is made where it is missing.
@@ -143,48 +141,15 @@ pub fn write<T: Stored>(path: &Path, state: &T) -> Result<(), StoreError> {
 
 /// As [`write`], for a value that only serialises like a `T`, and borrows what it says.
 pub fn write_as<T: Stored>(path: &Path, state: &impl Serialize) -> Result<(), StoreError> {
-    let text = text_of::<T>(path, state)?;
     if let Some(parent) = path.parent() {
         Dir::open_or_create(parent, 0o700)?;
     }
-    Ok(disk::write_atomic(path, &text, 0o600)?)
+    text::write::<T>(path, state)
 }
 
 /// The text of a state file: what [`write`] would write to `path`, which is named in errors only.
 pub fn to_json<T: Stored>(path: &Path, state: &T) -> Result<Vec<u8>, StoreError> {
-    text_of::<T>(path, state)
-}
-
-/// In one piece of memory: a state can be as long as a list of all that is installed.
-fn text_of<T: Stored>(path: &Path, state: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    let mut text = head(T::FORMAT, &checksum(b"")).into_bytes();
-    let at = text.len();
-    serde_json::to_writer(&mut text, state).map_err(|source| StoreError::Unwritable {
-        what: T::WHAT,
-        path: path.to_owned(),
-        source,
-    })?;
-    // The object's own bracket goes: its members follow those of the head.
-    if text.get(at..) == Some(b"{}") {
-        text.remove(at);
-    } else if let Some(bracket) = text.get_mut(at) {
-        *bracket = b',';
-    }
-    text.push(b'\n');
-    let head = head(T::FORMAT, &checksum(text.get(at..).unwrap_or_default()));
-    if let Some(before) = text.get_mut(..at) {
-        before.copy_from_slice(head.as_bytes());
-    }
-    Ok(text)
-}
-
-/// How a file begins; everything after it is what the checksum is of.
-fn head(format: u32, checksum: &str) -> String {
-    format!("{{\"format\":{format},\"crc32c\":\"{checksum}\"")
-}
-
-fn checksum(rest: &[u8]) -> String {
-    format!("{:08x}", crc32c::crc32c(rest))
+    text::of::<T>(path, state)
 }
 
 /// Reads a state file, or the default where there is none, lets `change` work on it, and writes it
@@ -235,7 +200,7 @@ pub fn prepare(layout: &Layout) -> Result<(), disk::Error> {
 #[derive(Deserialize)]
 struct Head {
     format: u32,
-    crc32c: Option<String>,
+    crc32c: Option<serde::de::IgnoredAny>,
 }
 
 #[cfg(test)]
