@@ -53,7 +53,7 @@ impl Scene {
 }
 
 #[cfg(any(test, feature = "fault"))]
-pub use scripted::{Mutation, Seen, run, traced, without};
+pub use scripted::{Mutation, Seen, failing, run, traced, without};
 #[cfg(any(test, feature = "fault"))]
 pub(crate) use scripted::{Scene, point};
 #[cfg(any(test, feature = "fault"))]
@@ -125,6 +125,21 @@ mod scripted {
 
     type Trace = Arc<Mutex<Vec<Mutation>>>;
 
+    /// Mutations of that name at paths with that part in them, and the errno that they answer.
+    pub type Failing = (&'static str, &'static str, i32);
+
+    thread_local! {
+        static FAILING: RefCell<Option<Failing>> = const { RefCell::new(None) };
+    }
+
+    /// Runs `work`, on this thread and those that it begins, as if these mutations were not possible.
+    pub fn failing<T>(which: Failing, work: impl FnOnce() -> T) -> T {
+        let before = FAILING.replace(Some(which));
+        let result = work();
+        FAILING.set(before);
+        result
+    }
+
     thread_local! {
         static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
     }
@@ -139,12 +154,13 @@ mod scripted {
         (result, mutations)
     }
 
-    /// What a thread takes over from the one that began it: who looks on, and what is lacking. A script it does not:
-    /// which of several threads comes first is nobody's to say.
+    /// What a thread takes over from the one that began it: who looks on, what is lacking and what fails. A script it
+    /// does not: which of several threads comes first is nobody's to say.
     #[derive(Clone, Debug)]
     pub(crate) struct Scene {
         trace: Option<Trace>,
         lacking: &'static [&'static str],
+        failing: Option<Failing>,
     }
 
     impl Scene {
@@ -152,14 +168,16 @@ mod scripted {
             Self {
                 trace: TRACE.with(|trace| trace.borrow().clone()),
                 lacking: LACKING.with(|lacking| *lacking.borrow()),
+                failing: FAILING.with(|failing| *failing.borrow()),
             }
         }
 
         /// On the thread that was begun, or on the one that it was to be.
         pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
-            let before = TRACE.replace(self.trace.clone());
+            let before = (TRACE.replace(self.trace.clone()), FAILING.replace(self.failing));
             let result = without(self.lacking, work);
-            TRACE.set(before);
+            TRACE.set(before.0);
+            FAILING.set(before.1);
             result
         }
     }
@@ -180,12 +198,17 @@ mod scripted {
         pass(name, || Mutation { name, path: directory.join(to), from: Some(directory.join(from)) })
     }
 
-    fn pass(name: &'static str, mutation: impl FnOnce() -> Mutation) -> io::Result<()> {
+    fn pass(name: &'static str, mutation: impl Fn() -> Mutation) -> io::Result<()> {
         TRACE.with(|slot| {
             if let Some(trace) = slot.borrow().as_ref() {
                 trace.lock().unwrap_or_else(PoisonError::into_inner).push(mutation());
             }
         });
+        if let Some((_, part, errno)) = FAILING.with(|failing| *failing.borrow()).filter(|failing| failing.0 == name)
+            && mutation().path.to_string_lossy().contains(part)
+        {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         fail_if_scripted(name)
     }
 

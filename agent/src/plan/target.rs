@@ -167,3 +167,42 @@ fn push<'a>(target: Target<'a>, targets: &mut Vec<Target<'a>>, conflicts: &mut V
         _ => targets.push(target),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Attrs;
+
+    #[test]
+    fn an_index_is_in_the_order_of_paths_however_it_was_made() {
+        let directory = || PathState::Directory { attrs: Attrs::new(0, 0, 0o755) };
+        let entry = |path: &str, is_directory: bool| {
+            (PathBuf::from(path), if is_directory { directory() } else { PathState::Other })
+        };
+        let listings = vec![
+            (PathBuf::from("b/d"), vec![entry("b/d/x", false)]),
+            (PathBuf::from(""), vec![entry("", true), entry("a", false), entry("b", true), entry("b.c", false)]),
+            (PathBuf::from("b/e"), Vec::new()),
+            (
+                PathBuf::from("b"),
+                vec![entry("b/c", false), entry("b/d", true), entry("b/e", true), entry("b/f", false)],
+            ),
+        ];
+        let of_all: Index = listings.iter().rev().flat_map(|(_, entries)| entries.clone()).collect();
+        let of_each = Index::of(listings);
+        let paths = ["", "a", "b", "b/c", "b/d", "b/d/x", "b/e", "b/f", "b.c"];
+        for index in [of_all, of_each] {
+            assert_eq!(index.iter().map(|(path, _)| path.to_str().unwrap()).collect::<Vec<_>>(), paths);
+            assert_eq!(index.len(), paths.len());
+            for path in paths {
+                assert!(index.get(Path::new(path)).is_some(), "{path}");
+                let below: Vec<_> = index.below(Path::new(path)).map(|(path, _)| path).collect();
+                let all: Vec<_> = paths.iter().map(Path::new).filter(|it| it.starts_with(path)).collect();
+                assert_eq!(below, all, "{path}");
+            }
+            for path in ["b/", "c", "b/d/", "b/dd", "b.", "0"] {
+                assert!(index.get(Path::new(path)).is_none(), "{path}");
+            }
+        }
+    }
+}

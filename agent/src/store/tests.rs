@@ -35,6 +35,36 @@ fn what_was_written_is_read_back_with_its_format() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"format\":2,\"crc32c\":\"6ee08aba\",\"count\":7}\n");
 }
 
+/// Longer than what is kept in memory at once.
+#[test]
+fn a_long_state_is_written_as_a_short_one_is() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Long {
+        words: Vec<String>,
+    }
+    impl Stored for Long {
+        const WHAT: &'static str = "many words";
+        const FORMAT: u32 = 3;
+        const MAX_BYTES: u64 = 64 << 20;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("long.json");
+    let state = Long { words: (0..100_000).map(|number| format!("word {number}")).collect() };
+    write(&path, &state).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), to_json(&path, &state).unwrap());
+    assert_eq!(read::<Long>(&path).unwrap().as_ref(), Some(&state));
+    let (failed, seen) = crate::disk::fault::run(None, false, || write(&path, &state));
+    failed.unwrap();
+    for (at, name) in seen.iter().enumerate() {
+        let (failed, _) = crate::disk::fault::run(Some((at, nix::libc::ENOSPC)), false, || write(&path, &state));
+        let said = failed.unwrap_err().to_string();
+        assert!(said.contains("long.json") || said.contains(temp.path().to_str().unwrap()), "{said}");
+        assert_eq!(read::<Long>(&path).unwrap().as_ref(), Some(&state), "{name} failed");
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "{name} failed");
+    }
+    assert!(seen.iter().filter(|name| **name == "write").count() > 3, "{seen:?}");
+}
+
 #[test]
 fn each_bit_flipped_it_is_refused_or_the_same() {
     let (_temp, layout, group) = host();

@@ -3,6 +3,7 @@
 use super::syncs::broken;
 use super::world::World;
 use crate::disk::fault::{self, Mutation};
+use crate::install::settle;
 
 /// Directories that change, and files in each: enough for several threads, and for a sync of everything.
 const DIRECTORIES: usize = 24;
@@ -73,6 +74,44 @@ fn a_sync_of_everything_that_fails_puts_everything_back() {
         let (failed, _) = fault::run(Some((*at, nix::libc::EIO)), false, || world.run("d-2", &lines));
         assert!(failed.is_err(), "sync {at}");
         assert_eq!(world.tree(), before, "sync {at}");
+        world.assert_no_transactions();
+    }
+}
+
+/// What several threads do at once fails on any of them: before the commit everything is put back, after it the rest is
+/// done later.
+#[test]
+fn what_fails_on_any_thread_leaves_the_old_state_or_is_finished_later() {
+    let (world, lines) = (World::new(), lines(2));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    install(&world, 1);
+    let before = world.tree();
+    for (name, part) in [
+        ("create", "/cleanup"),
+        ("write", ".manifest.json."),
+        ("sync", ".manifest.json."),
+        ("create", "/app/d0/.changes0."),
+        ("create", "/app/d23/.changes3."),
+        ("append", "/journal"),
+        ("exchange", "/app/d23/"),
+    ] {
+        let failed = fault::failing((name, part, nix::libc::ENOSPC), || world.run("d-2", &lines));
+        assert!(failed.is_err(), "{name} of {part}");
+        assert_eq!(world.tree(), before, "{name} of {part}");
+        world.assert_no_transactions();
+    }
+    for (name, part) in
+        [("sync", "/.slipway/groups/."), ("remove", "/app/d0/.changes0."), ("remove", "/app/d23/.changes3.")]
+    {
+        let world = World::new();
+        install(&world, 1);
+        let failed = fault::failing((name, part, nix::libc::EIO), || world.run("d-2", &lines));
+        assert!(failed.is_err(), "{name} of {part}");
+        settle(&world.layout).unwrap();
+        for directory in 0..DIRECTORIES {
+            assert_eq!(world.read(&format!("app/d{directory}/changes3")), "2", "{name} of {part}");
+            assert!(!world.path(&format!("app/d{directory}/goes")).exists(), "{name} of {part}");
+        }
         world.assert_no_transactions();
     }
 }
