@@ -136,7 +136,6 @@ impl<'a> Builder<'a> {
             }
             None => (Some(Box::new(PathState::Absent)), None),
         };
-        let is_copied = site.target.role == Role::Leaf && decision.change.is_one();
         let Site { target, elsewhere, .. } = site;
         let path = elsewhere.unwrap_or(target.path);
         self.steps.push(Step {
@@ -146,7 +145,7 @@ impl<'a> Builder<'a> {
             want: decision.want,
             identity,
             given: decision.given.map(Box::new),
-            source: is_copied.then(|| target.source.to_owned()),
+            source: (target.role == Role::Leaf && decision.change.is_one()).then(|| target.source.to_owned()),
         });
     }
 

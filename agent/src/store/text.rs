@@ -44,8 +44,9 @@ fn serialize<T: Stored>(path: &Path, state: &impl Serialize, text: &mut Text<'_>
 }
 
 struct Text<'a> {
-    /// Where to put what is too long.
+    /// The file, where there is to be one.
     path: Option<&'a Path>,
+    /// What does not fit into memory any more.
     replacement: Option<Replacement>,
     gathered: Vec<u8>,
     format: u32,
@@ -58,8 +59,8 @@ impl<'a> Text<'a> {
         Self { path, replacement: None, gathered: head(T::FORMAT, 0).into_bytes(), format: T::FORMAT, sum: 0 }
     }
 
-    /// The text so far, whose first bytes are known to be its head: the object's own bracket goes, its members follow
-    /// those of the head.
+    /// Makes what was gathered what the file is to have, and adds it to the sum. In the first piece the object's own
+    /// bracket goes: its members follow those of the head.
     fn seal(&mut self) {
         let at = if self.replacement.is_none() { head(self.format, 0).len() } else { 0 };
         if at > 0 {
