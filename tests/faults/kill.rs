@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::revisions::Version;
 
 /// Moments of the install from which recoveries are killed, and how many of each recovery's calls.
-const FIRST: usize = 24;
+const FIRST: usize = 16;
 const SECOND: usize = 5;
 const THIRD: usize = 2;
 
