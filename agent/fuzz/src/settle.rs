@@ -184,8 +184,9 @@ impl Sandbox {
                     steps += 1;
                     let path = self.place.join(PATHS[usize::from(next()) % PATHS.len()]);
                     let change = CHANGES[usize::from(next()) % CHANGES.len()];
-                    let (was, want, known) = (state(next()), state(next()), identity(next()));
-                    let step = Step { path, change, was, want, identity: known, given: None, source: None };
+                    let (was, want) = (Some(Box::new(state(next()))), state(next()));
+                    let identity = identity(next()).map(Box::new);
+                    let step = Step { path, change, was, want, identity, given: None, source: None };
                     Record::Step(Box::new(step))
                 }
                 2 => Record::Planned { steps: if next() == 0xff { 0 } else { steps }, rules: 0 },
