@@ -71,7 +71,7 @@ impl Test {
     pub fn wanted(self) -> u64 {
         match self {
             Self::KillEverySyscall => 500,
-            Self::KillRecovery => 100,
+            Self::KillRecovery => 300,
             Self::SyscallError => 2000,
             Self::JournalCorrupt => 1000,
             Self::PowerPrefix | Self::PowerReorder => 300,

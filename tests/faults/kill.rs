@@ -1,5 +1,7 @@
 //! The process dies: in the install, and in the recovery from that, again and again.
 
+use std::process::Output;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::calls::{Call, Fault, inject, record, was_killed};
@@ -67,17 +69,21 @@ pub fn recovery(host: &mut Host, shard: Shard) -> Result<Report> {
     let mut report = Report::default();
     for first in shard.of(&spread(&calls[begun..], FIRST)) {
         let mut history = vec![first.clone()];
-        let seconds = calls_of_recovery(host, &history)?;
+        let seconds = calls_of_recovery(host, &history, &mut report)?;
         for second in spread(&seconds, SECOND) {
             history.truncate(1);
             history.push(second);
-            let thirds = calls_of_recovery(host, &history)?;
+            let thirds = calls_of_recovery(host, &history, &mut report)?;
             for third in spread(&thirds, THIRD) {
                 history.truncate(2);
                 history.push(third);
-                let fourths = calls_of_recovery(host, &history)?;
-                history.extend(spread(&fourths, 1));
-                nested(host, &history, &mut report)?;
+                // The last recovery has nothing to do for some.
+                if let [fourth] = spread(&calls_of_recovery(host, &history, &mut report)?, 1).as_slice() {
+                    history.push(fourth.clone());
+                    let committed = die_along(host, &history)?;
+                    let output = host.recover()?.output()?;
+                    nested(host, &history, committed, &output, &mut report)?;
+                }
                 history.truncate(2);
             }
         }
@@ -85,16 +91,17 @@ pub fn recovery(host: &mut Host, shard: Shard) -> Result<Report> {
     Ok(report)
 }
 
-/// The install dies before the first call, each recovery before the next; the last one lives.
-fn nested(host: &mut Host, history: &[Call], report: &mut Report) -> Result<()> {
-    let committed = die_along(host, history)?;
-    let output = host.recover()?.output()?;
+/// Judges the recovery that lived, after an install that died before the first call, and recoveries that did before
+/// each further one. Without any of these it is no nested one: that is counted elsewhere.
+fn nested(host: &mut Host, history: &[Call], committed: bool, output: &Output, report: &mut Report) -> Result<()> {
     let problem = match host.judge()? {
         Ok(state) if output.status.success() && (state == State::New) == committed => {
-            report.count(format!("{}, {} deep", state.name(), history.len() - 1));
+            if history.len() > 1 {
+                report.count(format!("{}, {} deep", state.name(), history.len() - 1));
+            }
             return Ok(());
         }
-        Ok(state) => format!("{}, committed is {committed}, {}: {}", state.name(), output.status, said(&output)),
+        Ok(state) => format!("{}, committed is {committed}, {}: {}", state.name(), output.status, said(output)),
         Err(problem) => problem,
     };
     let history: Vec<String> = history.iter().map(Call::to_string).collect();
@@ -102,11 +109,11 @@ fn nested(host: &mut Host, history: &[Call], report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-/// The calls of the recovery that follows these deaths. The last recovery has nothing to do for some.
-fn calls_of_recovery(host: &mut Host, history: &[Call]) -> Result<Vec<Call>> {
-    die_along(host, history)?;
+/// The calls of the recovery that follows these deaths, which is judged too.
+fn calls_of_recovery(host: &mut Host, history: &[Call], report: &mut Report) -> Result<Vec<Call>> {
+    let committed = die_along(host, history)?;
     let (calls, output) = record(host.place(), &host.recover()?)?;
-    done(&output)?;
+    nested(host, history, committed, &output, report)?;
     Ok(calls)
 }
 

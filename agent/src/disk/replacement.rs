@@ -1,4 +1,4 @@
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -59,7 +59,7 @@ impl Replacement {
     }
 
     /// Writes over the first bytes.
-    pub fn begin_again(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn write_at_start(&mut self, bytes: &[u8]) -> Result<()> {
         fault::point("write", &self.path)
             .and_then(|()| self.file.write_all_at(bytes, 0))
             .map_err(|error| Error::new("write", &self.path, error))
@@ -84,7 +84,7 @@ impl Drop for Replacement {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
             // The error that led here is the one that tells; a leftover is removed by the next write.
-            let _ = self.parent.unlink(OsStr::new(temporary));
+            let _ = self.parent.unlink(temporary);
         }
     }
 }

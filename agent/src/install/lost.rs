@@ -50,7 +50,8 @@ fn refusal(layout: &Layout, names: &Names, evidence: &str) -> JournalError {
     JournalError::Nonsense { path: layout.journal(id), problem }
 }
 
-/// A name of the transaction that exists, beside what any group owns or is about to own.
+/// A name of the transaction that exists, beside what any group owns or is about to own. What one is about to own is
+/// known only once its manifest waits: where that is written while steps are staged, new paths may have none yet.
 fn staged(layout: &Layout, root: &Root, names: &Names) -> Result<Option<PathBuf>, SettleError> {
     let mut manifests: Vec<Manifest> = store::read(&publish::ahead(layout, &names.0))?.into_iter().collect();
     for group in store::groups(layout)? {

@@ -77,15 +77,6 @@ impl Index {
     }
 }
 
-impl FromIterator<(PathBuf, PathState)> for Index {
-    /// Of entries in any order.
-    fn from_iter<I: IntoIterator<Item = (PathBuf, PathState)>>(entries: I) -> Self {
-        let mut entries: Listing = entries.into_iter().collect();
-        entries.sort_by(|(one, _), (other, _)| in_order(one, other));
-        Self { order: (0..entries.len()).map(|at| (0, number(at))).collect(), listings: vec![entries] }
-    }
-}
-
 /// A tree that is listed has not nearly as many entries.
 fn number(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
@@ -174,7 +165,7 @@ mod tests {
     use crate::plan::Attrs;
 
     #[test]
-    fn an_index_is_in_the_order_of_paths_however_it_was_made() {
+    fn an_index_is_in_the_order_of_paths() {
         let directory = || PathState::Directory { attrs: Attrs::new(0, 0, 0o755) };
         let entry = |path: &str, is_directory: bool| {
             (PathBuf::from(path), if is_directory { directory() } else { PathState::Other })
@@ -188,21 +179,18 @@ mod tests {
                 vec![entry("b/c", false), entry("b/d", true), entry("b/e", true), entry("b/f", false)],
             ),
         ];
-        let of_all: Index = listings.iter().rev().flat_map(|(_, entries)| entries.clone()).collect();
-        let of_each = Index::of(listings);
+        let index = Index::of(listings);
         let paths = ["", "a", "b", "b/c", "b/d", "b/d/x", "b/e", "b/f", "b.c"];
-        for index in [of_all, of_each] {
-            assert_eq!(index.iter().map(|(path, _)| path.to_str().unwrap()).collect::<Vec<_>>(), paths);
-            assert_eq!(index.len(), paths.len());
-            for path in paths {
-                assert!(index.get(Path::new(path)).is_some(), "{path}");
-                let below: Vec<_> = index.below(Path::new(path)).map(|(path, _)| path).collect();
-                let all: Vec<_> = paths.iter().map(Path::new).filter(|it| it.starts_with(path)).collect();
-                assert_eq!(below, all, "{path}");
-            }
-            for path in ["b/", "c", "b/d/", "b/dd", "b.", "0"] {
-                assert!(index.get(Path::new(path)).is_none(), "{path}");
-            }
+        assert_eq!(index.iter().map(|(path, _)| path.to_str().unwrap()).collect::<Vec<_>>(), paths);
+        assert_eq!(index.len(), paths.len());
+        for path in paths {
+            assert!(index.get(Path::new(path)).is_some(), "{path}");
+            let below: Vec<_> = index.below(Path::new(path)).map(|(path, _)| path).collect();
+            let all: Vec<_> = paths.iter().map(Path::new).filter(|it| it.starts_with(path)).collect();
+            assert_eq!(below, all, "{path}");
+        }
+        for path in ["b/", "c", "b/d/", "b/dd", "b.", "0"] {
+            assert!(index.get(Path::new(path)).is_none(), "{path}");
         }
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Text<'a> {
         self.gathered.push(b'\n');
         self.put_away(path)?;
         let Some(mut replacement) = self.replacement else { return Ok(()) };
-        replacement.begin_again(head(self.format, self.sum).as_bytes())?;
+        replacement.write_at_start(head(self.format, self.sum).as_bytes())?;
         replacement.publish()
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Host<'a> {
     pub(super) digests: Lookup<'a>,
     pub(super) acls: Capability,
     pub(super) labels: Capability,
-    /// Whether labels count: an entry asks for one, or the group gave one earlier.
+    /// Whether labels count: an entry asks for one, or a deployment gave one earlier.
     pub(super) looks_at_labels: bool,
 }
 
