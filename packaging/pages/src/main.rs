@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory, Parser};
-use clap_complete::{Shell, generate_to};
 use slipway_control::cli::Cli as Control;
+
+mod completions;
+mod settings;
 
 /// Write manual pages and completions
 #[derive(Debug, Parser)]
@@ -21,26 +23,17 @@ fn main() -> Result<()> {
     let Arguments { directory } = Arguments::parse();
     for command in [slipway_agent::cli::command(), Control::command()] {
         let own = directory.join(command.get_name());
-        write(command, &own).with_context(|| format!("write the pages in {}", own.display()))?;
+        write(&command, &own).with_context(|| format!("write the pages in {}", own.display()))?;
     }
-    Ok(())
+    settings::write(&directory.join("slipway-agent")).context("write the manual page of the settings")
 }
 
 /// Everything of one program.
-fn write(mut command: Command, directory: &Path) -> Result<()> {
-    let name = command.get_name().to_owned();
-    let folder = |part: &str| -> Result<PathBuf> {
-        let path = directory.join(part);
-        fs::create_dir_all(&path)?;
-        Ok(path)
-    };
-    // Before the completions, for which clap adds what is to be left out.
-    clap_mangen::generate_to(without_help(command.clone()), folder("man")?)?;
-    // What distributions load by the program's name.
-    let bash = generate_to(Shell::Bash, &mut command, &name, folder("bash")?)?;
-    fs::rename(&bash, bash.with_file_name(&name))?;
-    generate_to(Shell::Zsh, &mut command, &name, folder("zsh")?)?;
-    generate_to(Shell::Fish, &mut command, &name, folder("fish")?)?;
+fn write(command: &Command, directory: &Path) -> Result<()> {
+    completions::write(command, directory)?;
+    let pages = directory.join("man");
+    fs::create_dir_all(&pages)?;
+    clap_mangen::generate_to(without_help(command.clone()), pages)?;
     Ok(())
 }
 
@@ -64,7 +57,7 @@ mod tests {
                 .filter(|sub| !sub.is_hide_set())
                 .map(|sub| sub.get_name().to_owned())
                 .collect();
-            write(command, &own).unwrap();
+            write(&command, &own).unwrap();
             for sub in &visible {
                 let page = own.join(format!("man/{name}-{sub}.1"));
                 assert!(fs::read_to_string(&page).unwrap().starts_with(".ie"), "{} is no manual page", page.display());

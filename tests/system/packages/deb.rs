@@ -69,9 +69,12 @@ fn works(host: &Host<'_>) -> Result<()> {
     ensure!(help.contains("deploy-local"), "codedeploy-local --help says {help}");
     let differs = dpkg(host, &["--verify", PROGRAM])?;
     ensure!(differs.is_empty(), "{differs}");
-    for file in
-        ["man/man1/slipway-agent.1.gz", "bash-completion/completions/slipway-agent", "doc/slipway-agent/copyright"]
-    {
+    for file in [
+        "man/man1/slipway-agent.1.gz",
+        "man/man5/codedeployagent.yml.5.gz",
+        "bash-completion/completions/slipway-agent",
+        "doc/slipway-agent/copyright",
+    ] {
         ensure!(!dpkg(host, &["--search", &format!("/usr/share/{file}")])?.is_empty(), "there is no {file}");
     }
     Ok(())
