@@ -9,6 +9,7 @@ pub mod until;
 pub mod place;
 pub mod program;
 pub mod binaries;
+pub mod birth;
 pub mod sign;
 pub mod api;
 pub mod authority;

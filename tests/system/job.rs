@@ -13,8 +13,8 @@ use crate::cgroup::{self, Cgroup};
 use crate::report::Report;
 use crate::survives::Interruption;
 use crate::{
-    background, cost, deploys, diagnosed, examples, image, limits, offline, packages, reboots, survives, takeover,
-    units, updates, user_data,
+    background, birth, cost, deploys, diagnosed, examples, image, limits, offline, packages, reboots, survives,
+    takeover, units, updates, user_data,
 };
 
 /// Programs without which no host can be booted.
@@ -40,6 +40,8 @@ pub enum Test {
     HookUnits,
     /// What a hook leaves running outlives the hook and the agent
     Background,
+    /// What a script is born with, by the daemon and by a local deployment, beside a service
+    HookBirth,
     /// The host is rebooted in each state of a deployment
     RebootEachState,
     /// A hook asks for the reboot
@@ -109,6 +111,7 @@ impl Test {
             Self::HookWithoutBus => survives::WITHOUT_BUS,
             Self::HookUnits => units::CHECKS,
             Self::Background => background::CHECKS,
+            Self::HookBirth => birth::CHECKS,
             Self::RebootEachState => reboots::EACH_STATE,
             Self::RebootAsked => reboots::ASKED,
             Self::Doctor => diagnosed::CHECKS,
@@ -169,6 +172,7 @@ impl Job {
             Test::HookWithoutBus => survives::without_bus(&ground, &mut report),
             Test::HookUnits => units::test(&ground, &mut report),
             Test::Background => background::test(&ground, &mut report),
+            Test::HookBirth => birth::test(&ground, &mut report),
             Test::RebootEachState => reboots::each_state(&ground, &mut report),
             Test::RebootAsked => reboots::asked_by_a_hook(&ground, &mut report),
             Test::Doctor => diagnosed::test(&ground, &mut report),

@@ -14,6 +14,7 @@ mod app;
 mod deploys;
 mod survives;
 mod background;
+mod birth;
 mod reboots;
 mod limits;
 mod units;

@@ -126,7 +126,7 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
     environment.0.extend(own.iter().map(|(name, value)| (name.clone(), expanded(value))));
     environment.0.extend(variables);
     environment.0.insert(MARK.to_owned(), mark.display().to_string());
-    Program { path, args, environment, directory: PathBuf::from("/"), account }
+    Program { path, args, environment, directory: PathBuf::from("/"), account, umask: None }
 }
 
 /// What a script may inherit of `own`.

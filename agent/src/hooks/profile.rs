@@ -12,8 +12,10 @@ use crate::process::{self, Environment, find_program};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest profile, in bytes.
 const MAX_PROFILE: u64 = 1 << 20;
-/// What it sets is exported, also where it does not say so. Its own output is nobody's.
-const EVALUATE: &str = "set -a; . \"$1\" >/dev/null 2>&1; exec \"$2\" -0";
+/// What it sets is exported, also where it does not say so. Its own output is nobody's. The umask that it leaves is
+/// told in a variable.
+const EVALUATE: &str = "set -a; . \"$1\" >/dev/null 2>&1; SLIPWAY_UMASK=$(umask) exec \"$2\" -0";
+const UMASK: &str = "SLIPWAY_UMASK";
 /// What the shell keeps for itself.
 const OF_THE_SHELL: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
 
@@ -24,7 +26,14 @@ pub struct ShellProfile(Option<Arc<Evaluation>>);
 #[derive(Debug)]
 struct Evaluation {
     path: PathBuf,
-    result: OnceLock<Option<Environment>>,
+    result: OnceLock<Option<Evaluated>>,
+}
+
+/// What a profile leaves.
+#[derive(Debug)]
+struct Evaluated {
+    environment: Environment,
+    umask: Option<u32>,
 }
 
 impl ShellProfile {
@@ -55,11 +64,18 @@ impl ShellProfile {
         Ok(())
     }
 
+    /// The umask that the evaluated profile leaves.
+    pub fn umask(&self) -> Option<u32> {
+        self.evaluated()?.umask
+    }
+
+    fn evaluated(&self) -> Option<&Evaluated> {
+        self.0.as_ref()?.result.get()?.as_ref()
+    }
+
     /// `own`, this process's environment, with what the evaluated profile makes of it.
     pub fn over(&self, own: &Environment) -> Environment {
-        let Some(evaluated) = self.0.as_ref().and_then(|evaluation| evaluation.result.get()?.as_ref()) else {
-            return own.clone();
-        };
+        let Some(Evaluated { environment: evaluated, .. }) = self.evaluated() else { return own.clone() };
         let mut merged = own.clone();
         let is_taken = |name: &String| !OF_THE_SHELL.contains(&name.as_str()) && is_variable(name);
         // The shell was told to speak English; what a profile says itself is another language.
@@ -90,7 +106,7 @@ fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn evaluate(path: &Path) -> Result<Option<Environment>, Trouble> {
+fn evaluate(path: &Path) -> Result<Option<Evaluated>, Trouble> {
     let stays = |why: &str| Trouble::OfTheProfile(why.to_owned());
     if disk::read_if_exists(path, MAX_PROFILE).map_err(|error| stays(&error.to_string()))?.is_none() {
         return Ok(None);
@@ -106,9 +122,13 @@ fn evaluate(path: &Path) -> Result<Option<Environment>, Trouble> {
         let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
         Some((name.to_owned(), value.to_owned()))
     };
-    let variables: Environment = Environment(answer.stdout.split(|byte| *byte == 0).filter_map(text).collect());
+    let mut environment = Environment(answer.stdout.split(|byte| *byte == 0).filter_map(text).collect());
     // A profile that leaves the shell by `exit 0` never comes to the end.
-    if variables.0.is_empty() { Err(stays("it ends the shell")) } else { Ok(Some(variables)) }
+    if environment.0.is_empty() {
+        return Err(stays("it ends the shell"));
+    }
+    let umask = environment.0.remove(UMASK).and_then(|umask| u32::from_str_radix(umask.trim(), 8).ok());
+    Ok(Some(Evaluated { environment, umask }))
 }
 
 #[cfg(test)]
@@ -143,6 +163,20 @@ mod tests {
             assert_eq!(after.0.get(name), own.0.get(name), "{name}");
         }
         assert!(after.0.keys().all(|name| !name.contains('%')), "{after:?}");
+    }
+
+    #[test]
+    fn a_profile_decides_on_the_umask_of_scripts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("profile");
+        for (text, expected) in [("umask 027\n", 0o027), ("A=1\n", 0o022)] {
+            std::fs::write(&path, text).unwrap();
+            let profile = ShellProfile::at(path.clone());
+            let after = after(&profile, &Environment::of_this_process());
+            assert_eq!(profile.umask(), Some(expected));
+            assert!(!after.0.contains_key(UMASK));
+        }
+        assert_eq!(ShellProfile::default().umask(), None);
     }
 
     #[test]

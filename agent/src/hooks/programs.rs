@@ -106,6 +106,7 @@ impl ProgramsRequest<'_> {
                 environment,
                 directory: PathBuf::from("/"),
                 account: None,
+                umask: None,
             },
             limits: Limits {
                 timeout: program.timeout,

@@ -86,6 +86,7 @@ impl Step<'_> {
         let subject = Subject { spec, event, script, revision };
         let mut program = invocation::program(subject, user, base, &self.dir());
         program.directory.clone_from(&settings.directory);
+        program.umask = settings.profile.umask();
         RunnerSpec {
             deployment: spec.deployment_id.clone(),
             group: spec.group_id.clone(),

@@ -3,7 +3,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use super::{Result, system};
 
 /// Has something cleaned up when somebody ends this process by INT, TERM or HUP; the signal then ends it
-/// as it would have. To be called before there is a second thread, by a command that starts no programs.
+/// as it would have. To be called before there is a second thread.
 pub fn on_interrupt(clean_up: impl FnOnce() + Send + 'static) -> Result<()> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block().map_err(system("block signals"))?;

@@ -5,6 +5,7 @@
 
 mod account;
 mod bell;
+mod birth;
 mod cgroup;
 mod core_dumps;
 mod heap;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use account::{Account, is_root};
 pub use bell::Bell;
+pub use birth::open_to_signals;
 pub use cgroup::Cgroup;
 pub use core_dumps::forbid_core_dumps;
 pub use heap::{give_heap_back, set_up_heap};

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use super::birth::begin_afresh;
 use super::{Error, LOOK_AGAIN, Result};
 
 /// Where programs for administrators are that a PATH may lack.
@@ -43,15 +44,16 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 /// `patience` it is ended.
 pub fn ask(program: &Path, args: &[&OsStr], input: &[u8], patience: Duration) -> Result<Answer> {
     let start = |source| Error::Start { program: program.to_owned(), source };
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(args)
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+        .stderr(Stdio::piped());
+    begin_afresh(&mut command);
+    let mut child = command.spawn().map_err(start)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
         let readers = || {

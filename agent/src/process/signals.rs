@@ -26,7 +26,7 @@ pub enum Arrived {
 
 impl Signals {
     /// Takes CHLD, TERM, INT and HUP out of their usual course, for this process. To be called before
-    /// there is a second thread. Children that are started here begin without.
+    /// there is a second thread. Programs that are started here begin with none blocked.
     pub fn divert() -> Result<Self> {
         let set = diverted();
         set.thread_block().map_err(system("block signals"))?;

@@ -14,6 +14,7 @@ use nix::libc;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setsid, setuid};
 use serde::{Deserialize, Serialize};
 
+use super::birth::Birth;
 use super::{Account, Error, Identity, Result, is_root};
 
 /// Names and values. Only the names are ever printed.
@@ -50,6 +51,9 @@ pub struct Program {
     pub directory: PathBuf,
     /// Whom it becomes; this process's own user if absent.
     pub account: Option<Account>,
+    /// Its umask; 0022 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
 }
 
 /// Starts a program that goes on when this process ends in any way, and is nobody's child: in a session of its
@@ -60,6 +64,7 @@ pub fn start_detached(program: &Path, args: &[&OsStr], errors: File) -> Result<O
     let (mut hello, hello_from_child) = io::pipe().map_err(failed)?;
     let mut command = Command::new(program);
     command.args(args).env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    let birth = Birth::prepare(None);
     let prepare = move || {
         setsid()?;
         // SAFETY: the copy of a process with one thread; its parent, a copy itself, ends at once without
@@ -70,8 +75,7 @@ pub fn start_detached(program: &Path, args: &[&OsStr], errors: File) -> Result<O
             _ => unsafe { libc::_exit(0) },
         }
         (&hello_from_child).write_all(&std::process::id().to_ne_bytes())?;
-        close_on_exec();
-        Ok(())
+        birth.take()
     };
     // SAFETY: between fork and exec the closure only makes system calls; it allocates nothing and takes
     // no lock.
@@ -125,7 +129,13 @@ where
         .stdin(Stdio::null())
         .stdout(io.stdout)
         .stderr(io.stderr);
-    let waiting = Waiting { hello: hello_from_child, gate, opener: opener.as_raw_fd(), become_user: becoming(program) };
+    let waiting = Waiting {
+        hello: hello_from_child,
+        gate,
+        opener: opener.as_raw_fd(),
+        become_user: becoming(program),
+        birth: Birth::prepare(program.umask),
+    };
     // SAFETY: between fork and exec `wait_at_gate` only makes system calls on what was prepared here; it
     // allocates nothing and takes no lock.
     unsafe { command.pre_exec(move || waiting.wait_at_gate()) };
@@ -185,6 +195,7 @@ struct Waiting {
     gate: PipeReader,
     opener: RawFd,
     become_user: Option<Become>,
+    birth: Birth,
 }
 
 impl Waiting {
@@ -197,19 +208,11 @@ impl Waiting {
         setsid()?;
         (&self.hello).write_all(&std::process::id().to_ne_bytes())?;
         (&self.gate).read_exact(&mut [0])?;
-        close_on_exec();
         if let Some(user) = &self.become_user {
             setgroups(&user.groups)?;
             setgid(user.gid)?;
             setuid(user.uid)?;
         }
-        Ok(())
+        self.birth.take()
     }
-}
-
-/// Whatever this process was started with, apart from the three standard streams, stays with it.
-fn close_on_exec() {
-    // SAFETY: only marks descriptors. Where the system does not know the call (before Linux 5.11) those
-    // that were opened here are marked anyway.
-    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }

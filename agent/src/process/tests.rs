@@ -15,6 +15,7 @@ fn sh(script: &str) -> Program {
         environment: Environment([("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into()),
         directory: "/".into(),
         account: None,
+        umask: None,
     }
 }
 
@@ -64,6 +65,20 @@ fn the_program_waits_until_its_identity_was_taken() {
     assert!(matches!(refused, Err(Gate::Closed(Error::System { action: "record it", .. }))));
     assert!(matches!(told.unwrap().presence().unwrap(), Presence::Ended));
     assert!(!ran.exists());
+}
+
+#[test]
+fn what_is_blocked_here_is_not_blocked_in_what_is_started() {
+    let mask = nix::sys::signal::SigSet::all();
+    mask.thread_block().unwrap();
+    let look = "while read -r name value; do [ $name != SigBlk: ] || echo $value; done < /proc/$$/status";
+    let (_, output) = start(&sh(look));
+    let line = io::BufReader::new(output).lines().next().unwrap().unwrap();
+    assert_eq!(line, "0000000000000000");
+    let args = ["-c", look].map(std::ffi::OsStr::new);
+    let answer = ask("/bin/sh".as_ref(), &args, b"", Duration::from_secs(60)).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "0000000000000000\n");
+    mask.thread_unblock().unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod expect;
 
 mod bad_input;
+mod birth;
 mod bundles;
 mod clock;
 mod commands;
