@@ -140,10 +140,10 @@ impl<'a> Agent<'a> {
         program::output(self.place, &mut self.command(arguments)?)
     }
 
-    /// What `status --json` prints.
+    /// What `status --json` prints, whatever it makes of that: it ends with 1 or 3 where something is to be mended.
     pub fn status(&self) -> Result<Value> {
-        let printed = program::run(self.place, &mut self.command(&["status", "--json"])?)?;
-        serde_json::from_str(&printed).with_context(|| format!("status --json printed {printed}"))
+        let output = self.output(&["status", "--json"])?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("status --json printed {output:?}"))
     }
 
     /// All that the daemon logged so far.

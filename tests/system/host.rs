@@ -238,9 +238,14 @@ impl<'a> Host<'a> {
         self.machine.run(&[&["slipway-agent"], words].concat())
     }
 
+    /// What `status --json` prints, whatever it makes of that.
+    pub fn status(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.machine.try_run(&["slipway-agent", "status", "--json"])?)?)
+    }
+
     /// Goes back to the revision before, by the host's own command line.
     pub fn roll_back(&self) -> Result<()> {
-        let status: Value = serde_json::from_str(&self.agent(&["status", "--json"])?)?;
+        let status = self.status()?;
         let group = status["groups"][0]["id"].as_str().context("a group was deployed to")?;
         self.agent(&["rollback", "--group", group]).map(drop)
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use slipway_tests::binaries::repository;
 use slipway_tests::fleet::TAG_VALUE;
 use slipway_tests::program;
@@ -90,7 +89,7 @@ fn refused(host: &mut Host<'_>) -> Result<()> {
 
 /// As the template for images does it, by its own script: another revision is deployed, and the rest goes.
 fn clean(host: &mut Host<'_>) -> Result<()> {
-    let status: Value = serde_json::from_str(&host.agent(&["status", "--json"])?)?;
+    let status = host.status()?;
     let group = status["groups"][0]["id"].as_str().context("a group was deployed to")?.to_owned();
     let root = host.machine.root();
     app::revision(BAKED).write(&root.join("srv/revision"))?;

@@ -8,19 +8,20 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::groups::{GroupName, Groups};
 use super::output::{print, print_json, shown};
 use super::settings::Context;
-use super::{ConfigFile, FAILED, logging, parse_group, unreadable};
-use crate::ids::GroupId;
+use super::when::when;
+use super::{ConfigFile, FAILED, logging, unreadable};
 use crate::install::{self, Additions, Audit, Difference, Drifted};
 use crate::store::{self, DriftCheck};
 
 /// Which groups, and how to show what was found.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Look at this deployment group alone
-    #[arg(short = 'g', long, value_name = "ID", value_parser = parse_group)]
-    group: Option<GroupId>,
+    /// Look at this deployment group alone: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: Option<GroupName>,
     /// Report what somebody put into the deployments' directories too
     #[arg(long)]
     added: bool,
@@ -56,19 +57,18 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn drift(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let groups = match &arguments.group {
-        Some(group) => vec![group.clone()],
+        Some(name) => Groups::look(&context.layout)?.called(name)?,
         None => store::groups(&context.layout)?,
     };
     let additions = if arguments.added { Additions::Reported } else { Additions::Passed };
     let mut report = Report { groups: Vec::new() };
     for group in groups {
-        match install::audit(&context.layout, &group, additions)? {
-            Some(audit) => report.groups.push(checked(context, audit)),
-            None if arguments.group.is_some() => {
-                bail!("group {group} has nothing installed on this host; `slipway-agent status` lists the groups")
-            }
-            None => {}
-        }
+        report.groups.extend(install::audit(&context.layout, &group, additions)?.map(|audit| checked(context, audit)));
+    }
+    if let Some(name) = &arguments.group
+        && report.groups.is_empty()
+    {
+        bail!("group {name} has nothing installed on this host; `slipway-agent status` lists the groups");
     }
     if arguments.json {
         print_json(&report)?
@@ -103,8 +103,7 @@ fn text(report: &Report) -> String {
 
 fn write_group(out: &mut String, audit: &Audit) -> std::fmt::Result {
     let Audit { group, deployment, installed, paths, drift } = audit;
-    let installed = installed.strftime("%Y-%m-%d %H:%M:%S UTC");
-    write!(out, "Group {group}, deployment {deployment}, installed {installed}: ")?;
+    write!(out, "Group {group}, deployment {deployment}, installed {}: ", when(*installed))?;
     if drift.is_empty() {
         return writeln!(out, "{paths} paths, all as they were installed");
     }

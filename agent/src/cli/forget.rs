@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::groups::{GroupName, Groups};
 use super::settings::Context;
-use super::{ConfigFile, fail, logging, parse_group, unreadable};
+use super::{ConfigFile, fail, logging, unreadable};
 use crate::disk::Lock;
-use crate::ids::GroupId;
 use crate::store;
 
 /// Which group, and how much of it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Id of the deployment group, as `status` shows it
-    #[arg(short = 'g', long, value_name = "ID", value_parser = parse_group)]
-    group: GroupId,
+    /// The deployment group: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: GroupName,
     /// Forget too which files the group owns; the next deployment then finds them as somebody else's
     #[arg(long)]
     ownership: bool,
@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn forget(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let (layout, group) = (&context.layout, &arguments.group);
+    let layout = &context.layout;
+    let group = &Groups::look(layout)?.one(&arguments.group)?;
     let markers = store::read_markers(layout, group)?;
     // Of a group that AWS's agent deployed to, the names are not known.
     let whose = match (&markers.who, &markers.last_successful) {

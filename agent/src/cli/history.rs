@@ -8,9 +8,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::cancel::daemon_runs;
+use super::groups::{GroupName, Groups};
 use super::output::{print, print_json, visible_lines};
 use super::settings::Context;
-use super::{ConfigFile, fail, parse_group, unreadable};
+use super::terminal::{Terminal, Tone};
+use super::when::when;
+use super::{ConfigFile, fail, past, unreadable};
 use crate::disk::Lock;
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::{self, Delivery, Entry, Ledger, Progress, Standing};
@@ -19,9 +22,9 @@ use crate::outcome::Outcome;
 /// Which deployments, and how to show them.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Show the deployments of this group alone
-    #[arg(short = 'g', long, value_name = "ID", value_parser = parse_group)]
-    group: Option<GroupId>,
+    /// Show the deployments of this group alone: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: Option<GroupName>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -103,13 +106,14 @@ fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     for error in &listing.unreadable {
         eprintln!("slipway-agent: {error}");
     }
-    let mut entries = listing.entries;
-    entries.reverse();
-    let workers = Workers::look(context, &entries)?;
-    let mut deployments = by_deployment(entries, |entry| workers.work_on(entry));
-    deployments.retain(|past| arguments.group.is_none() || past.group == arguments.group);
+    let groups = arguments.group.as_ref().map(|name| Groups::look(&context.layout)?.called(name)).transpose()?;
+    let workers = Workers::look(context, &listing.entries)?;
+    let mut deployments = by_deployment(listing.entries, |entry| workers.work_on(entry));
+    if let Some(groups) = groups {
+        deployments.retain(|past| past.group.as_ref().is_some_and(|group| groups.contains(group)));
+    }
     let report = Report { deployments };
-    if arguments.json { print_json(&report) } else { print(&text(&report)) }
+    if arguments.json { print_json(&report) } else { print(&text(&report, Terminal::stdout())) }
 }
 
 /// Who may still work on what has begun.
@@ -137,10 +141,9 @@ impl Workers {
     }
 }
 
-/// Oldest entries in, newest deployments out.
+/// Newest entries in, newest deployments out.
 fn by_deployment(entries: Vec<Entry>, is_worked_on: impl Fn(&Entry) -> bool) -> Vec<Past> {
-    let found = ledger::deployments(entries).into_iter().rev();
-    found.filter_map(|past| Past::of(&past, &is_worked_on)).collect()
+    past::newest_first(entries).iter().filter_map(|past| Past::of(past, &is_worked_on)).collect()
 }
 
 fn event(entry: &Entry, is_worked_on: bool) -> Event {
@@ -193,34 +196,43 @@ impl Past {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, terminal: Terminal) -> String {
     let mut out = String::new();
     if report.deployments.is_empty() {
         out.push_str("No deployment has happened on this host yet.\n");
     }
     for past in &report.deployments {
         // Writing to a string cannot fail.
-        let _ = write_past(&mut out, past);
+        let _ = write_past(&mut out, past, terminal);
     }
     out
 }
 
-fn write_past(out: &mut String, past: &Past) -> std::fmt::Result {
+fn write_past(out: &mut String, past: &Past, terminal: Terminal) -> std::fmt::Result {
     let deployment = past.deployment.as_ref().map_or("a deployment that was never read", DeploymentId::as_str);
-    write!(out, "{deployment}  {}", past.begun.strftime("%Y-%m-%d %H:%M:%S UTC"))?;
-    if let Some(group) = &past.group {
-        write!(out, "  group {group}")?;
-    }
-    writeln!(out, "  {}", word(past.outcome))?;
+    let group = past.group.as_ref().map(|group| format!("  group {group}")).unwrap_or_default();
+    let strong = terminal.paint(Tone::Strong, deployment);
+    writeln!(out, "{strong}{group}  {}", painted(past.outcome, 0, terminal))?;
+    writeln!(out, "  began {}", when(past.begun))?;
     for Event { name, seconds, outcome, report, .. } in &past.events {
         let took = seconds.map_or_else(String::new, |seconds| format!("{seconds:.1} s"));
-        let line = format!("  {name:<20} {:<10} {took:>9}  {}", word(*outcome), told(*report));
+        let line = format!("  {name:<20} {} {took:>9}  {}", painted(*outcome, 10, terminal), told(*report));
         writeln!(out, "{}", line.trim_end())?;
     }
     if let Some(cause) = &past.cause {
-        writeln!(out, "  {}", visible_lines(cause))?;
+        writeln!(out, "{}", terminal.wrap("  ", &visible_lines(cause)))?;
     }
     Ok(())
+}
+
+fn painted(state: State, width: usize, terminal: Terminal) -> String {
+    let word = format!("{:<width$}", word(state));
+    match state {
+        State::Succeeded => terminal.paint(Tone::Good, &word),
+        State::Failed => terminal.paint(Tone::Bad, &word),
+        State::Running => word,
+        State::CutOff => terminal.paint(Tone::Warning, &word),
+    }
 }
 
 fn word(state: State) -> &'static str {
@@ -276,7 +288,7 @@ mod tests {
 
     #[test]
     fn entries_become_deployments() {
-        let entries = vec![
+        let mut entries = vec![
             entry(Some("d-1"), "x/1", "DownloadBundle", 10, reported(12, Outcome::succeeded())),
             entry(Some("d-2"), "x/2", "Install", 20, reported(21, Outcome::succeeded())),
             // Its specification could not be fetched any more, and it is the same deployment.
@@ -284,6 +296,7 @@ mod tests {
             entry(Some("d-3-local"), "", "Install", 40, Progress::Begun),
             entry(Some("d-4-local"), "", "Install", 50, Progress::Begun),
         ];
+        entries.reverse();
         let found = by_deployment(entries, |entry| entry.begun.as_second() == 50);
         let said: Vec<_> = found
             .iter()

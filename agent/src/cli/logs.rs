@@ -1,17 +1,19 @@
 //! `logs`: the output of a deployment's scripts.
 
-use std::path::PathBuf;
+mod choice;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 
+use super::groups::GroupName;
 use super::output::{say, visible_lines};
 use super::settings::Context;
-use super::{ConfigFile, fail, parse_deployment, unreadable};
-use crate::disk::{Dir, Follower, Kind, Watch};
-use crate::ids::{DeploymentId, GroupId};
+use super::terminal::{Terminal, Tone};
+use super::{ConfigFile, fail, past, unreadable};
+use crate::disk::{Follower, Watch};
+use choice::{Choice, Chosen};
 
 /// How often a log is looked at where the kernel tells nothing of it, and at least.
 const LOOK: Duration = Duration::from_secs(1);
@@ -19,9 +21,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Whose output, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The deployment; the newest on this host by default
-    #[arg(value_name = "DEPLOYMENT", value_parser = parse_deployment)]
-    deployment: Option<DeploymentId>,
+    /// The deployment, or a deployment group for its newest; the newest on this host by default
+    #[arg(value_name = "DEPLOYMENT", conflicts_with_all = ["failed", "group"])]
+    deployment: Option<String>,
+    /// Show the newest deployment that failed
+    #[arg(long)]
+    failed: bool,
+    /// Look at this deployment group alone: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: Option<GroupName>,
     /// Go on as more comes, until it is interrupted
     #[arg(short = 'f', long)]
     follow: bool,
@@ -41,11 +49,23 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let (deployment, log) = find(context, arguments.deployment.as_ref())?;
-    let mut follower = Follower::open(&log)?;
+    let choice = match (&arguments.deployment, &arguments.group) {
+        (Some(name), _) => Choice::Named(name),
+        (None, group) if arguments.failed => Choice::NewestFailed(group.as_ref()),
+        (None, group) => Choice::Newest(group.as_ref()),
+    };
+    let chosen = choice::choose(&context.layout, choice)?;
+    let terminal = Terminal::stdout();
+    if !say(&format!("{}\n", terminal.paint(Tone::Strong, &terminal.wrap("", &chosen.heading()))))? {
+        return Ok(());
+    }
+    if arguments.follow {
+        tell_more(&chosen);
+    }
+    let mut follower = Follower::open(&chosen.log)?;
     let mut has_said = false;
     let mut rest = Vec::new();
-    let watch = log.parent().map(Watch::directory);
+    let watch = chosen.log.parent().map(Watch::directory);
     loop {
         let bytes = follower.read()?;
         if !bytes.is_empty() {
@@ -67,45 +87,22 @@ fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     if !has_said {
-        eprintln!(
-            "No script of {deployment} has said anything on this host ({} is empty or not there).",
-            log.display()
-        );
+        let (deployment, log) = (&chosen.deployment, chosen.log.display());
+        tell(&format!("No script of {deployment} has said anything on this host ({log} is empty or not there)."));
     }
+    tell_more(&chosen);
     Ok(())
 }
 
-/// The log of that deployment, or of the newest one.
-fn find(context: &Context, wanted: Option<&DeploymentId>) -> anyhow::Result<(DeploymentId, PathBuf)> {
-    let mut found = Vec::new();
-    for group in groups(context)? {
-        for entry in Dir::open(context.layout.group(&group))?.entries()? {
-            if entry.kind == Kind::Directory
-                && let Some(id) = entry.name.to_str().and_then(|name| DeploymentId::parse(name).ok())
-                && wanted.is_none_or(|wanted| *wanted == id)
-            {
-                let log = context.layout.scripts_log(&group, &id);
-                let since = log.parent().map(Dir::open).transpose();
-                let since = since.ok().flatten().and_then(|dir| dir.stat_self().ok()).map(|stat| stat.modified);
-                found.push((since, id, log));
-            }
-        }
+/// Why it failed, and where to look where it did not.
+fn tell_more(chosen: &Chosen) {
+    if let Some((entry, failure)) = chosen.past.as_ref().and_then(past::failure) {
+        tell(&format!("{} failed: {}", entry.name, past::first_line(failure)));
     }
-    match (found.into_iter().max(), wanted) {
-        (Some((_, id, log)), _) => Ok((id, log)),
-        (None, Some(wanted)) => bail!(
-            "nothing of {wanted} is on this host, or no longer: max_revisions says how many deployments are kept; \
-             `slipway-agent status` lists them"
-        ),
-        (None, None) => bail!("no deployment has happened on this host yet, so there is no output to show"),
-    }
+    chosen.hints().iter().for_each(|hint| tell(hint));
 }
 
-fn groups(context: &Context) -> anyhow::Result<Vec<GroupId>> {
-    let root = match Dir::open(context.layout.root()) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        other => other?,
-    };
-    let directories = root.entries()?.into_iter().filter(|entry| entry.kind == Kind::Directory);
-    Ok(directories.filter_map(|entry| GroupId::parse(entry.name.to_str()?).ok()).collect())
+/// Standard output is the scripts' own.
+fn tell(text: &str) {
+    eprintln!("{}", Terminal::stderr().wrap("", text));
 }

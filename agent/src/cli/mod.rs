@@ -6,6 +6,7 @@ mod deploy_local;
 mod doctor;
 mod drift;
 mod forget;
+mod groups;
 mod history;
 mod image_clean;
 mod logs;
@@ -17,6 +18,7 @@ mod logging_file;
 mod logging_journal;
 mod other_agent;
 mod output;
+mod past;
 mod pause;
 mod plan;
 mod recover;
@@ -26,8 +28,11 @@ mod services;
 mod settings;
 mod settings_daemon;
 mod status;
+mod status_problems;
 mod status_watch;
+mod terminal;
 mod validate;
+mod when;
 mod whoami;
 
 use std::ffi::OsString;
@@ -46,6 +51,8 @@ const UNREADABLE: u8 = 2;
 
 /// Exit status: the plan clashes with what is on the host.
 const CLASHES: u8 = 3;
+/// Exit status: no daemon runs, as service managers have it.
+const NOT_RUNNING: u8 = 3;
 
 /// Deployment agent: downloads revisions, installs them as a transaction, runs lifecycle hooks,
 /// reports and rolls back.

@@ -2,25 +2,28 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use slipway_protocol::specification as wire;
 
+use super::groups::{GroupName, Groups};
 use super::local::{self, LocalDeployment};
 use super::settings::Context;
-use super::{ConfigFile, fail, logging, parse_group, unreadable};
+use super::when::when;
+use super::{ConfigFile, fail, logging, unreadable};
 use crate::deployment::{DeploymentSpec, RevisionSource};
 use crate::disk::Dir;
 use crate::ids::{DeploymentId, GroupId};
+use crate::layout::Layout;
 use crate::lifecycle::{Command, IN_PLACE};
 use crate::store::{self, Markers};
 
 /// Which group, and how far back.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Id of the deployment group, as `status` shows it
-    #[arg(short = 'g', long, value_name = "ID", value_parser = parse_group)]
-    group: GroupId,
+    /// The deployment group: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: GroupName,
     /// Deployment to go back to; the newest good one other than the current by default
     #[arg(long, value_name = "DEPLOYMENT")]
     to: Option<String>,
@@ -42,16 +45,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
-    let markers = store::read_markers(&context.layout, &arguments.group)?;
+    let group = Groups::look(&context.layout)?.one(&arguments.group)?;
+    let markers = store::read_markers(&context.layout, &group)?;
     let target = match &arguments.to {
-        Some(id) => retained(context, arguments, DeploymentId::parse(id)?)?,
-        None => newest_good(context, arguments, &markers)?,
+        Some(id) => retained(&context.layout, &group, DeploymentId::parse(id)?)?,
+        None => newest_good(&context.layout, &group, &markers)?,
     };
     println!("Going back to the revision of deployment {target}.");
     let who = markers.who.unwrap_or_else(|| store::Who { application: "unknown".into(), group: "unknown".into() });
     let spec = wire::DeploymentSpecification {
         deployment_id: Some(local::random_id()),
-        deployment_group_id: Some(arguments.group.to_string()),
+        deployment_group_id: Some(group.to_string()),
         deployment_group_name: Some(who.group),
         application_name: Some(who.application),
         deployment_creator: Some("codeDeployRollback".to_owned()),
@@ -62,32 +66,48 @@ fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalD
     Ok(LocalDeployment { spec, commands })
 }
 
-fn newest_good(context: &Context, arguments: &Arguments, markers: &Markers) -> anyhow::Result<DeploymentId> {
+/// The deployment that a rollback of a group goes back to by itself; nothing where there is none.
+pub(super) fn target(layout: &Layout, group: &GroupId, markers: &Markers) -> Option<DeploymentId> {
     let current = markers.last_successful.as_ref().map(|mark| &mark.deployment);
-    let is_retained = |id: &DeploymentId| Dir::open(context.layout.archive(&arguments.group, id)).is_ok();
-    markers
-        .good
-        .iter()
-        .map(|mark| &mark.deployment)
-        .find(|id| Some(*id) != current && is_retained(id))
-        .cloned()
-        .with_context(|| {
-            format!(
-                "group {} has no good revision other than the current one on this host; deploy one from its bundle. \
-                 `slipway-agent status` lists the retained revisions",
-                arguments.group
-            )
-        })
+    let is_retained = |id: &DeploymentId| Dir::open(layout.archive(group, id)).is_ok();
+    markers.good.iter().map(|mark| &mark.deployment).find(|id| Some(*id) != current && is_retained(id)).cloned()
 }
 
-fn retained(context: &Context, arguments: &Arguments, id: DeploymentId) -> anyhow::Result<DeploymentId> {
-    let archive = context.layout.archive(&arguments.group, &id);
-    if Dir::open(&archive).is_err() {
+fn newest_good(layout: &Layout, group: &GroupId, markers: &Markers) -> anyhow::Result<DeploymentId> {
+    match target(layout, group, markers) {
+        Some(id) => Ok(id),
+        None => bail!(
+            "group {group} has no good revision other than the current one on this host: deploy one from its bundle, \
+             or name one of the retained ones with --to:\n{}",
+            listed(layout, group)?
+        ),
+    }
+}
+
+fn retained(layout: &Layout, group: &GroupId, id: DeploymentId) -> anyhow::Result<DeploymentId> {
+    if Dir::open(layout.archive(group, &id)).is_err() {
         bail!(
-            "the revision of deployment {id} is not on this host (there is no {}); `slipway-agent status` lists those \
-             that are",
-            archive.display()
+            "the revision of deployment {id} is not on this host; group {group} has kept those of:\n{}",
+            listed(layout, group)?
         );
     }
     Ok(id)
+}
+
+fn listed(layout: &Layout, group: &GroupId) -> anyhow::Result<String> {
+    let (kept, markers) = (super::status::retained(layout, group)?, store::read_markers(layout, group)?);
+    if kept.is_empty() {
+        return Ok("  none".to_owned());
+    }
+    let current = markers.last_successful.as_ref().map(|mark| &mark.deployment);
+    let line = |id: &DeploymentId| {
+        let good = markers.good.iter().find(|mark| mark.deployment == *id);
+        let is = match (current == Some(id), good) {
+            (true, _) => "  current".to_owned(),
+            (false, Some(mark)) => format!("  good, {}", when(mark.at)),
+            (false, None) => String::new(),
+        };
+        format!("  {id}{is}")
+    };
+    Ok(kept.iter().rev().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -4,15 +4,19 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::cancel::daemon_runs;
+use super::groups::{self, GroupName, Groups};
 use super::settings::Context;
-use super::{ConfigFile, fail, status_watch, unreadable};
+use super::status_problems::{self, Problem};
+use super::terminal::Terminal;
+use super::when::when;
+use super::{ConfigFile, fail, output, status_watch, unreadable};
 use crate::daemon::status::{self, Connection, Status};
-use crate::disk::{Dir, Kind};
+use crate::disk::Dir;
 use crate::ids::{DeploymentId, GroupId};
+use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::store::{self, DriftCheck, Markers, Request};
 
@@ -25,9 +29,9 @@ pub(super) struct Arguments {
     /// Go on showing it as it changes, with the scripts' last lines, until it is interrupted
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// Show this deployment group alone
-    #[arg(short = 'g', long, value_name = "ID", value_parser = super::parse_group)]
-    group: Option<GroupId>,
+    /// Show this deployment group alone: its id, its name, or its application's
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    group: Option<GroupName>,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -36,6 +40,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Report {
     root: std::path::PathBuf,
+    /// What somebody has to look at, the worst first.
+    problems: Vec<Problem>,
     daemon: Option<Daemon>,
     /// Since when, by whom and why no new work is taken.
     paused: Option<Request>,
@@ -80,27 +86,44 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
+    show(&context, arguments).unwrap_or_else(|error| fail(&error))
+}
+
+fn show(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let named = arguments.group.as_ref().map(|name| Groups::look(&context.layout)?.called(name)).transpose()?;
+    let only = Only(named);
     if arguments.watch {
-        return match status_watch::watch(&context, arguments.group.as_ref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        };
+        status_watch::watch(context, &only)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let shown = report(&context, arguments.group.as_ref()).and_then(|report| {
-        Ok(if arguments.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { text(&report) })
-    });
-    match shown {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(&error),
+    let report = report(context, &only)?;
+    if arguments.json {
+        output::print_json(&report)?;
+    } else {
+        output::print(&text(&report, Terminal::stdout()))?;
+    }
+    Ok(status_problems::exit_code(&report.problems))
+}
+
+/// The groups that are shown; all of them where none is named.
+#[derive(Debug)]
+pub(super) struct Only(Option<Vec<GroupId>>);
+
+impl Only {
+    /// Whether a group is one of them.
+    pub(super) fn shows(&self, group: &GroupId) -> bool {
+        self.0.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Whether all of the host is shown.
+    pub(super) fn is_all(&self) -> bool {
+        self.0.is_none()
     }
 }
 
 /// All of it as text, for whoever watches.
-pub(super) fn text_of(context: &Context, only: Option<&GroupId>) -> anyhow::Result<String> {
-    Ok(text(&report(context, only)?))
+pub(super) fn text_of(context: &Context, only: &Only) -> anyhow::Result<String> {
+    Ok(text(&report(context, only)?, Terminal::stdout()))
 }
 
 /// Whether a daemon runs and how it stands with its service, in a line.
@@ -120,18 +143,18 @@ pub(super) fn write_daemon_line(context: &Context, status: Option<&Status>) -> a
     Ok(format!("slipway-agent {} runs with pid {}{is_paused}; {service}.", status.version, status.pid))
 }
 
-fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
+fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
     let layout = &context.layout;
     let daemon = match status::read(&layout.status())? {
         Some(status) => Some(Daemon { alive: daemon_runs(context)?, status }),
         None => None,
     };
     let mut groups = Vec::new();
-    for id in group_ids(context)? {
-        if only.is_none_or(|only| *only == id) {
+    for id in groups::with_revisions(layout)? {
+        if only.shows(&id) {
             groups.push(Group {
                 markers: store::read_markers(layout, &id)?,
-                retained: retained(context, &id)?,
+                retained: retained(layout, &id)?,
                 drift: store::read_drift_check(layout, &id)?,
                 id,
             });
@@ -162,6 +185,7 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     let cancelled = found.found.into_iter().map(|(deployment, request)| Cancelled { deployment, request }).collect();
     Ok(Report {
         root: layout.root().to_owned(),
+        problems: status_problems::find(layout, daemon.as_ref().map(|daemon| (daemon.alive, &daemon.status)), only)?,
         daemon,
         paused: store::read_pause(layout)?,
         cancelled,
@@ -170,20 +194,16 @@ fn report(context: &Context, only: Option<&GroupId>) -> anyhow::Result<Report> {
     })
 }
 
-fn group_ids(context: &Context) -> anyhow::Result<Vec<GroupId>> {
-    let root = match Dir::open(context.layout.root()) {
+/// The deployments of a group whose revisions are on this host, the oldest first.
+pub(super) fn retained(layout: &Layout, group: &GroupId) -> anyhow::Result<Vec<DeploymentId>> {
+    let mut found = Vec::new();
+    let dir = match Dir::open(layout.group(group)) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
     };
-    let directories = root.entries()?.into_iter().filter(|entry| entry.kind == Kind::Directory);
-    Ok(directories.filter_map(|entry| GroupId::parse(entry.name.to_str()?).ok()).collect())
-}
-
-fn retained(context: &Context, group: &GroupId) -> anyhow::Result<Vec<DeploymentId>> {
-    let mut found = Vec::new();
-    for entry in Dir::open(context.layout.group(group))?.entries()? {
+    for entry in dir.entries()? {
         if let Some(id) = entry.name.to_str().and_then(|name| DeploymentId::parse(name).ok())
-            && let Ok(archive) = Dir::open(context.layout.archive(group, &id))
+            && let Ok(archive) = Dir::open(layout.archive(group, &id))
         {
             found.push((archive.stat_self()?.modified, id));
         }
@@ -192,23 +212,26 @@ fn retained(context: &Context, group: &GroupId) -> anyhow::Result<Vec<Deployment
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-fn text(report: &Report) -> String {
-    let mut out = String::new();
+fn text(report: &Report, terminal: Terminal) -> String {
+    // A failure is what somebody looks for.
+    let mut out = status_problems::text(&report.problems, terminal);
     // Writing to a string cannot fail.
-    let _ = write_daemon(&mut out, report);
+    let _ = write_daemon(&mut out, report, terminal);
     let _ = write_requests(&mut out, report);
     let _ = write_groups(&mut out, report);
     out
 }
 
-fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
+fn write_daemon(out: &mut String, report: &Report, terminal: Terminal) -> std::fmt::Result {
     let Some(Daemon { alive, status }) = &report.daemon else {
         return writeln!(out, "No daemon has run on {} yet.", report.root.display());
     };
     if *alive {
-        writeln!(out, "slipway-agent {} runs with pid {} since {}.", status.version, status.pid, time(status.started))?;
+        writeln!(out, "slipway-agent {} runs with pid {}.", status.version, status.pid)?;
+        writeln!(out, "  started   {}", when(status.started))?;
     } else {
-        writeln!(out, "slipway-agent does not run; the last one started {}.", time(status.started))?;
+        writeln!(out, "slipway-agent does not run.")?;
+        writeln!(out, "  started   {}, the last time", when(status.started))?;
     }
     if let Some(host) = &status.host {
         writeln!(out, "  host      {host}")?;
@@ -218,29 +241,35 @@ fn write_daemon(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     match &status.connection {
         Connection::Connecting => writeln!(out, "            no answer yet")?,
-        Connection::Connected { since } => writeln!(out, "            polls are answered since {}", time(*since))?,
-        Connection::Failing { since, why, attempts, next } => {
-            writeln!(out, "            polls fail since {} ({attempts} in a row): {why}", time(*since))?;
-            writeln!(out, "            the next one is made at {}", time(*next))?;
+        Connection::Connected { since } => writeln!(out, "            polls are answered, first {}", when(*since))?,
+        Connection::Failing { next, .. } if *alive => {
+            writeln!(out, "            polls fail; the next one is made {}", when(*next))?;
         }
-        Connection::Stopped { at } => writeln!(out, "            stopped in order at {}", time(*at))?,
+        Connection::Failing { since, .. } => writeln!(out, "            polls failed at last, first {}", when(*since))?,
+        Connection::Stopped { at } => writeln!(out, "            stopped in order {}", when(*at))?,
     }
     for running in &status.running {
         let deployment = running.deployment.as_deref().unwrap_or("a deployment whose specification is being fetched");
-        let since = time(running.since);
+        let began = when(running.since);
         match &running.behind {
             Some(holder) => {
-                writeln!(out, "  queued    {} of {deployment} since {since}, behind {holder}", running.command)?
+                writeln!(out, "  queued    {} of {deployment}, behind {holder}; it came {began}", running.command)?
             }
-            None => writeln!(out, "  running   {} of {deployment} since {since}", running.command)?,
+            None => writeln!(out, "  running   {} of {deployment}, which began {began}", running.command)?,
         }
     }
     for waiting in &report.unreported {
         let deployment = waiting.deployment.as_ref().map_or("?", |id| id.as_str());
         writeln!(out, "  pending   {} of {deployment}: {}", waiting.command, waiting.state)?;
     }
-    if let Some(error) = &status.last_error {
-        writeln!(out, "  last error, {}: {}", time(error.at), error.message)?;
+    // What still fails has been said.
+    let said = match &status.connection {
+        Connection::Failing { why, .. } if *alive => Some(why),
+        _ => None,
+    };
+    if let Some(error) = status.last_error.as_ref().filter(|error| Some(&error.message) != said) {
+        let text = format!("last error, {}: {}", when(error.at), output::visible_lines(&error.message));
+        writeln!(out, "{}", terminal.wrap("  ", &text))?;
     }
     Ok(())
 }
@@ -265,7 +294,7 @@ fn write_groups(out: &mut String, report: &Report) -> std::fmt::Result {
             None => writeln!(out, "Group {}", group.id)?,
         }
         match &group.markers.last_successful {
-            Some(mark) => writeln!(out, "  current   {}, installed {}", mark.deployment, time(mark.at))?,
+            Some(mark) => writeln!(out, "  current   {}, installed {}", mark.deployment, when(mark.at))?,
             None => writeln!(out, "  current   none: no install has succeeded")?,
         }
         match group.markers.good.first() {
@@ -283,15 +312,11 @@ fn drift(group: &Group) -> String {
     let current = group.markers.last_successful.as_ref().map(|mark| &mark.deployment);
     match &group.drift {
         Some(check) if current.is_none_or(|current| *current == check.deployment) => match check.drifted {
-            0 => format!("none, checked {}", time(check.at)),
-            1 => format!("1 path, checked {}", time(check.at)),
-            count => format!("{count} paths, checked {}", time(check.at)),
+            0 => format!("none, checked {}", when(check.at)),
+            1 => format!("1 path, checked {}", when(check.at)),
+            count => format!("{count} paths, checked {}", when(check.at)),
         },
-        Some(check) => format!("not checked since deployment {}, {}", check.deployment, time(check.at)),
+        Some(check) => format!("not checked since deployment {}, {}", check.deployment, when(check.at)),
         None => "never checked: `slipway-agent drift` does".to_owned(),
     }
-}
-
-fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -1,13 +1,14 @@
 //! `status --watch`: what runs, as it changes.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::output::{say, visible_lines};
 use super::settings::Context;
-use super::status::{self, write_daemon_line};
+use super::status::{self, Only, write_daemon_line};
+use super::terminal::Terminal;
+use super::when::lasting;
 use crate::daemon::status::{Running, Status};
 use crate::disk::{self, Watch};
 use crate::ids::{DeploymentId, GroupId};
@@ -24,16 +25,19 @@ const LINES: usize = 5;
 const TAIL: u64 = 4 << 10;
 
 /// Shows what runs until somebody interrupts it.
-pub(super) fn watch(context: &Context, only: Option<&GroupId>) -> anyhow::Result<()> {
+pub(super) fn watch(context: &Context, only: &Only) -> anyhow::Result<()> {
     let mut watching = Watching { watch: Watch::directory(&context.layout.own()).ok(), logs: Vec::new() };
-    let is_terminal = std::io::stdout().is_terminal();
+    let is_terminal = Terminal::stdout().is_terminal();
     let mut teller = Teller::default();
     loop {
         let status = crate::daemon::status::read(&context.layout.status())?;
         let running: Vec<Running> = status
             .iter()
             .flat_map(|status| status.running.clone())
-            .filter(|running| only.is_none_or(|only| running.group.as_deref() == Some(only.as_str())))
+            .filter(|running| {
+                let group = running.group.as_deref().and_then(|group| GroupId::parse(group).ok());
+                group.map_or(only.is_all(), |group| only.shows(&group))
+            })
             .collect();
         let is_read = if is_terminal {
             draw(context, &status::text_of(context, only)?, &running)?
@@ -153,8 +157,7 @@ fn doing(running: &Running) -> String {
 }
 
 fn elapsed(running: &Running) -> String {
-    let seconds = Timestamp::now().duration_since(running.since).as_secs();
-    if seconds < 60 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
+    lasting(Duration::try_from(Timestamp::now().duration_since(running.since)).unwrap_or_default())
 }
 
 fn ended_as(context: &Context, running: &Running) -> anyhow::Result<String> {

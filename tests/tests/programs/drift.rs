@@ -64,7 +64,7 @@ fn a_check_that_cannot_be_made_is_not_taken_for_one_that_found_nothing() -> Resu
         let host = Agent::alone(place, "web-1")?;
         let unknown = host.output(&["drift", "-g", "nobody"])?;
         ensure!(unknown.status.code() == Some(2), "{unknown:?}");
-        contains(&String::from_utf8_lossy(&unknown.stderr), &["nobody", "status"])?;
+        contains(&String::from_utf8_lossy(&unknown.stderr), &["nobody", "nothing has been deployed"])?;
         let directory = place.directory("revision")?;
         app(&place.path().join("app"), "page", &[]).write(&directory)?;
         host.output(&["deploy-local", "-l", &directory.display().to_string(), "-g", "shop"])?;

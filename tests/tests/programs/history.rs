@@ -94,10 +94,15 @@ fn the_output_of_scripts_is_shown_and_followed() -> Result<()> {
         succeeded(&finish(&fleet.api, &id, PATIENCE)?)?;
         let newest = done(fleet.agent.output(&["logs"])?)?;
         contains(&newest, &["LifecycleEvent - AfterInstall", "[stdout]first words", "[stdout]last words"])?;
-        ensure!(newest == follower.log_text(), "{newest}\n{}", follower.log_text());
+        let (followed, lines) = (follower.log_text(), newest.lines().skip(1));
+        ensure!(lines.eq(followed.lines().skip(1)), "{newest}\n{followed}");
+        for (heading, standing) in [(&newest, "succeeded"), (&followed, "in AfterInstall")] {
+            contains(heading.lines().next().unwrap_or_default(), &[&id, standing])?;
+        }
         let unknown = fleet.agent.output(&["logs", "d-NOBODY"])?;
         ensure!(unknown.status.code() == Some(1));
-        contains(&String::from_utf8_lossy(&unknown.stderr), &["d-NOBODY", "status"])
+        // What there is.
+        contains(&String::from_utf8_lossy(&unknown.stderr), &["d-NOBODY", "slipway-agent history", &id, &quiet.id])
     })
 }
 

@@ -42,6 +42,7 @@ mod secrets;
 mod signed_bundles;
 mod small_groups;
 mod space;
+mod status;
 mod takeover;
 mod tls;
 mod updates;

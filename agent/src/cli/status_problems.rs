@@ -1,0 +1,189 @@
+//! What `status` says first, and what it ends with: a deployment that failed, polls that fail, no daemon.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::status::Only;
+use super::terminal::{Terminal, Tone};
+use super::when::{since_when, when};
+use super::{FAILED, NOT_RUNNING, past, rollback};
+use crate::daemon::status::{Connection, Status};
+use crate::ids::{DeploymentId, GroupId};
+use crate::layout::Layout;
+use crate::ledger::{Past, Standing};
+use crate::store::{self, Who};
+
+/// Something that somebody has to look at.
+#[derive(Debug, Serialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub(super) enum Problem {
+    /// The newest deployment of a group failed.
+    DeploymentFailed(Box<FailedDeployment>),
+    /// The daemon runs and gets no answer.
+    PollsFail {
+        /// Since when.
+        since: Timestamp,
+        /// How many in a row.
+        attempts: u64,
+        /// The last one's error.
+        why: String,
+    },
+    /// No daemon runs on this root.
+    NoDaemon {
+        /// When the last one started, if there was one.
+        last_started: Option<Timestamp>,
+    },
+}
+
+/// A deployment that ended as failed, and how to go on.
+#[derive(Debug, Serialize)]
+pub(super) struct FailedDeployment {
+    /// Absent where its specification was never read.
+    deployment: Option<DeploymentId>,
+    group: Option<GroupId>,
+    #[serde(skip)]
+    who: Option<Who>,
+    /// The lifecycle event or command.
+    event: String,
+    /// As the AppSpec names it; absent where no script failed.
+    script: Option<String>,
+    message: String,
+    at: Option<Timestamp>,
+    /// The deployment whose files are on the host now.
+    installed: Option<DeploymentId>,
+    /// Where `rollback` would go, where the failed revision is the one that is installed.
+    rollback_to: Option<DeploymentId>,
+}
+
+/// Looks for all of it.
+pub(super) fn find(layout: &Layout, daemon: Option<(bool, &Status)>, only: &Only) -> anyhow::Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for past in newest_of_each(past::remembered(layout)?, only) {
+        if let Some(failed) = failed(layout, past)? {
+            problems.push(Problem::DeploymentFailed(Box::new(failed)));
+        }
+    }
+    match daemon {
+        Some((true, status)) => {
+            if let Connection::Failing { since, why, attempts, .. } = &status.connection {
+                problems.push(Problem::PollsFail { since: *since, attempts: *attempts, why: why.clone() });
+            }
+        }
+        Some((false, status)) => problems.push(Problem::NoDaemon { last_started: Some(status.started) }),
+        None => problems.push(Problem::NoDaemon { last_started: None }),
+    }
+    Ok(problems)
+}
+
+/// What `status` exits with. That no daemon runs goes before the rest, as with service managers.
+pub(super) fn exit_code(problems: &[Problem]) -> ExitCode {
+    if problems.iter().any(|problem| matches!(problem, Problem::NoDaemon { .. })) {
+        return ExitCode::from(NOT_RUNNING);
+    }
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// The newest deployment of each group. One whose specification was never read is of no group: it counts where nothing
+/// came after it.
+fn newest_of_each(pasts: Vec<Past>, only: &Only) -> Vec<Past> {
+    let mut newest: Vec<Past> = Vec::new();
+    for (n, past) in pasts.into_iter().enumerate() {
+        let is_wanted = match &past.group {
+            Some(group) => only.shows(group) && newest.iter().all(|newer| newer.group.as_ref() != Some(group)),
+            None => n == 0 && only.is_all(),
+        };
+        if is_wanted {
+            newest.push(past);
+        }
+    }
+    newest
+}
+
+fn failed(layout: &Layout, found: Past) -> anyhow::Result<Option<FailedDeployment>> {
+    let Some((entry, failure)) = past::failure(&found).filter(|_| found.standing() == Standing::Failed) else {
+        return Ok(None);
+    };
+    let (event, message) = (entry.name.clone(), failure.message.clone());
+    let script = Some(failure.script.clone()).filter(|script| !script.is_empty());
+    let at = entry.finished_at();
+    let (mut who, mut installed, mut rollback_to) = (None, None, None);
+    if let Some(group) = &found.group {
+        let markers = store::read_markers(layout, group)?;
+        installed = markers.last_successful.as_ref().map(|mark| mark.deployment.clone());
+        if installed.is_some() && installed == found.deployment {
+            rollback_to = rollback::target(layout, group, &markers);
+        }
+        who = markers.who;
+    }
+    let (deployment, group) = (found.deployment, found.group);
+    Ok(Some(FailedDeployment { deployment, group, who, event, script, message, at, installed, rollback_to }))
+}
+
+/// Each with what to do next; nothing where there is nothing to do.
+pub(super) fn text(problems: &[Problem], terminal: Terminal) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        match problem {
+            Problem::DeploymentFailed(failed) => failed.write(&mut out, terminal),
+            Problem::PollsFail { since, attempts, why } => {
+                let head = format!("polls of the service, {attempts} in a row since {}", since_when(*since));
+                let next = format!("{:<34}  checks what is in the way", "slipway-agent doctor");
+                write(&mut out, terminal, &head, why, &[next]);
+            }
+            // The daemon's own lines say it, and on hosts with local deployments alone it is no failure.
+            Problem::NoDaemon { .. } => {}
+        }
+    }
+    out
+}
+
+impl FailedDeployment {
+    fn write(&self, out: &mut String, terminal: Terminal) {
+        let group = match (&self.group, &self.who) {
+            (Some(group), Some(who)) => format!(" to group {group} ({}, {})", who.application, who.group),
+            (Some(group), None) => format!(" to group {group}"),
+            (None, _) => String::new(),
+        };
+        let deployment = self.deployment.as_ref().map_or("a deployment that could not be read", DeploymentId::as_str);
+        let script = self.script.as_ref().map(|script| format!(", script {script}")).unwrap_or_default();
+        let at = self.at.map(|at| format!(", {}", when(at))).unwrap_or_default();
+        let head = format!("{deployment}{group}: {}{script}{at}", self.event);
+        write(out, terminal, &head, &self.message, &self.next());
+    }
+
+    fn next(&self) -> Vec<String> {
+        let mut next = Vec::new();
+        let mut add = |command: String, what: String| next.push(format!("{command:<34}  {what}"));
+        if let Some(deployment) = &self.deployment {
+            add(format!("slipway-agent logs {deployment}"), "shows what its scripts said".to_owned());
+        }
+        match (&self.group, &self.rollback_to, &self.installed) {
+            (Some(group), Some(to), _) => {
+                add(format!("slipway-agent rollback --group {group}"), format!("goes back to {to}"));
+            }
+            (Some(_), None, Some(installed)) if Some(installed) != self.deployment.as_ref() => {
+                next.push(format!("{installed} is still installed: deploy again once this is mended"));
+            }
+            _ => next.push("deploy again once this is mended".to_owned()),
+        }
+        next
+    }
+}
+
+fn write(out: &mut String, terminal: Terminal, head: &str, why: &str, next: &[String]) {
+    let word = "FAILED  ";
+    let lines = terminal.wrap(word, head);
+    out.push_str(&terminal.paint(Tone::Bad, word.trim_end()));
+    out.push_str(lines.strip_prefix(word.trim_end()).unwrap_or(&lines));
+    out.push('\n');
+    out.push_str(&terminal.wrap("        ", &super::output::visible_lines(why)));
+    out.push('\n');
+    for (n, step) in next.iter().enumerate() {
+        let first = if n == 0 { "  next  " } else { "        " };
+        out.push_str(&terminal.wrap(first, step));
+        out.push('\n');
+    }
+    out.push('\n');
+}
