@@ -166,6 +166,7 @@ impl Sandbox {
             deployment: DeploymentId::parse("d-1").expect("an id"),
             previous: None,
             filesystems: vec![self.filesystem.clone()],
+            list: None,
         })];
         let identity = |byte: u8| {
             let inode = *inodes.get(usize::from(byte).checked_sub(1)? % inodes.len())?;

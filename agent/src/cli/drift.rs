@@ -13,7 +13,7 @@ use super::output::{print, print_json, shown};
 use super::settings::Context;
 use super::when::when;
 use super::{ConfigFile, FAILED, logging, unreadable};
-use crate::install::{self, Additions, Audit, Difference, Drifted};
+use crate::install::{self, Additions, Audit, Difference, Drifted, InstalledBy};
 use crate::store::{self, DriftCheck};
 
 /// Which groups, and how to show what was found.
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn drift(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let groups = match &arguments.group {
         Some(name) => Groups::look(&context.layout)?.called(name)?,
-        None => store::groups(&context.layout)?,
+        None => install::installed_groups(&context.layout)?.into_iter().collect(),
     };
     let additions = if arguments.added { Additions::Reported } else { Additions::Passed };
     let mut report = Report { groups: Vec::new() };
@@ -102,8 +102,12 @@ fn text(report: &Report) -> String {
 }
 
 fn write_group(out: &mut String, audit: &Audit) -> std::fmt::Result {
-    let Audit { group, deployment, installed, paths, drift } = audit;
-    write!(out, "Group {group}, deployment {deployment}, installed {}: ", when(*installed))?;
+    let Audit { group, deployment, installed_by, installed, paths, drift } = audit;
+    let by = match installed_by {
+        InstalledBy::ThisAgent => "",
+        InstalledBy::AwsAgent => " by AWS's agent, which records no owners and modes",
+    };
+    write!(out, "Group {group}, deployment {deployment}, installed {}{by}: ", when(*installed))?;
     if drift.is_empty() {
         return writeln!(out, "{paths} paths, all as they were installed");
     }

@@ -12,7 +12,6 @@ use crate::ids::DeploymentId;
 use crate::install::{self, Cause, InstallError};
 use crate::plan::{Blocked, Plan};
 use crate::revision::Revision;
-use crate::store;
 use crate::unpack;
 
 /// What a deployment would install.
@@ -62,7 +61,7 @@ impl Engine {
             Err(InstallError { cause: Cause::Conflicts(blocked), .. }) => Err(blocked),
             Err(error) => return Err(error.into()),
         };
-        let previous = store::read_manifest(&self.layout, &spec.group_id)?.map(|manifest| manifest.deployment);
+        let previous = install::last_install(&self.layout, &spec.group_id)?.deployment().cloned();
         Ok(Planned { plan, revision: staged.revision, previous, warnings })
     }
 }

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::attributes;
-use super::claims::relocate;
+use super::aws_record;
+use super::claims::{self, relocate};
 use super::index::digest;
+use super::last_install::{LastInstall, last_install};
 use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Lock};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 use crate::plan::{Acl, Attrs, Claims, Label, Manifest, Owned, PathState, Sha256, path_text};
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 
 /// A group's files, held against what was installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,12 +25,24 @@ pub struct Audit {
     pub group: GroupId,
     /// The deployment that installed them.
     pub deployment: DeploymentId,
+    /// Which agent did.
+    pub installed_by: InstalledBy,
     /// When.
     pub installed: Timestamp,
     /// How many paths the group owns.
     pub paths: usize,
     /// Those that are not as they were installed, in order.
     pub drift: Vec<Drifted>,
+}
+
+/// Which agent installed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstalledBy {
+    /// This one, which knows all of what it installed.
+    ThisAgent,
+    /// AWS's, of whose install the paths are on record, and the content as long as its revision is there.
+    AwsAgent,
 }
 
 /// One path that is not as it was installed.
@@ -148,8 +162,8 @@ pub fn audit(layout: &Layout, group: &GroupId, additions: Additions) -> Result<O
         belongings = now;
         belongings.drift(additions)?
     };
-    let Manifest { group, deployment, at: installed, entries, .. } = belongings.manifest;
-    Ok(Some(Audit { group, deployment, installed, paths: entries.len(), drift }))
+    let Belongings { manifest: Manifest { group, deployment, at: installed, entries, .. }, installed_by, .. } = belongings;
+    Ok(Some(Audit { group, deployment, installed_by, installed, paths: entries.len(), drift }))
 }
 
 /// What a group owns.
@@ -157,27 +171,30 @@ struct Belongings {
     root: Root,
     /// Without what other groups took over since.
     manifest: Manifest,
+    installed_by: InstalledBy,
     /// Everything that any group owns.
     all: BTreeSet<PathBuf>,
 }
 
 impl Belongings {
     fn read(layout: &Layout, group: &GroupId) -> Result<Option<Self>, AuditError> {
-        let Some(mut manifest) = store::read_manifest(layout, group)? else { return Ok(None) };
         let root = Root::open()?;
+        let (mut manifest, installed_by) = match last_install(layout, group)? {
+            LastInstall::None => return Ok(None),
+            LastInstall::Own(manifest) | LastInstall::OwnUnlisted(manifest) => (manifest, InstalledBy::ThisAgent),
+            LastInstall::Aws(install) => match aws_record::manifest(layout, group, install, &root)? {
+                Some(manifest) => (manifest, InstalledBy::AwsAgent),
+                None => return Ok(None),
+            },
+        };
         relocate(&root, &mut manifest)?;
         manifest.entries.sort_by(|one, other| one.path.cmp(&other.path));
-        let mut others = Vec::new();
-        for other in store::groups(layout)? {
-            if other != *group {
-                others.extend(store::read_manifest(layout, &other)?);
-            }
-        }
+        let (others, _) = claims::others(layout, group, &root)?;
         let theirs = others.iter().flat_map(|manifest| &manifest.entries);
         let all = manifest.entries.iter().chain(theirs).map(|owned| owned.path.clone()).collect();
         let claims = Claims::new(Some(manifest.clone()), others);
         manifest.entries.retain(|owned| claims.number(&owned.path).is_some());
-        Ok(Some(Self { root, manifest, all }))
+        Ok(Some(Self { root, manifest, installed_by, all }))
     }
 
     fn drift(&self, additions: Additions) -> Result<Vec<Drifted>, disk::Error> {
@@ -226,6 +243,8 @@ impl Belongings {
         };
         let mut differences = Vec::new();
         match (&owned.state, &found) {
+            // Of what AWS's agent installed, and of which nothing else is known.
+            (PathState::Other, _) => {}
             (PathState::Directory { attrs: was }, PathState::Directory { attrs: is }) => {
                 compare(was, is, &mut differences);
             }

@@ -1,17 +1,22 @@
 //! Who owns what before an install, and taking over from another agent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::follow::{self, Trust};
+use super::index::digest;
+use super::inherited::Inherited;
+use super::last_install::{self, AwsInstall, LastInstall, installed_groups, last_install};
 use super::root::Root;
-use super::{Cause, InstallRequest, inherited};
-use crate::disk;
-use crate::ids::DeploymentId;
+use super::{Cause, InstallRequest};
+use crate::disk::{self, Kind};
+use crate::ids::{DeploymentId, GroupId};
+use crate::journal::ListStamp;
+use crate::layout::Layout;
 use crate::plan::plain_path::split;
-use crate::plan::{Claims, Manifest, PathExpression};
-use crate::store;
+use crate::plan::{Claims, Manifest, Owned, PathExpression, PathState};
+use crate::store::{Mark, StoreError};
 
 /// What is known of all groups before an install.
 pub(super) struct Before {
@@ -21,28 +26,92 @@ pub(super) struct Before {
     pub(super) previous: Option<DeploymentId>,
     /// The number of the next install.
     pub(super) serial: u64,
+    /// The list for AWS's agent as it is now.
+    pub(super) list: ListStamp,
 }
 
-/// Reads the manifests of all groups; where the group has none yet, what AWS's agent left.
+/// Reads who installed what last, of all groups.
 pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
-    let mut others = Vec::new();
-    for group in store::groups(request.layout)? {
-        if group != *request.group {
-            others.extend(store::read_manifest(request.layout, &group)?);
+    let root = Root::open()?;
+    let (others, others_serial) = others(request.layout, request.group, &root)?;
+    let (last, list) = last_install::read(request.layout, request.group)?;
+    let serial = others_serial.max(last.own_serial()) + 1;
+    let previous = last.deployment().cloned();
+    let claims = match last {
+        LastInstall::None => Claims::new(None, others),
+        LastInstall::Own(mut manifest) => {
+            relocate(&root, &mut manifest)?;
+            Claims::new(Some(manifest), others)
+        }
+        LastInstall::OwnUnlisted(mut manifest) => {
+            relocate(&root, &mut manifest)?;
+            keep_unchanged(&root, &mut manifest)?;
+            Claims::new(Some(manifest), others)
+        }
+        LastInstall::Aws(install) => take_over(&install.list, &root, others)?,
+    };
+    Ok(Before { claims, previous, serial, list })
+}
+
+/// What other groups installed last, and the highest number of their installs. What AWS's agent installed has number 0:
+/// where this group names the same path, the path is this group's.
+pub(super) fn others(layout: &Layout, group: &GroupId, root: &Root) -> Result<(Vec<Manifest>, u64), StoreError> {
+    let (mut manifests, mut serial) = (Vec::new(), 0);
+    for other in installed_groups(layout)?.into_iter().filter(|other| other != group) {
+        let last = last_install(layout, &other)?;
+        serial = serial.max(last.own_serial());
+        match last {
+            LastInstall::None => {}
+            LastInstall::Own(manifest) | LastInstall::OwnUnlisted(manifest) => manifests.push(manifest),
+            LastInstall::Aws(install) => manifests.extend(listed(install, other, root)?),
         }
     }
-    let mut ours = store::read_manifest(request.layout, request.group)?;
-    let root = Root::open()?;
-    if let Some(manifest) = &mut ours {
-        relocate(&root, manifest)?;
+    Ok((manifests, serial))
+}
+
+/// What AWS's agent has on record for another group, as a manifest. Nothing where not even the deployment is known.
+fn listed(install: AwsInstall, group: GroupId, root: &Root) -> Result<Option<Manifest>, disk::Error> {
+    let Some(Mark { deployment, at }) = install.deployment else { return Ok(None) };
+    let mut entries = Vec::new();
+    for path in &install.list.paths {
+        // Of its state nothing is known, and of another group's paths nothing else is asked.
+        entries.extend(resolved(root, path)?.map(|path| Owned { path, state: PathState::Other }));
     }
-    let serial = others.iter().chain(&ours).map(|manifest| manifest.serial).max().unwrap_or(0) + 1;
-    let previous = ours.as_ref().map(|manifest| manifest.deployment.clone());
-    let mut before = Before { claims: Claims::new(ours, others), previous, serial };
-    if before.previous.is_none() {
-        take_over(request, &root, &mut before)?;
+    Ok(Some(Manifest { group, deployment, serial: 0, at, entries }))
+}
+
+/// Leaves out what is no longer as it was installed.
+fn keep_unchanged(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
+    let mut kept = Vec::with_capacity(manifest.entries.len());
+    for owned in manifest.entries.drain(..) {
+        if is_unchanged(root, &owned)? {
+            kept.push(owned);
+        }
     }
-    Ok(before)
+    manifest.entries = kept;
+    Ok(())
+}
+
+fn is_unchanged(root: &Root, owned: &Owned) -> Result<bool, disk::Error> {
+    let path = &owned.path;
+    let Some(facts) = root.facts(path)? else { return Ok(false) };
+    let looked = match (&owned.state, facts.stat.kind) {
+        (PathState::Directory { .. }, Kind::Directory) => Ok(true),
+        (PathState::Symlink { target, .. }, Kind::Symlink) => root.read_link(path).map(|found| found == *target),
+        (PathState::File { size, .. }, Kind::File) if *size != facts.stat.size => Ok(false),
+        (PathState::File { sha256: Some(expected), .. }, Kind::File) => {
+            root.file(path).and_then(|file| digest(&file, path)).map(|found| found == *expected)
+        }
+        (PathState::File { modified, .. }, Kind::File) => {
+            Ok((modified.0, modified.1) == (facts.stat.modified.0, facts.stat.modified.1))
+        }
+        _ => Ok(false),
+    };
+    match looked {
+        // It went since it was looked at.
+        Err(error) if error.is_not_found() => Ok(false),
+        looked => looked,
+    }
 }
 
 /// Finds what was installed in a directory that root has moved elsewhere since, leaving a link.
@@ -64,9 +133,8 @@ pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk:
     Ok(())
 }
 
-fn take_over(request: &InstallRequest<'_>, root: &Root, before: &mut Before) -> Result<(), Cause> {
-    let Some(inherited) = inherited::inherited(request.layout, request.group)? else { return Ok(()) };
-    let (mut paths, mut rules) = (Vec::new(), Vec::new());
+fn take_over(inherited: &Inherited, root: &Root, mut others: Vec<Manifest>) -> Result<Claims, disk::Error> {
+    let (mut paths, mut rules) = (BTreeSet::new(), Vec::new());
     for path in &inherited.paths {
         paths.extend(resolved(root, path)?);
     }
@@ -75,13 +143,18 @@ fn take_over(request: &InstallRequest<'_>, root: &Root, before: &mut Before) -> 
         rules.push(PathExpression::of(path));
         rules.extend(path.to_string_lossy().into_owned().try_into());
     }
-    before.claims.take_over(paths);
-    before.claims.take_over_rules(rules);
-    Ok(())
+    // A path of two lists of that agent is replaced by whichever group is deployed to, as that agent does.
+    for other in others.iter_mut().filter(|other| other.serial == 0) {
+        other.entries.retain(|owned| !paths.contains(&owned.path));
+    }
+    let mut claims = Claims::new(None, others);
+    claims.take_over(paths);
+    claims.take_over_rules(rules);
+    Ok(claims)
 }
 
 /// Where a path of the list really is: links above it are followed, it itself is not.
-fn resolved(root: &Root, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
+pub(super) fn resolved(root: &Root, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     if !path.is_absolute() {
         return Ok(None);

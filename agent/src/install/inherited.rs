@@ -1,4 +1,4 @@
-//! What AWS's agent notes of a group's files, for its own next install.
+//! The list of a group's files in the form of AWS's agent, which that agent reads and writes for its own next install.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::disk;
 use crate::ids::GroupId;
 use crate::layout::Layout;
+use crate::plan::{Manifest, OwnedToBe};
 
 /// The longest list that is read, in bytes.
 const MAX_CLEANUP: u64 = 64 << 20;
@@ -24,13 +25,46 @@ pub struct Inherited {
     pub torn: Option<PathBuf>,
 }
 
-/// Reads the list; nothing where there is none.
-pub fn inherited(layout: &Layout, group: &GroupId) -> disk::Result<Option<Inherited>> {
-    let text = disk::read_if_exists(&layout.cleanup_file(group), MAX_CLEANUP)?;
-    Ok(text.map(|text| parse(&text)))
+/// The list as it is on the disk; nothing where there is none.
+pub(super) fn read(layout: &Layout, group: &GroupId) -> disk::Result<Option<Vec<u8>>> {
+    disk::read_if_exists(&layout.cleanup_file(group), MAX_CLEANUP)
 }
 
-fn parse(text: &[u8]) -> Inherited {
+/// The list of what a deployment owns: a path a line, what is in a directory after it, and its rule for a label after
+/// that. A name with a newline in it cannot be said.
+pub(super) fn text<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>) -> Vec<u8> {
+    let mut text = Vec::new();
+    pieces(entries, |piece| text.extend_from_slice(piece));
+    text
+}
+
+/// Whether a list is the one that this agent writes for a manifest.
+pub(super) fn is_of(list: &[u8], manifest: &Manifest) -> bool {
+    let mut rest = Some(list);
+    pieces(manifest.entries.iter().map(OwnedToBe::from), |piece| {
+        rest = rest.and_then(|rest| rest.strip_prefix(piece));
+    });
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
+fn pieces<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>, mut each: impl FnMut(&[u8])) {
+    for owned in entries {
+        let path = owned.path.as_os_str().as_bytes();
+        if path.contains(&b'\n') {
+            continue;
+        }
+        each(path);
+        each(b"\n");
+        // Undone from last to first: the rule goes before what it is for.
+        if owned.state.label().is_some() {
+            each(RULE);
+            each(path);
+            each(b"\n");
+        }
+    }
+}
+
+pub(super) fn parse(text: &[u8]) -> Inherited {
     let mut found = Inherited::default();
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     for line in text.split_inclusive(|byte| *byte == b'\n') {

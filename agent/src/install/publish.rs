@@ -2,16 +2,15 @@
 //! read. All of it can be done again as often as needed.
 
 use std::borrow::Cow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::filesystems;
 use super::threads::beside;
+use super::{filesystems, inherited};
 use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, TransactionId};
-use crate::journal::Begin;
+use crate::journal::{Begin, ListStamp};
 use crate::layout::Layout;
 use crate::plan::{Change, Manifest, ManifestToBe, OwnedToBe, PathState, Sha256, Step};
 use crate::store::{self, StoreError};
@@ -33,7 +32,7 @@ pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &Manife
     let transaction = layout.transaction(id);
     let write = |name: &str, text: &[u8]| filesystems::write_ahead(&transaction.join(name), text, 0o644);
     let lists = || {
-        write(CLEANUP, &cleanup(manifest.entries()))?;
+        write(CLEANUP, &inherited::text(manifest.entries()))?;
         let text = for_people(manifest.deployment(), manifest.changes(), &transaction.join(INSTALL))?;
         Ok(write(INSTALL, &text)?)
     };
@@ -62,13 +61,16 @@ pub(super) fn is_ahead(layout: &Layout, id: &TransactionId) -> Result<bool, disk
 pub(super) enum Standing {
     /// Those of its deployment.
     Installed,
-    /// Those of a later one, which an earlier life of the agent installed.
+    /// Those of a later one, which an earlier life of the agent installed, or AWS's agent.
     Overtaken,
 }
 
 /// Publishes a commit, all but the marker of its deployment.
 pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Result<Standing, StoreError> {
     let transaction = Dir::open(layout.transaction(id))?;
+    if was_overtaken(layout, &transaction, begin)? {
+        return Ok(Standing::Overtaken);
+    }
     let manifests = Dir::open_or_create(layout.manifests(), 0o700)?;
     let instructions = Dir::open_or_create(layout.instructions(), 0o755)?;
     let publication = Publication { root: Dir::open(layout.root())?, layout };
@@ -93,10 +95,25 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
         let Some(manifest) = manifest.filter(|manifest| manifest.deployment == begin.deployment) else {
             return Ok(Standing::Overtaken);
         };
-        let cleanup = cleanup(manifest.entries.iter().map(OwnedToBe::from));
+        if transaction.stat_if_exists(CLEANUP)?.is_none() {
+            // It is in its place, unless AWS's agent has installed something since.
+            let now = inherited::read(layout, &begin.group)?;
+            let is_there = now.is_none_or(|list| inherited::is_of(&list, &manifest));
+            return Ok(if is_there { Standing::Installed } else { Standing::Overtaken });
+        }
+        let cleanup = inherited::text(manifest.entries.iter().map(OwnedToBe::from));
         disk::write_atomic(&layout.cleanup_file(&begin.group), &cleanup, 0o644)?;
     }
     Ok(Standing::Installed)
+}
+
+/// Whether AWS's agent has installed something since the commit, which an earlier life of this agent did not publish:
+/// its list, and not the one before the install, is there.
+fn was_overtaken(layout: &Layout, transaction: &Dir, begin: &Begin) -> Result<bool, disk::Error> {
+    let Some(before) = begin.list else { return Ok(false) };
+    let Some(staged) = disk::read_if_exists(&transaction.path().join(CLEANUP), MOST_BYTES)? else { return Ok(false) };
+    let Some(now) = inherited::read(layout, &begin.group)? else { return Ok(false) };
+    Ok(ListStamp::of(Some(&now)) != before && now != staged)
 }
 
 /// Marks the deployment as the one whose files are there, if they are.
@@ -133,26 +150,6 @@ impl Publication<'_> {
             Err(error) => Err(error),
         }
     }
-}
-
-/// A path a line, what is in a directory after it, and its rule for a label after that. A name with a newline
-/// in it cannot be said.
-fn cleanup<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>) -> Vec<u8> {
-    let mut text = Vec::new();
-    for owned in entries {
-        let path = owned.path.as_os_str().as_bytes();
-        if !path.contains(&b'\n') {
-            text.extend_from_slice(path);
-            text.push(b'\n');
-            // Undone from last to first: the rule goes before what it is for.
-            if owned.state.label().is_some() {
-                text.extend_from_slice(b"semanage\0");
-                text.extend_from_slice(path);
-                text.push(b'\n');
-            }
-        }
-    }
-    text
 }
 
 /// What was done at a path, in the words of AWS's agent.

@@ -131,6 +131,7 @@ impl Transaction {
             deployment: request.deployment.clone(),
             previous: before.previous.clone(),
             filesystems,
+            list: Some(before.list),
         };
         journal.append(&Record::Begin(begin.clone()))?;
         for step in &steps {

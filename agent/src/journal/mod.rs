@@ -9,7 +9,7 @@ mod record;
 
 use std::path::{Path, PathBuf};
 
-pub use record::{Begin, FORMAT, Filesystem, Record, Staged};
+pub use record::{Begin, FORMAT, Filesystem, ListStamp, Record, Staged};
 
 use crate::disk::{self, LogFile};
 

@@ -53,6 +53,26 @@ pub struct Begin {
     pub previous: Option<DeploymentId>,
     /// The file systems that the targets are on.
     pub filesystems: Vec<Filesystem>,
+    /// The list for AWS's agent before the install; journals of early versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListStamp>,
+}
+
+/// Tells a list of AWS's agent from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListStamp {
+    /// Bytes; 0 where there is no list too.
+    pub length: u64,
+    /// Checksum.
+    pub crc32c: u32,
+}
+
+impl ListStamp {
+    /// That of a list, if there is one.
+    pub fn of(list: Option<&[u8]>) -> Self {
+        let list = list.unwrap_or_default();
+        Self { length: list.len() as u64, crc32c: crc32c::crc32c(list) }
+    }
 }
 
 /// A file system, so that its absence is not read as the absence of its files.

@@ -8,6 +8,7 @@ fn begin() -> Record {
         deployment: DeploymentId::parse("d-1").unwrap(),
         previous: None,
         filesystems: vec![],
+        list: None,
     })
 }
 

@@ -71,23 +71,36 @@ impl Markers {
     }
 }
 
-/// A group's markers. A group that has none yet has those that AWS's agent left, or all empty.
+/// A group's markers. The two that AWS's agent keeps too are what its files say: where one names another deployment than
+/// this agent remembers, AWS's agent has worked on the group since; where one is gone, an operator removed it, so that no
+/// script of an earlier revision runs.
 pub fn read_markers(layout: &Layout, group: &GroupId) -> Result<Markers, StoreError> {
-    match read(&layout.markers(group))? {
-        Some(markers) => Ok(markers),
-        None => take_over(layout, group),
-    }
+    with_aws_files(layout, group, read(&layout.markers(group))?)
 }
 
 fn change(layout: &Layout, group: &GroupId, change: impl FnOnce(&mut Markers)) -> Result<Markers, StoreError> {
-    update_from(&layout.markers(group), || take_over(layout, group), change)
+    update_from(&layout.markers(group), |found| with_aws_files(layout, group, found), change)
 }
 
-/// What AWS's agent knew of the group. Whether its last deployment was a good one is not in its files.
-fn take_over(layout: &Layout, group: &GroupId) -> Result<Markers, StoreError> {
-    let marks = [layout.last_successful_file(group), layout.most_recent_file(group)];
-    let [last_successful, most_recent] = marks.map(|file| read_deployment_path(group, &file));
-    Ok(Markers { last_successful: last_successful?, most_recent: most_recent?, ..Markers::default() })
+/// Takes over what AWS's agent has written since. Whether its last deployment was a good one is not in its files.
+fn with_aws_files(layout: &Layout, group: &GroupId, own: Option<Markers>) -> Result<Markers, StoreError> {
+    let mut markers = own.unwrap_or_default();
+    let marks = [
+        (layout.last_successful_file(group), &mut markers.last_successful),
+        (layout.most_recent_file(group), &mut markers.most_recent),
+    ];
+    for (file, mark) in marks {
+        match read_deployment_path(group, &file)? {
+            Found::Nothing => *mark = None,
+            Found::Useless => {}
+            Found::Deployment(found) => {
+                if mark.as_ref().is_none_or(|own| own.deployment != found.deployment) {
+                    *mark = Some(found);
+                }
+            }
+        }
+    }
+    Ok(markers)
 }
 
 /// Remembers that a deployment's revision was unpacked, for AWS's agent too.
@@ -97,12 +110,12 @@ pub fn mark_most_recent(
     deployment: &DeploymentId,
     who: &Who,
 ) -> Result<Markers, StoreError> {
-    let markers = change(layout, group, |markers| {
+    // First: cut off after it, what it says is true, and is taken over.
+    write_deployment_path(layout, group, deployment, &layout.most_recent_file(group))?;
+    change(layout, group, |markers| {
         markers.most_recent = Some(mark(deployment));
         markers.who = Some(who.clone());
-    })?;
-    write_deployment_path(layout, group, deployment, &layout.most_recent_file(group))?;
-    Ok(markers)
+    })
 }
 
 /// Remembers that a deployment's Install succeeded, for AWS's agent too. The install transaction does
@@ -112,14 +125,14 @@ pub fn mark_last_successful(
     group: &GroupId,
     deployment: &DeploymentId,
 ) -> Result<Markers, StoreError> {
-    let markers = change(layout, group, |markers| {
+    // First: cut off after it, what it says is true, and is taken over.
+    write_deployment_path(layout, group, deployment, &layout.last_successful_file(group))?;
+    change(layout, group, |markers| {
         let already = markers.last_successful.as_ref().is_some_and(|mark| mark.deployment == *deployment);
         if !already {
             markers.last_successful = Some(mark(deployment));
         }
-    })?;
-    write_deployment_path(layout, group, deployment, &layout.last_successful_file(group))?;
-    Ok(markers)
+    })
 }
 
 /// Remembers that a deployment ended well: Install committed, and no event after it failed.
@@ -144,23 +157,33 @@ pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId
 /// Forgets whose scripts stop what runs now, here and for AWS's agent: the next deployment starts as on
 /// a host that has none. The ownership of files stays.
 pub fn forget_scripts(layout: &Layout, group: &GroupId) -> Result<(), StoreError> {
-    change(layout, group, |markers| markers.last_successful = None)?;
-    Ok(disk::remove_if_exists(&layout.last_successful_file(group))?)
+    disk::remove_if_exists(&layout.last_successful_file(group))?;
+    change(layout, group, |markers| markers.last_successful = None).map(drop)
 }
 
 /// Forgets which files the group owns: the next deployment finds them as it finds anybody's.
 pub fn forget_ownership(layout: &Layout, group: &GroupId) -> Result<(), StoreError> {
-    disk::remove_if_exists(&layout.manifest(group))?;
-    Ok(disk::remove_if_exists(&layout.cleanup_file(group))?)
+    // The manifest last: without it the list would be taken over.
+    disk::remove_if_exists(&layout.cleanup_file(group))?;
+    Ok(disk::remove_if_exists(&layout.manifest(group))?)
 }
 
 fn mark(deployment: &DeploymentId) -> Mark {
     Mark { deployment: deployment.clone(), at: Timestamp::now() }
 }
 
+/// What a file of AWS's agent says.
+enum Found {
+    /// There is none.
+    Nothing,
+    /// It names no deployment of the group.
+    Useless,
+    Deployment(Mark),
+}
+
 /// The deployment whose directory is in a file of AWS's agent: `<root>/<group>/<deployment>`.
-fn read_deployment_path(group: &GroupId, file: &Path) -> Result<Option<Mark>, disk::Error> {
-    let Some(text) = disk::read_if_exists(file, MAX_PATH)? else { return Ok(None) };
+fn read_deployment_path(group: &GroupId, file: &Path) -> Result<Found, disk::Error> {
+    let Some(text) = disk::read_if_exists(file, MAX_PATH)? else { return Ok(Found::Nothing) };
     let text = String::from_utf8_lossy(&text);
     let directory = Path::new(text.trim_end());
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str().map(str::to_owned));
@@ -169,12 +192,12 @@ fn read_deployment_path(group: &GroupId, file: &Path) -> Result<Option<Mark>, di
     let Some(deployment) = deployment.filter(|_| is_the_groups) else {
         let file = file.display();
         tracing::warn!(%file, "the file names no deployment of the group, so nothing is taken over from it");
-        return Ok(None);
+        return Ok(Found::Useless);
     };
-    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return Ok(None) };
-    let (seconds, _) = Dir::open(parent)?.stat(name)?.modified;
-    let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    Ok(Some(Mark { deployment, at }))
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return Ok(Found::Useless) };
+    let (seconds, nanos) = Dir::open(parent)?.stat(name)?.modified;
+    let at = Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0)).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Found::Deployment(Mark { deployment, at }))
 }
 
 /// AWS's agent keeps the deployment's directory in a file of its own, without a newline.

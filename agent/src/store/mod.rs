@@ -155,22 +155,19 @@ pub fn to_json<T: Stored>(path: &Path, state: &T) -> Result<Vec<u8>, StoreError>
 /// Reads a state file, or the default where there is none, lets `change` work on it, and writes it
 /// back. Two processes that do so at once do it one after the other.
 pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> Result<T, StoreError> {
-    update_from(path, || Ok(T::default()), change)
+    update_from(path, |found| Ok(found.unwrap_or_default()), change)
 }
 
-/// As [`update`], with what there is to begin with where there is no file.
+/// As [`update`], with what the state is before the change, given what was read.
 fn update_from<T: Stored>(
     path: &Path,
-    first: impl FnOnce() -> Result<T, StoreError>,
+    before: impl FnOnce(Option<T>) -> Result<T, StoreError>,
     change: impl FnOnce(&mut T),
 ) -> Result<T, StoreError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     Dir::open_or_create(parent, 0o700)?;
     let _lock = Lock::wait(&parent.join(".lock"))?;
-    let mut state = match read(path)? {
-        Some(state) => state,
-        None => first()?,
-    };
+    let mut state = before(read(path)?)?;
     change(&mut state);
     write(path, &state)?;
     Ok(state)

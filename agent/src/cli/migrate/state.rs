@@ -6,7 +6,7 @@ use std::path::Path;
 use super::note::{Note, Verdict};
 use crate::disk::{self, Dir};
 use crate::ids::GroupId;
-use crate::install::{Inherited, inherited};
+use crate::install::{self, AwsInstall, Inherited, LastInstall};
 use crate::layout::Layout;
 use crate::store;
 
@@ -26,9 +26,10 @@ pub(super) fn look(layout: &Layout) -> anyhow::Result<Vec<Note>> {
         }
     }
     for group in &groups {
-        match store::read_manifest(layout, group)? {
-            Some(_) => ours += 1,
-            None => notes.extend(of_group(layout, group)?),
+        match install::last_install(layout, group)? {
+            LastInstall::Own(_) | LastInstall::OwnUnlisted(_) => ours += 1,
+            LastInstall::Aws(install) => notes.extend(of_group(layout, group, Some(install))?),
+            LastInstall::None => notes.extend(of_group(layout, group, None)?),
         }
     }
     if ours > 0 {
@@ -42,12 +43,17 @@ pub(super) fn look(layout: &Layout) -> anyhow::Result<Vec<Note>> {
     Ok(notes)
 }
 
-fn of_group(layout: &Layout, group: &GroupId) -> anyhow::Result<Vec<Note>> {
+fn of_group(layout: &Layout, group: &GroupId, install: Option<AwsInstall>) -> anyhow::Result<Vec<Note>> {
     let about = format!("group {group}");
     let note = |verdict, what: String| Note::new(verdict, about.clone(), what);
     let mut notes = Vec::new();
     let file = layout.cleanup_file(group);
-    match inherited(layout, group)? {
+    if install.as_ref().is_some_and(|install| install.own_serial > 0) {
+        let what = "AWS's agent has deployed to it since this agent did: what that one installed counts".to_owned();
+        notes.push(note(Verdict::TakenOver, what));
+    }
+    let rolls_back = !store::read_markers(layout, group)?.good.is_empty();
+    match install.map(|install| install.list) {
         Some(Inherited { paths, labelled, torn }) => {
             let rules = match labelled.len() {
                 0 => String::new(),
@@ -76,6 +82,9 @@ fn of_group(layout: &Layout, group: &GroupId) -> anyhow::Result<Vec<Note>> {
         }
     }
     notes.push(stop_scripts(layout, group)?);
+    if rolls_back {
+        return Ok(notes);
+    }
     let what =
         "`rollback` on the host finds nothing to go back to before a second deployment by this agent: which of AWS's \
                 agent's deployments ended well is not on record"
