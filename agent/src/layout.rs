@@ -204,6 +204,11 @@ impl Layout {
         self.own().join("object.json")
     }
 
+    /// The settings that the daemon runs with.
+    pub fn running_settings(&self) -> PathBuf {
+        self.own().join("settings.json")
+    }
+
     /// What the daemon is doing, for `status`.
     pub fn status(&self) -> PathBuf {
         self.own().join("status.json")

@@ -138,6 +138,13 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
 }
 
+/// The same in the place of what is there, which is replaced as a whole.
+pub fn replace_private(path: &Path, text: &str) -> Result<()> {
+    let fresh = path.with_extension("fresh");
+    write_private(&fresh, text)?;
+    fs::rename(&fresh, path).with_context(|| format!("replace {}", path.display()))
+}
+
 fn belongs(pid: Pid, place: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let marker = [PLACE_VARIABLE.as_bytes(), b"=", place.as_os_str().as_bytes()].concat();

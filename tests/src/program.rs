@@ -48,6 +48,11 @@ impl Program {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
     /// Asks it to end, waits, and says so if it does not.
     pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
         kill(self.pid(), Signal::SIGTERM)?;

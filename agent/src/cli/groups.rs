@@ -41,7 +41,7 @@ impl Groups {
     /// Looks for what is kept of them: revisions, manifests, and commands. What this user may not read tells nothing.
     pub(super) fn look(layout: &Layout) -> anyhow::Result<Self> {
         let mut ids = with_revisions(layout)?;
-        ids.extend(readable(store::groups(layout))?);
+        ids.extend(readable(install::installed_groups(layout))?);
         ids.extend(past::readable(layout)?.into_iter().filter_map(|past| past.group));
         let mut groups = BTreeMap::new();
         for id in ids {

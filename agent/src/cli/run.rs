@@ -22,7 +22,10 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
     };
     let level = logging::start_daemon(&context.logging());
     context.warn();
-    match serve(&context, level) {
+    match serve(&context, level).and_then(|ended| match ended {
+        daemon::Ended::Stopped => Ok(()),
+        daemon::Ended::Outdated => Err(process::begin_anew().into()),
+    }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log is where a daemon's last words belong; they are not printed a second time.
@@ -52,7 +55,7 @@ async fn refuse_what_stays_wrong(service: &CommandsService) -> anyhow::Result<()
     }
 }
 
-fn serve(context: &Context, level: Level) -> anyhow::Result<()> {
+fn serve(context: &Context, level: Level) -> anyhow::Result<daemon::Ended> {
     other_agent::refuse(context)?;
     let runtime = context.runtime()?;
     let provider = context.provider(Caller::Host);

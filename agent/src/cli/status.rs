@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cancel::daemon_runs;
 use super::groups::{self, GroupName, Groups};
 use super::settings::Context;
+use super::settings_daemon::Outdated;
 use super::status_problems::{self, Problem};
 use super::terminal::Terminal;
 use super::when::when;
@@ -53,6 +54,8 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Daemon {
     alive: bool,
+    /// Settings that it has otherwise than the files, while it runs.
+    outdated: Vec<Outdated>,
     #[serde(flatten)]
     status: Status,
 }
@@ -146,7 +149,11 @@ pub(super) fn write_daemon_line(context: &Context, status: Option<&Status>) -> a
 fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
     let layout = &context.layout;
     let daemon = match status::read(&layout.status())? {
-        Some(status) => Some(Daemon { alive: daemon_runs(context)?, status }),
+        Some(status) => {
+            let alive = daemon_runs(context)?;
+            let outdated = if alive { context.outdated()? } else { Vec::new() };
+            Some(Daemon { alive, outdated, status })
+        }
         None => None,
     };
     let mut groups = Vec::new();
@@ -223,7 +230,7 @@ fn text(report: &Report, terminal: Terminal) -> String {
 }
 
 fn write_daemon(out: &mut String, report: &Report, terminal: Terminal) -> std::fmt::Result {
-    let Some(Daemon { alive, status }) = &report.daemon else {
+    let Some(Daemon { alive, outdated, status }) = &report.daemon else {
         return writeln!(out, "No daemon has run on {} yet.", report.root.display());
     };
     if *alive {
@@ -232,6 +239,11 @@ fn write_daemon(out: &mut String, report: &Report, terminal: Terminal) -> std::f
     } else {
         writeln!(out, "slipway-agent does not run.")?;
         writeln!(out, "  started   {}, the last time", when(status.started))?;
+    }
+    if !outdated.is_empty() {
+        let keys: Vec<&str> = outdated.iter().map(|setting| setting.key.as_str()).collect();
+        writeln!(out, "  OUTDATED  the configuration has changed since it was read: {}", keys.join(", "))?;
+        writeln!(out, "            `systemctl restart slipway-agent` takes it; `slipway-agent doctor` compares")?;
     }
     if let Some(host) = &status.host {
         writeln!(out, "  host      {host}")?;

@@ -108,6 +108,8 @@ settings! {
     root_dir: PathBuf = PathBuf::from("/opt/codedeploy-agent/deployment-root"), by read::directory_below_root;
     /// Where log files are written if it is set; without it they are only where no journal is.
     log_dir: PathBuf = PathBuf::from("/var/log/aws/codedeploy-agent"), by read::directory_below_root;
+    /// Where AWS's agent keeps its pid file: it is looked for there too, so that two agents do not run on one root.
+    pid_dir: Option<PathBuf> = None, by read::path_if_any;
     /// The name in logs.
     program_name: String = "codedeploy-agent".to_owned(), by read::text;
     /// Logs more.

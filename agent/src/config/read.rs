@@ -34,6 +34,11 @@ pub(super) fn absolute_path(node: &Node) -> Reading<PathBuf> {
     scalar(node).and_then(path_from).ok_or_else(|| "an absolute path without `..`".to_owned())
 }
 
+/// A path that AWS's agent made something of, where it is one.
+pub(super) fn path_if_any(node: &Node) -> Reading<Option<PathBuf>> {
+    Ok(absolute_path(node).ok())
+}
+
 pub(super) fn directory_below_root(node: &Node) -> Reading<PathBuf> {
     absolute_path(node)
         .ok()

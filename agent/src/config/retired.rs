@@ -1,10 +1,9 @@
 //! Keys that are accepted without doing anything.
 
 /// Keys of AWS's agents, earlier ones too, that mean nothing here; each with the reason.
-pub(super) const RETIRED: [(&str, &str); 11] = [
+pub(super) const RETIRED: [(&str, &str); 10] = [
     ("children", "this agent is one process"),
     ("wait_between_spawning_children", "this agent is one process"),
-    ("pid_dir", "a lock below root_dir keeps a second agent out"),
     ("shared_dir", "nothing is shared with child processes"),
     ("group", "a user's own groups are used"),
     ("ongoing_deployment_tracking", "deployments are recorded below root_dir/.slipway"),

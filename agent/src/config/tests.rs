@@ -44,11 +44,10 @@ const PACKAGED: &str = "---
 fn the_file_of_awss_packages_is_understood() {
     let loaded = merged(&[PACKAGED]);
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        ["f1:4:1: `pid_dir` has no effect: a lock below root_dir keeps a second agent out; remove it"]
-    );
+    assert_eq!(warnings, [""; 0]);
     let settings = loaded.settings;
+    assert_eq!(settings.pid_dir.as_deref(), Some(Path::new("/opt/codedeploy-agent/state/.pid")));
+    assert_eq!(*merged(&["pid_dir: state/pids\n"]).settings.pid_dir, None, "it was never a reason not to start");
     assert_eq!(settings.log_dir.as_path(), Path::new("/var/log/aws/codedeploy-agent"));
     assert!(settings.log_dir.is_explicit(), "so files are written");
     assert_eq!(*settings.wait_between_runs, Some(Duration::from_secs(1)));

@@ -43,8 +43,9 @@ use crate::ids::{DeploymentId, HostCommandId};
 use crate::install;
 use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
-use crate::store::Request;
+use crate::store::{Request, RunningSettings};
 
+use host::Knowledge;
 use progress::ProgressReports;
 use reload::{Pace, Reload};
 use shutdown::Shutdown;
@@ -71,6 +72,8 @@ pub struct Options {
     pub pace: Pace,
     /// Reads the configuration again.
     pub reload: Reload,
+    /// The settings that the daemon has, for commands that compare them with the files.
+    pub settings: RunningSettings,
     /// Deployment groups that are worked on at once, at least one.
     pub max_parallel_groups: usize,
     /// No poll takes longer than this, connections that do not come about included.
@@ -98,6 +101,8 @@ struct Daemon {
     /// Since when the service has been asked for work, while it is.
     polling_since: Mutex<Option<Instant>>,
     pace: Mutex<Pace>,
+    /// The configuration and the identity were read again.
+    reloaded: Notify,
     progress_is_refused: AtomicBool,
 }
 
@@ -108,14 +113,23 @@ struct Held {
     deployment: Option<DeploymentId>,
 }
 
-/// Runs until a signal asks for the end. Returns an error only for what makes a start pointless:
+/// Why the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// The configuration has changed before work was asked for: the daemon has to be started anew.
+    Outdated,
+}
+
+/// Runs until a signal asks for the end, or the configuration changes before anything is done. Returns an error only for what makes a start pointless:
 /// another daemon on the same root, or state that this version cannot read.
 pub async fn run(
     engine: Engine,
     service: CommandsService,
     gate: Arc<ThrottleGate>,
     options: Options,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let layout = engine.layout().clone();
     let _only_one = only_one(&layout.daemon_lock())?;
     let shutdown = Shutdown::on_signals().context("signals cannot be received")?;
@@ -128,6 +142,7 @@ pub async fn run(
         ledger,
         capacity: Arc::new(Semaphore::new(options.max_parallel_groups)),
         pace: Mutex::new(options.pace),
+        reloaded: Notify::new(),
         progress_is_refused: AtomicBool::new(false),
         options,
         gate,
@@ -138,6 +153,7 @@ pub async fn run(
         paused: watch::Sender::new(None),
         polling_since: Mutex::default(),
     });
+    daemon.put_down(&daemon.options.settings);
     let mut tellers = vec![
         tokio::spawn(board.clone().keep_written()),
         tokio::spawn(report::keep_systemd_told(board.clone())),
@@ -156,13 +172,18 @@ pub async fn run(
         host = daemon.know_host() => Some(host?),
         () = shutdown.asked() => None,
     };
-    if let Some(host) = host {
-        daemon.serve(&host, &shutdown).await?;
-    }
+    let ended = match host {
+        Some(Knowledge::Outdated) => Ended::Outdated,
+        Some(Knowledge::Host(host)) => {
+            daemon.serve(&host, &shutdown).await?;
+            Ended::Stopped
+        }
+        None => Ended::Stopped,
+    };
     tellers.iter().for_each(tokio::task::JoinHandle::abort);
     board.update(|status| status.connection = status::Connection::Stopped { at: jiff::Timestamp::now() });
     board.write().context("the status file cannot be written")?;
-    Ok(())
+    Ok(ended)
 }
 
 fn only_one(path: &Path) -> anyhow::Result<Lock> {

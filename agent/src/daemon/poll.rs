@@ -33,6 +33,7 @@ impl Daemon {
                 }
             };
             self.set_polling(None);
+            self.show_identity().await;
             match answer {
                 Ok(found) => {
                     self.gate.succeeded();

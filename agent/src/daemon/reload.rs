@@ -1,4 +1,4 @@
-//! SIGHUP: reads the configuration again, and takes what can change while the daemon runs.
+//! SIGHUP: reads the configuration and the identity again, and takes what can change while the daemon runs.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Daemon;
+use crate::identity::CurrentIdentity;
+use crate::store::{self, RunningSettings};
 
 /// How often and how long things are tried and waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub struct Reloaded {
     pub pace: Pace,
     /// Settings that have changed and wait for the next start.
     pub at_next_start: Vec<&'static str>,
+    /// All settings that count from now on.
+    pub settings: RunningSettings,
+    /// What in the files has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// Reads the configuration again. A configuration that is bad changes nothing.
@@ -43,14 +49,12 @@ pub(super) fn signals() -> std::io::Result<Signal> {
 }
 
 impl Daemon {
-    /// Reads the configuration again whenever the signal comes, for ever.
+    /// Reads the configuration and the on-premises file again whenever the signal comes, for ever.
     pub(super) async fn reload_on(self: Arc<Self>, mut signals: Signal) {
         while signals.recv().await.is_some() {
-            let daemon = self.clone();
-            let read = tokio::task::spawn_blocking(move || (daemon.options.reload.0)()).await;
-            match read.map_err(anyhow::Error::from).and_then(|read| read) {
-                Ok(Reloaded { pace, at_next_start }) => {
-                    *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+            match self.reload().await {
+                Ok(Reloaded { at_next_start, warnings, .. }) => {
+                    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                     if at_next_start.is_empty() {
                         tracing::info!("SIGHUP: the configuration was read again");
                     } else {
@@ -65,6 +69,49 @@ impl Daemon {
                     self.board.error(format!("the configuration was not read again at SIGHUP: {error:#}"));
                 }
             }
+            self.read_identity_again().await;
+        }
+    }
+
+    async fn read_identity_again(&self) {
+        let trouble = match self.service.provider().read_again().await {
+            Ok(CurrentIdentity { trouble: None, host, access_key }) => {
+                let host = host.as_ref().map(|host| tracing::field::display(&host.identifier));
+                tracing::info!(host, access_key, "SIGHUP: the identity was read again");
+                self.show_identity().await;
+                None
+            }
+            Ok(CurrentIdentity { trouble, .. }) => trouble,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble {
+            tracing::error!("SIGHUP: the identity stays as it was: {trouble}");
+            self.board.error(format!("the identity was not read again at SIGHUP: {trouble}"));
+        }
+        self.reloaded.notify_one();
+    }
+
+    /// Reads the configuration again and takes of it what can change now.
+    pub(super) async fn reload(self: &Arc<Self>) -> anyhow::Result<Reloaded> {
+        let daemon = self.clone();
+        let reloaded = tokio::task::spawn_blocking(move || {
+            let reloaded = (daemon.options.reload.0)()?;
+            daemon.put_down(&reloaded.settings);
+            anyhow::Ok(reloaded)
+        });
+        let reloaded = reloaded.await??;
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = reloaded.pace;
+        Ok(reloaded)
+    }
+
+    /// Puts the settings down, for commands that compare them with the files; nothing else depends on it.
+    pub(super) fn put_down(&self, settings: &RunningSettings) {
+        let layout = self.engine.layout();
+        let known = store::read_running_settings(layout);
+        if !matches!(&known, Ok(Some(known)) if known == settings)
+            && let Err(error) = store::write_running_settings(layout, settings)
+        {
+            tracing::warn!(%error, "`status` and `doctor` cannot compare the settings with the files");
         }
     }
 

@@ -31,6 +31,9 @@ pub struct Status {
     pub host: Option<String>,
     /// The commands service.
     pub endpoint: Option<String>,
+    /// The access key that signs requests, once that is known.
+    #[serde(default)]
+    pub access_key: Option<String>,
     /// How it stands with the service.
     pub connection: Connection,
     /// Since when, by whom and why no new work is taken, where that is so.
@@ -132,6 +135,7 @@ impl Board {
             started: Timestamp::now(),
             host: None,
             endpoint: None,
+            access_key: None,
             connection: Connection::Connecting,
             paused: None,
             cancelled: Vec::new(),

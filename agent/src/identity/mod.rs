@@ -22,7 +22,7 @@ use jiff::Timestamp;
 pub use credentials::Credentials;
 pub use environment::Environment;
 pub use error::{IdentityError, PassedOver};
-pub use provider::Provider;
+pub use provider::{CurrentIdentity, Provider};
 pub use region::{Region, RegionError};
 pub use signing::{Scope, SignError, sign};
 pub use sources::{Caller, Sources};

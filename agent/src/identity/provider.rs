@@ -23,16 +23,29 @@ const PACE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Provider {
     sources: Option<Arc<Sources>>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<State>>,
 }
 
 /// What is known so far. The lock is held while a source is asked: it is asked once, whoever waits.
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     choice: Option<Choice>,
     host: Option<Arc<Host>>,
     access: Option<Arc<Access>>,
     renewal: Renewal,
+    /// Why the on-premises file does not say any more what is known of it; said once.
+    trouble: Option<String>,
+}
+
+/// Who asks at the moment, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentIdentity {
+    /// This host.
+    pub host: Option<Arc<Host>>,
+    /// The access key that signs.
+    pub access_key: Option<String>,
+    /// What is wrong with the on-premises file since it was read, if anything is.
+    pub trouble: Option<String>,
 }
 
 /// How the last renewal went.
@@ -56,7 +69,7 @@ impl Provider {
     pub fn fixed(access: Access) -> Self {
         let chosen = Chosen::Keys { host: None, access: Arc::new(access) };
         let choice = Some(Choice { chosen, passed_over: Vec::new() });
-        Self { sources: None, known: Arc::new(Mutex::new(Known { choice, ..Known::default() })) }
+        Self { sources: None, known: Arc::new(Mutex::new(State { choice, ..State::default() })) }
     }
 
     /// Who this host is, as far as that is known without asking anybody; nothing where only the metadata service
@@ -67,7 +80,7 @@ impl Provider {
         Ok(known.told_host())
     }
 
-    /// Who this host is. Once that is known it stays so.
+    /// Who this host is. Once that is known it stays so, unless the on-premises file says something else.
     pub async fn host(&self) -> Result<Arc<Host>, IdentityError> {
         let mut known = self.known.lock().await;
         self.choose(&mut known).await?;
@@ -86,19 +99,34 @@ impl Provider {
         self.known.lock().await.choice.as_ref().map(|choice| choice.passed_over.clone()).unwrap_or_default()
     }
 
+    /// Reads the on-premises file again, and tells who asks from now on.
+    pub async fn read_again(&self) -> Result<CurrentIdentity, IdentityError> {
+        let mut known = self.known.lock().await;
+        self.choose(&mut known).await?;
+        Ok(known.told())
+    }
+
+    /// Who asks at the moment, without reading or asking anything.
+    pub async fn known(&self) -> CurrentIdentity {
+        self.known.lock().await.told()
+    }
+
     /// Says that a service did not accept the credentials: they are renewed before they expire.
     pub async fn refused(&self) {
         self.known.lock().await.renewal.refused = true;
     }
 
     /// Looks at the sources, and again as long as none of them is sure: an on-premises file may come later.
-    async fn choose(&self, known: &mut Known) -> Result<(), IdentityError> {
+    async fn choose(&self, known: &mut State) -> Result<(), IdentityError> {
         let is_sure = match &known.choice {
             None => false,
             Some(Choice { chosen: Chosen::Metadata(_), .. }) => known.host.is_some(),
             Some(_) => true,
         };
-        let Some(sources) = self.sources.clone().filter(|_| !is_sure) else { return Ok(()) };
+        let Some(sources) = self.sources.clone() else { return Ok(()) };
+        if is_sure {
+            return known.follow_file(sources).await;
+        }
         let choice = tokio::task::spawn_blocking(move || sources.choose()).await.map_err(|error| cut_off(&error))??;
         // What is known of the metadata service stays: it has a token.
         let same =
@@ -110,7 +138,42 @@ impl Provider {
     }
 }
 
-impl Known {
+impl State {
+    /// Takes what the on-premises file says, where that is not what is known of it: it is small, so it is read each time,
+    /// and a change counts at once. While it is gone or cannot be used, what it said before stays.
+    async fn follow_file(&mut self, sources: Arc<Sources>) -> Result<(), IdentityError> {
+        let Some(choice) = self.choice.as_ref().filter(|choice| choice.chosen.is_of_file()) else { return Ok(()) };
+        let path = sources.on_premises_file.clone();
+        let read = tokio::task::spawn_blocking(move || sources.on_premises()).await.map_err(|error| cut_off(&error))?;
+        let trouble = match read {
+            Ok(Some((chosen, _))) if chosen.says_the_same(&choice.chosen) => None,
+            Ok(Some((chosen, _))) => {
+                self.choice = Some(Choice { chosen, passed_over: Vec::new() });
+                (self.access, self.renewal) = (None, Renewal::default());
+                let CurrentIdentity { host, access_key, .. } = self.told();
+                let host = host.as_ref().map(|host| tracing::field::display(&host.identifier));
+                tracing::info!(host, access_key, "the on-premises file {} was replaced and read", path.display());
+                None
+            }
+            Ok(None) => Some(format!("the on-premises file {} is gone since it was read", path.display())),
+            Err(error) => Some(format!("the on-premises file was replaced and cannot be used: {error}")),
+        };
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| self.trouble.as_ref() != Some(trouble)) {
+            tracing::warn!("{trouble}; what it said before is used");
+        }
+        self.trouble = trouble;
+        Ok(())
+    }
+
+    fn told(&self) -> CurrentIdentity {
+        let access = match self.choice.as_ref().map(|choice| &choice.chosen) {
+            Some(Chosen::Keys { access, .. }) => Some(access),
+            _ => self.access.as_ref(),
+        };
+        let access_key = access.map(|access| access.credentials.access_key_id.clone());
+        CurrentIdentity { host: self.told_host(), access_key, trouble: self.trouble.clone() }
+    }
+
     fn told_host(&self) -> Option<Arc<Host>> {
         match &self.choice.as_ref()?.chosen {
             Chosen::Keys { host, .. } => host.clone(),

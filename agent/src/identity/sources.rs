@@ -8,6 +8,7 @@ use super::session::SessionFile;
 use super::{Access, Credentials, Environment, Host, IdentityError, PassedOver, Region, Source};
 use crate::config::OnPremises;
 use crate::config_files;
+use crate::yaml::Warning;
 
 const ON_PREMISES: &str = "on-premises file";
 const ENVIRONMENT: &str = "environment";
@@ -52,17 +53,41 @@ pub(super) enum Chosen {
     Metadata(Box<Metadata>),
 }
 
+impl Chosen {
+    /// Whether it comes of the on-premises file.
+    pub(super) fn is_of_file(&self) -> bool {
+        match self {
+            Self::Keys { access, .. } => matches!(access.source, Source::OnPremises(_)),
+            Self::Session { .. } => true,
+            Self::Metadata(_) => false,
+        }
+    }
+
+    /// Whether it says the same of who the host is and where its credentials are.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keys { host, access }, Self::Keys { host: other_host, access: other }) => {
+                host == other_host && access.region == other.region && access.credentials.are(&other.credentials)
+            }
+            (Self::Session { host, file, .. }, Self::Session { host: other_host, file: other, .. }) => {
+                host == other_host && file == other
+            }
+            (Self::Metadata(_), Self::Metadata(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Sources {
     /// Goes through the sources. One that is there but broken is an error, never a reason to try the next one. The
     /// metadata service is not asked anything yet. Reads files.
     pub(super) fn choose(&self) -> Result<Choice, IdentityError> {
         let path = &self.on_premises_file;
-        let parsed = config_files::on_premises(path).map_err(|error| IdentityError::OnPremises(Arc::new(error)))?;
-        if let Some(parsed) = parsed {
-            for warning in &parsed.warnings {
+        if let Some((chosen, warnings)) = self.on_premises()? {
+            for warning in warnings {
                 tracing::warn!("{}: {warning}", path.display());
             }
-            return Ok(Choice { chosen: self.of_file(parsed.identity)?, passed_over: Vec::new() });
+            return Ok(Choice { chosen, passed_over: Vec::new() });
         }
         let mut passed_over =
             vec![PassedOver { source: ON_PREMISES, reason: format!("there is none at {}", path.display()) }];
@@ -86,6 +111,13 @@ impl Sources {
             Err(error) => return Err(nowhere(passed_over, &error)),
         };
         Ok(Choice { chosen: Chosen::Metadata(Box::new(metadata)), passed_over })
+    }
+
+    /// What the on-premises file says now, and what in it does nothing; nothing where there is none.
+    pub(super) fn on_premises(&self) -> Result<Option<(Chosen, Vec<Warning>)>, IdentityError> {
+        let parsed = config_files::on_premises(&self.on_premises_file)
+            .map_err(|error| IdentityError::OnPremises(Arc::new(error)))?;
+        parsed.map(|parsed| Ok((self.of_file(parsed.identity)?, parsed.warnings))).transpose()
     }
 
     fn of_file(&self, identity: OnPremises) -> Result<Chosen, IdentityError> {

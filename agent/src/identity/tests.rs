@@ -274,3 +274,36 @@ fn an_object_is_signed_as_s3_expects_it() {
          Signature=35d44ff9625d2d28fe20c1f29d82a5a56ff72d3b3e23d8bd9a634f77774bf3f0"
     );
 }
+
+/// What the on-premises file says now counts, and what it said before stays while it cannot be used.
+#[tokio::test]
+async fn an_on_premises_file_that_is_replaced_counts_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new(sources(directory.path(), Some(USER), &[], Caller::Host));
+    let key = async || provider.access().await.unwrap().credentials.access_key_id.clone();
+    let write = |text: &str| drop(sources(directory.path(), Some(text), &[], Caller::Host));
+    assert_eq!(key().await, "AKIAFILE");
+    write(&USER.replace("AKIAFILE", "AKIANEXT").replace("host-1", "host-2"));
+    assert_eq!(key().await, "AKIANEXT");
+    assert!(provider.host().await.unwrap().identifier.ends_with("host-2"));
+    for (broken, said) in [("region: eu-west-1\n", "cannot be used"), ("", "cannot be used")] {
+        write(broken);
+        assert_eq!(key().await, "AKIANEXT");
+        let trouble = provider.known().await.trouble.unwrap();
+        assert!(trouble.contains(said), "{trouble}");
+    }
+    crate::disk::remove_if_exists(&directory.path().join("onpremises.yml")).unwrap();
+    assert_eq!(key().await, "AKIANEXT");
+    assert!(provider.known().await.trouble.unwrap().contains("is gone"));
+    // Another form of it, whose credentials are not there yet.
+    write(SESSION);
+    let known = provider.read_again().await.unwrap();
+    assert_eq!((known.access_key, known.trouble), (None, None));
+    assert!(provider.access().await.is_err());
+    // A source that gives an identity of its own is not left for a file that comes later: that waits for a start.
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new(sources(directory.path(), None, FULL, Caller::Host));
+    assert_eq!(provider.access().await.unwrap().credentials.access_key_id, "AKIAENV");
+    drop(sources(directory.path(), Some(USER), &[], Caller::Host));
+    assert_eq!(provider.access().await.unwrap().credentials.access_key_id, "AKIAENV");
+}

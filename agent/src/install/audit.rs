@@ -162,7 +162,8 @@ pub fn audit(layout: &Layout, group: &GroupId, additions: Additions) -> Result<O
         belongings = now;
         belongings.drift(additions)?
     };
-    let Belongings { manifest: Manifest { group, deployment, at: installed, entries, .. }, installed_by, .. } = belongings;
+    let Belongings { manifest: Manifest { group, deployment, at: installed, entries, .. }, installed_by, .. } =
+        belongings;
     Ok(Some(Audit { group, deployment, installed_by, installed, paths: entries.len(), drift }))
 }
 

@@ -87,7 +87,8 @@ fn instructions(layout: &Layout, group: &GroupId) -> Result<HashMap<PathBuf, Mad
 
 fn state(root: &Root, path: &Path, made: Made) -> Result<PathState, disk::Error> {
     let Some(facts) = root.facts(path)? else { return Ok(PathState::Other) };
-    let found = root.parent(path).and_then(|parent| attributes::add_acls(shallow_state(&facts.stat), &parent, name(path)));
+    let found =
+        root.parent(path).and_then(|parent| attributes::add_acls(shallow_state(&facts.stat), &parent, name(path)));
     let found = match found {
         Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(PathState::Other),
         found => found?,
@@ -121,7 +122,9 @@ fn source_state(root: &Root, source: &Path) -> Option<PathState> {
     let mut state = shallow_state(&facts.stat);
     match &mut state {
         PathState::File { sha256, .. } => *sha256 = Some(digest(&root.file(source).ok()?, source).ok()?),
-        PathState::Symlink { target, .. } if facts.stat.kind == Kind::Symlink => *target = root.read_link(source).ok()?,
+        PathState::Symlink { target, .. } if facts.stat.kind == Kind::Symlink => {
+            *target = root.read_link(source).ok()?
+        }
         _ => return None,
     }
     Some(state)

@@ -11,4 +11,5 @@ mod many;
 mod properties;
 mod random;
 mod syncs;
+mod takeover;
 mod world;

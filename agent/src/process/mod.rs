@@ -4,6 +4,7 @@
 //! is an [`Identity`] or found anew among the descendants, never a bare number from a file.
 
 mod account;
+mod anew;
 mod bell;
 mod birth;
 mod cgroup;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use account::{Account, is_root};
+pub use anew::begin_anew;
 pub use bell::Bell;
 pub use birth::open_to_signals;
 pub use cgroup::Cgroup;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,12 @@ impl ProcessTable {
         Ok(Self { rows })
     }
 
+    /// All but this process and those that have ended.
+    pub fn running(&self) -> impl Iterator<Item = &Row> {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        self.rows.values().filter(move |row| row.pid != own && !row.ended())
+    }
+
     /// All that descend from `pid`, those that have ended left out.
     pub fn descendants(&self, pid: i32) -> Vec<&Row> {
         let mut found: Vec<&Row> = Vec::new();
@@ -156,6 +163,20 @@ impl ProcessTable {
 }
 
 impl Row {
+    /// A path as this process sees it, which may have another root or other mounts.
+    pub fn seen_by(&self, path: &Path) -> PathBuf {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        PathBuf::from(format!("/proc/{}/root", self.pid)).join(relative)
+    }
+
+    /// The files that it holds open, by the paths that they were opened by. None where they may not be looked at.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let Ok(dir) = disk::Dir::open(format!("/proc/{}/fd", self.pid)) else { return Vec::new() };
+        let Ok(entries) = dir.entries() else { return Vec::new() };
+        let targets = entries.iter().filter_map(|entry| dir.read_link(&entry.name).ok());
+        targets.filter(|target| target.is_absolute()).collect()
+    }
+
     /// The process with its command line, for messages.
     pub fn holder(&self) -> Holder {
         let read = |file: &str| disk::read_bounded(format!("/proc/{}/{file}", self.pid).as_ref(), MAX_ENVIRONMENT);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use slipway_protocol::wire::ErrorBody;
 
 use crate::http::{BodyError, Retry, SendError, clock_ahead};
-use crate::identity::IdentityError;
+use crate::identity::{Access, CurrentIdentity, IdentityError};
 
 /// Clocks that differ by more than this many seconds are worth a word.
 const CLOCKS_AGREE: i64 = 120;
@@ -43,6 +43,20 @@ pub enum ServiceError {
         name: String,
         /// The service's words.
         message: String,
+    },
+    /// The credentials that were not accepted are no longer this host's.
+    #[error(
+        "the service does not accept the {} any more (HTTP {status}), which this host has replaced: the next request is \
+         signed with access key {replaced_by}",
+        asked.caller
+    )]
+    Replaced {
+        /// Who asked for what.
+        asked: Asked,
+        /// HTTP status.
+        status: u16,
+        /// The access key that this host has now.
+        replaced_by: String,
     },
     /// The caller is known, and may not do that.
     #[error(
@@ -123,10 +137,38 @@ impl ServiceError {
         Self::Client { name, message }
     }
 
+    /// The same for a host that has other credentials by now, or whose credentials are not those of its on-premises file
+    /// because that cannot be used.
+    #[must_use]
+    pub fn in_view_of(self, used: &Access, known: &CurrentIdentity) -> Self {
+        match self {
+            Self::Unaccepted { asked, status, .. } | Self::Denied { asked, status, .. }
+                if known.access_key.as_ref().is_some_and(|key| *key != used.credentials.access_key_id) =>
+            {
+                let replaced_by = known.access_key.clone().unwrap_or_default();
+                Self::Replaced { asked, status, replaced_by }
+            }
+            Self::Unaccepted { asked, status, name, message } => {
+                Self::Unaccepted { asked, status, name, message: with_trouble(message, known) }
+            }
+            Self::Denied { asked, status, name, message } => {
+                Self::Denied { asked, status, name, message: with_trouble(message, known) }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the same request can succeed later. Only what the service says of the request itself
     /// cannot.
     pub fn is_passing(&self) -> bool {
         !matches!(self, Self::Client { .. } | Self::Unusable(_))
+    }
+}
+
+fn with_trouble(message: String, known: &CurrentIdentity) -> String {
+    match &known.trouble {
+        Some(trouble) => format!("{message} ({trouble})"),
+        None => message,
     }
 }
 

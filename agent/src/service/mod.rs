@@ -168,7 +168,8 @@ impl CommandsService {
             if matches!(error, ServiceError::Unaccepted { .. }) {
                 self.provider.refused().await;
             }
-            return Err(error);
+            // What was refused may have been replaced while the service held the request.
+            return Err(error.in_view_of(&access, &self.provider.read_again().await?));
         }
         serde_json::from_slice(&body).map_err(|error| {
             // The error's own words can repeat what the answer holds.

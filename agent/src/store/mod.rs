@@ -17,6 +17,7 @@ pub mod markers;
 pub mod requests;
 mod restrict;
 pub mod retention;
+mod settings;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub use requests::{
 };
 pub use restrict::{Others, restrict, restrict_deployment};
 pub use retention::{Retention, Shrunk, deployed, is_kept, retain, shrink};
+pub use settings::{RunningSettings, read_running_settings, write_running_settings};
 
 /// A type that is kept in a state file of its own. It serialises as a JSON object without the members
 /// `format` and `crc32c`.

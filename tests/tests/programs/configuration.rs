@@ -1,12 +1,23 @@
 //! Configuration that is wrong.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use slipway_tests::agent::Agent;
-use slipway_tests::place::scenario;
+use slipway_tests::fleet::PATIENCE;
+use slipway_tests::metadata::ask_at;
+use slipway_tests::place::{scenario, write_private};
+use slipway_tests::polled::Polled;
 use slipway_tests::program;
+use slipway_tests::until::until_true;
+use slipway_tests::web::free_port;
 
 use crate::expect::contains;
+
+/// For what waits for a pause of the agent.
+const LONG: Duration = Duration::from_secs(90);
 
 #[test]
 fn a_bad_value_stops_the_agent_with_its_place_and_what_is_allowed() -> Result<()> {
@@ -44,6 +55,78 @@ fn a_host_without_an_identity_is_told_what_was_tried() -> Result<()> {
             Ok((log.contains("on-premises file") && log.contains("AWS_HOST_IDENTIFIER")).then_some(()))
         })
     })
+}
+
+/// The row of a check in what `doctor --json` prints.
+fn check(agent: &Agent<'_>, name: &str) -> Result<Value> {
+    let output = agent.output(&["doctor", "--json"])?;
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+    let rows = report["checks"].as_array().context("checks is a list")?;
+    rows.iter().find(|row| row["check"] == name).cloned().with_context(|| format!("{name} is not in {report}"))
+}
+
+/// The package starts the daemon before there is anything to configure it. What comes then counts as a whole, before a
+/// key of it signs anything.
+#[test]
+fn a_configuration_that_comes_after_the_start_counts_as_a_whole() -> Result<()> {
+    scenario(|place| {
+        let mut agent = Agent::alone(place, "web-1")?;
+        let on_premises = place.path().join("onpremises.yml");
+        let nobody = format!("http://127.0.0.1:{}", free_port()?);
+        agent.configure("20-identity.yml", &format!("on_premises_config_file: {}\n", on_premises.display()))?;
+        agent.configure("30-pace.yml", "wait_between_runs: 1\nwait_after_error: 1\n")?;
+        agent.start_with(|command| ask_at(command, &nobody))?;
+        let asked_again = || agent.log().matches("it is asked again who this host is").count();
+        until_true("the agent to wait", PATIENCE, || Ok(asked_again() > 0))?;
+        let pid = agent.status()?["daemon"]["pid"].clone();
+        // Written half, it is waited for; whoever the host is by then.
+        agent.configure("40-service.yml", "deploy_control_endpoint: half\n")?;
+        write_private(&on_premises, &identity("AKIAFIRST"))?;
+        until_true("the mistake to be told", LONG, || {
+            let log = agent.log();
+            Ok(log.contains("the configuration has changed and cannot be used") && log.contains("40-service.yml:1"))
+        })?;
+        let service = Polled::start()?;
+        agent.configure("40-service.yml", &format!("deploy_control_endpoint: {}\n", service.endpoint()))?;
+        until_true("polls at the service of the files", LONG, || Ok(service.last_key() == "AKIAFIRST"))?;
+        let status = agent.status()?["daemon"].clone();
+        ensure!(status["pid"] == pid && status["outdated"] == json!([]), "{status}");
+        until_true("status to say so", PATIENCE, || {
+            Ok(agent.status()?["daemon"]["connection"]["state"] == "connected")
+        })?;
+        let log = agent.log();
+        contains(&log, &["the configuration has changed before it was known who this host is"])?;
+        ensure!(!log.contains("amazonaws.com"), "{log}");
+        let row = check(&agent, "running daemon")?;
+        ensure!(row["result"] == "pass", "{row}");
+
+        // From now on it is told, by the setting's name.
+        let another = Polled::start()?;
+        agent.configure("40-service.yml", &format!("deploy_control_endpoint: {}\n", another.endpoint()))?;
+        let status = agent.status()?["daemon"].clone();
+        ensure!(status["outdated"][0]["key"] == "deploy_control_endpoint", "{status}");
+        let shown = String::from_utf8(agent.output(&["status"])?.stdout)?;
+        contains(&shown, &["deploy_control_endpoint", "systemctl restart slipway-agent"])?;
+        let row = check(&agent, "running daemon")?;
+        let found = row["found"].as_str().unwrap_or_default();
+        ensure!(row["result"] == "fail", "{row}");
+        contains(found, &["deploy_control_endpoint", service.endpoint(), another.endpoint()])?;
+        // What SIGHUP takes is no difference.
+        agent.configure(
+            "40-service.yml",
+            &format!("deploy_control_endpoint: {}\nverbose: true\n", service.endpoint()),
+        )?;
+        ensure!(agent.status()?["daemon"]["outdated"][0]["key"] == "verbose");
+        agent.program().context("it runs")?.signal(Signal::SIGHUP)?;
+        until_true("nothing to differ", PATIENCE, || Ok(agent.status()?["daemon"]["outdated"] == json!([])))
+    })
+}
+
+fn identity(key: &str) -> String {
+    format!(
+        "region: eu-central-1\niam_user_arn: arn:aws:iam::111122223333:user/web-1\naws_access_key_id: {key}\n\
+         aws_secret_access_key: geheim\n"
+    )
 }
 
 /// The row of a key in what `config --json` printed.

@@ -1,8 +1,10 @@
 //! The real programs together: a control service, agents, and what comes between them.
 #![allow(clippy::disallowed_methods, reason = "these tests are the world around the programs")]
 
+mod awss_agent;
 mod expect;
 
+mod back_and_forth;
 mod bad_input;
 mod birth;
 mod bundles;

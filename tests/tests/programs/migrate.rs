@@ -134,7 +134,7 @@ fn a_host_at_rest_is_taken_over_as_it_is() -> Result<()> {
         for parts in [
             &["taken_over configuration", "max_revisions = 3", "codedeployagent.yml:10"][..],
             &["taken_over configuration", "proxy_uri = http://(credentials)@proxy.example.com:3128"],
-            &["ignored configuration", "`pid_dir` has no effect"],
+            &["taken_over configuration", "pid_dir = ", "/state/.pid"],
             &["ignored configuration", "`children` has no effect"],
             &["taken_over identity", "arn:aws:iam::111122223333:user/web-1 in eu-central-1"],
             &["taken_over group", "2 paths of what is installed", "-cleanup"],
@@ -189,6 +189,84 @@ fn an_agent_that_runs_or_comes_back_needs_a_person() -> Result<()> {
         // Somebody else has its number by now.
         fs::write(pids.join("codedeploy-agent.pid"), "1\n")?;
         ensure!(host.is_ready()?);
+        Ok(())
+    })
+}
+
+/// A process with the title of AWS's agent, which holds `open` open as long as it runs.
+fn awss_agent(place: &Place, name: &str, open: &Path) -> Result<Program> {
+    fs::create_dir_all(open.parent().context("a file is in a directory")?)?;
+    let hold = format!("exec 9<>{}; exec -a 'codedeploy-agent: master 4242' sleep 600", open.display());
+    let program = Program::start(place, name, Command::new("bash").args(["-c", &hold]))?;
+    let title = PathBuf::from(format!("/proc/{}/cmdline", program.id()));
+    until("the process to have its title", PATIENCE, || {
+        Ok(fs::read(&title)?.starts_with(b"codedeploy-agent: master").then_some(()))
+    })?;
+    Ok(program)
+}
+
+impl Host<'_> {
+    /// Holds that this agent is not started beside `running`, and that `migrate` and `doctor` say why.
+    fn is_refused_beside(&self, running: &Program) -> Result<()> {
+        let found = format!("as process {}", running.id());
+        ensure!(!self.is_ready()?);
+        self.has_note(&["needs_you service", &found, "codedeploy-agent: master 4242"])?;
+        let output = program::output(self.place, &mut self.command(&["doctor", "--json"])?)?;
+        let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+        let rows = report["checks"].as_array().context("a list")?;
+        let row = rows.iter().find(|row| row["check"] == "AWS's agent").context("its check")?;
+        ensure!(row["result"] == "fail" && row["found"].as_str().unwrap_or_default().contains(&found), "{row}");
+        let mut refused = Program::start(self.place, "refused", &mut self.command(&["run"])?)?;
+        let status = until("the daemon to end", PATIENCE, || refused.ended())?;
+        let said = refused.log_text();
+        ensure!(status.code() == Some(1) && said.contains("AWS's agent runs on this host"), "{said}");
+        Ok(())
+    }
+}
+
+/// Its pid file is where the configuration says, or beside the root as its packages have it.
+#[test]
+fn awss_agent_is_found_wherever_its_pid_file_is() -> Result<()> {
+    scenario(|place| {
+        let host = Host::new(place)?;
+        let (elsewhere, beside) = (place.path().join("run/pids"), host.agent.home().join("state/.pid"));
+        host.agent
+            .configure("20-pids.yml", &format!(":pid_dir: '{}/'\n:program_name: deployer\n", elsewhere.display()))?;
+        for directory in [&elsewhere, &beside] {
+            let mut running = awss_agent(place, "awss-agent", &place.path().join("nothing-of-it"))?;
+            ensure!(host.is_ready()?, "a title alone says nothing of the root");
+            fs::create_dir_all(directory)?;
+            fs::write(directory.join("deployer.pid"), running.id().to_string())?;
+            host.is_refused_beside(&running)?;
+            running.kill()?;
+            ensure!(host.is_ready()?);
+            fs::remove_file(directory.join("deployer.pid"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Without its pid file, what a process of it holds open tells.
+#[test]
+fn awss_agent_is_found_by_its_process_on_this_root_and_on_no_other() -> Result<()> {
+    scenario(|place| {
+        let host = Host::new(place)?;
+        let root = host.agent.root();
+        let other = place.path().join("other");
+        for (file, is_here) in [
+            (root.join("deployment-logs/codedeploy-agent-deployments.log"), true),
+            (host.agent.home().join("state/.pid/codedeploy-agent.pid.lock"), true),
+            (other.join("deployment-root/deployment-logs/codedeploy-agent-deployments.log"), false),
+            (other.join("state/.pid/codedeploy-agent.pid.lock"), false),
+        ] {
+            let mut running = awss_agent(place, "awss-agent", &file)?;
+            if is_here {
+                host.is_refused_beside(&running)?;
+            } else {
+                ensure!(host.is_ready()?, "{} is not of this root", file.display());
+            }
+            running.kill()?;
+        }
         Ok(())
     })
 }

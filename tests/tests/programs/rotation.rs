@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use slipway_tests::agent::Agent;
 use slipway_tests::deployment::{Finished, finish};
 use slipway_tests::fleet::{Fleet, PATIENCE};
 use slipway_tests::metadata::{Given, Metadata};
-use slipway_tests::place::{Place, scenario};
+use slipway_tests::place::{Place, replace_private, scenario};
+use slipway_tests::polled::Polled;
 use slipway_tests::proxy::{Answer, Fate, Passing, Proxy, Rule};
 use slipway_tests::revision::{BundleKind, Hook, app};
 use slipway_tests::sign::AccessKey;
@@ -97,6 +100,110 @@ fn credentials_change_while_a_hook_runs() -> Result<()> {
         instance.is_whole(&finish(&fleet.api, &id, LONG)?, &second, &file("app"))?;
         ensure!(lines(&ran) == 1, "the hook ran {} times", lines(&ran));
         Ok(())
+    })
+}
+
+fn user(arn: &str, key: &str, secret: &str) -> String {
+    format!("region: us-east-1\niam_user_arn: {arn}\naws_access_key_id: {key}\naws_secret_access_key: {secret}\n")
+}
+
+/// `host-config` again, while the daemon runs: the new key counts at once, and nobody is told to look at the old one.
+#[test]
+fn an_on_premises_file_that_is_replaced_counts_at_once() -> Result<()> {
+    scenario(|place| {
+        let mut fleet = Fleet::gather(place)?;
+        let file = fleet.agent.home().join("conf/codedeploy.onpremises.yml");
+        let text = std::fs::read_to_string(&file)?;
+        let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+        let (arn, old) = (line("iam_user_arn:").to_owned(), line("aws_access_key_id:").to_owned());
+        fleet.agent.start()?;
+        let key_is = |agent: &Agent<'_>, key: &str| {
+            let daemon = agent.status()?["daemon"].clone();
+            Ok(daemon["access_key"] == key && daemon["connection"]["state"] == "connected")
+        };
+        until_true("polls with the first key", PATIENCE, || key_is(&fleet.agent, old.trim_matches(['"', '\''])))?;
+        let AccessKey { access_key_id, secret_access_key } = fleet.control.new_key(["--host", "web-1"])?;
+        replace_private(&file, &user(&arn, &access_key_id, &secret_access_key))?;
+        fleet.control.revoke(old.trim_matches(['"', '\'']))?;
+        let destination = place.path().join("app");
+        let bundle = fleet.group.push("v1", &app(&destination, "page", &[]), BundleKind::Tgz)?;
+        succeeded(&fleet.group.deploy(&bundle)?)?;
+        until_true("polls with the second key", PATIENCE, || key_is(&fleet.agent, &access_key_id))?;
+        let log = fleet.agent.log();
+        contains(&log, &["was replaced and read", &access_key_id])?;
+        ensure!(!log.contains("check that key and secret belong together"), "{log}");
+        ensure!(!log.contains(&secret_access_key));
+        Ok(())
+    })
+}
+
+/// What cannot be used is told, and what was known before it stays; SIGHUP says which of the two there is.
+#[test]
+fn an_on_premises_file_that_cannot_be_used_is_told_at_sighup() -> Result<()> {
+    scenario(|place| {
+        let mut agent = Agent::alone(place, "web-1")?;
+        let service = Polled::start()?;
+        let file = place.path().join("onpremises.yml");
+        let arn = "arn:aws:iam::111122223333:user/web-1";
+        replace_private(&file, &user(arn, "AKIAONE", "geheim"))?;
+        agent.configure(
+            "20-host.yml",
+            &format!(
+                "on_premises_config_file: {}\ndeploy_control_endpoint: {}\nwait_between_runs: 1\nwait_after_error: 1\n",
+                file.display(),
+                service.endpoint()
+            ),
+        )?;
+        agent.start()?;
+        until_true("polls with the first key", PATIENCE, || Ok(service.last_key() == "AKIAONE"))?;
+        replace_private(&file, "region: us-east-1\n")?;
+        until_true("the change to be told", PATIENCE, || Ok(agent.log().contains("cannot be used")))?;
+        let before = service.polls().len();
+        until_true("polls to go on", PATIENCE, || Ok(service.polls().len() > before + 1))?;
+        ensure!(service.last_key() == "AKIAONE");
+        agent.program().context("it runs")?.signal(Signal::SIGHUP)?;
+        until_true("SIGHUP to say that it was not read", PATIENCE, || {
+            let status = agent.status()?;
+            let error = status["daemon"]["last_error"]["message"].as_str().unwrap_or_default().to_owned();
+            Ok(error.contains("the identity was not read again at SIGHUP") && error.contains("iam_user_arn"))
+        })?;
+        // Refused, it is not the old key that is to be looked at.
+        service.refuses("AKIAONE");
+        until_true("the refusal to name the file's mistake", PATIENCE, || {
+            let status = agent.status()?;
+            let why = status["daemon"]["connection"]["why"].as_str().unwrap_or_default().to_owned();
+            Ok(why.contains("the on-premises file was replaced and cannot be used"))
+        })?;
+        // Another host by now, with another key.
+        let other = "arn:aws:iam::111122223333:user/web-2";
+        replace_private(&file, &user(other, "AKIATWO", "geheim"))?;
+        agent.program().context("it runs")?.signal(Signal::SIGHUP)?;
+        until_true("SIGHUP to say who it is", PATIENCE, || {
+            let log = agent.log();
+            Ok(log.lines().any(|line| {
+                ["SIGHUP: the identity was read again", "web-2", "AKIATWO"].iter().all(|part| line.contains(part))
+            }))
+        })?;
+        until_true("polls as the other host", PATIENCE, || {
+            Ok(service.polls().last().is_some_and(|poll| poll.key == "AKIATWO" && poll.body.contains(other)))
+        })?;
+        until_true("status to say so", PATIENCE, || {
+            let daemon = agent.status()?["daemon"].clone();
+            Ok(daemon["host"] == other && daemon["access_key"] == "AKIATWO")
+        })?;
+
+        // A daemon that has not looked yet is told from the file.
+        let program = agent.program().context("it runs")?;
+        program.signal(Signal::SIGSTOP)?;
+        replace_private(&file, &user(other, "AKIATHREE", "geheim"))?;
+        let output = agent.output(&["doctor", "--json"])?;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let rows = report["checks"].as_array().context("a list")?;
+        let row = rows.iter().find(|row| row["check"] == "running daemon").context("its check")?;
+        let found = row["found"].as_str().unwrap_or_default();
+        ensure!(row["result"] == "fail" && found.contains("AKIATWO") && found.contains("AKIATHREE"), "{row}");
+        agent.program().context("it runs")?.signal(Signal::SIGCONT)?;
+        until_true("polls with the third key", PATIENCE, || Ok(service.last_key() == "AKIATHREE"))
     })
 }
 

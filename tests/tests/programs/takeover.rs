@@ -193,19 +193,17 @@ fn what_awss_agent_installed_is_taken_over_and_handed_back() -> Result<()> {
         ensure!(cleanup == expected, "{cleanup:?}");
         contains(&host.read_instruction("-install.json")?, &[&first, "app/fresh/new"])?;
 
-        // They are read once: what somebody writes there later is nobody's business.
-        host.write_instruction("-cleanup", &format!("{cleanup}{app}/theirs\n"))?;
+        // What another agent writes there later counts. A marker that names nothing of the group does not.
+        host.write_instruction("-cleanup", &format!("{cleanup}{app}/torn\n"))?;
         host.write_instruction("_last_successful_install", "/elsewhere")?;
+        ensure!(host.current()? == first, "{}", host.current()?);
         host.deploy("second", &new("content/other"))?;
-        ensure!(host.target.join("app/theirs").exists() && !host.target.join("app/fresh").exists());
+        ensure!(!host.target.join("app/torn").exists() && !host.target.join("app/fresh").exists());
         ensure!(host.read_instruction("_last_successful_install")?.ends_with(&host.current()?));
 
         // And that agent can go on from here.
         clean_as_awss_agent_does(&host.read_instruction("-cleanup")?)?;
-        expect(
-            &host,
-            &[("app/", ""), ("app/shared/", ""), ("app/shared/theirs", "t"), ("app/theirs", "t"), ("app/torn", "t")],
-        )
+        expect(&host, &[("app/", ""), ("app/shared/", ""), ("app/shared/theirs", "t"), ("app/theirs", "t")])
     })
 }
 

@@ -5,6 +5,7 @@ mod endpoints;
 mod files;
 mod finding;
 mod probe;
+mod running;
 mod space;
 mod systemd;
 
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
 
 /// All checks, in the order in which they are told: what others depend on comes first. Each looks at one thing,
 /// which can be there several times, and leaves untried what cannot be looked at.
-const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 12] = [
+const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 14] = [
     configuration,
     endpoints::clock,
     endpoints::names,
@@ -48,6 +49,8 @@ const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 12] = [
     space::space,
     files::permissions,
     systemd::unit,
+    running::daemon,
+    running::other_agent,
 ];
 
 /// What the checks look at.

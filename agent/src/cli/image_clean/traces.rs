@@ -139,6 +139,7 @@ fn identity(context: &Context, found: &mut Found) -> anyhow::Result<()> {
 
 fn state(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
     found.file("state of the agent", layout.status(), Way::Removed)?;
+    found.file("settings of the daemon", layout.running_settings(), Way::Removed)?;
     found.file("name of the object that was fetched last", layout.last_object(), Way::Removed)?;
     for (what, directory) in [
         ("host commands", layout.ledger()),

@@ -208,7 +208,7 @@ fn a_death_at_any_mutation_leaves_old_or_new_after_settling() {
             for at in 0..reference.mutations {
                 let mut world = old_host();
                 let seen = install_new_and_die(&mut world, at);
-                let context = format!("dead at {} of {at}", seen[at]);
+                let context = format!("dead at {:?} of {at}", seen.get(at));
                 let committed = is_committed(&world);
                 world.settle().unwrap();
                 let end = whole(&world, &reference, &context);
