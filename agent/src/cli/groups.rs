@@ -9,6 +9,7 @@ use anyhow::bail;
 use super::past;
 use crate::disk::{Dir, Kind};
 use crate::ids::GroupId;
+use crate::install;
 use crate::layout::Layout;
 use crate::store::{self, StoreError, Who};
 
