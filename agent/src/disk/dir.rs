@@ -10,6 +10,10 @@ use rustix::io::Errno;
 
 use super::{Error, Kind, Result, Stat, fault};
 
+/// How paths below a directory are walked: never out of it, and through no link.
+const STRICTLY: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
 /// An open directory. Every path given to its methods is relative to it, must consist of ordinary
 /// names, and is walked without following a symlink.
 #[derive(Debug)]
@@ -74,6 +78,23 @@ impl Dir {
         }
         let fd = self.open_beneath(relative, OFlags::RDONLY | OFlags::DIRECTORY, "open directory")?;
         Ok(Self { fd, path: self.path.join(relative) })
+    }
+
+    /// Opens a directory below this one; nothing where something is mounted on it, or on a directory on the way.
+    pub(super) fn open_dir_of_same_mount(&self, relative: &Path) -> Result<Option<Self>> {
+        const ACTION: &str = "open directory";
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = self.path.join(relative);
+        if !fault::lacks("openat2") {
+            match sys::openat2(&self.fd, relative, flags, Mode::empty(), STRICTLY | ResolveFlags::NO_XDEV) {
+                Ok(fd) => return Ok(Some(Self { fd, path })),
+                Err(Errno::XDEV) => return Ok(None),
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                Err(errno) => return Err(self.error(ACTION, relative, errno)),
+            }
+        }
+        let dir = Self { fd: self.walk_beneath(relative, flags, ACTION)?, path };
+        Ok(dir.is_on_mount_of(self)?.then_some(dir))
     }
 
     /// Opens a directory below this one, making what is missing with `mode`.
@@ -225,23 +246,6 @@ impl Dir {
         self.remove(relative.as_ref(), AtFlags::REMOVEDIR)
     }
 
-    /// Removes an entry with all below it; nothing if it does not exist. Symlinks are removed, never
-    /// followed.
-    pub fn remove_tree(&self, relative: impl AsRef<Path>) -> Result<()> {
-        let relative = relative.as_ref();
-        match self.stat_if_exists(relative)? {
-            None => Ok(()),
-            Some(stat) if stat.kind == Kind::Directory => {
-                let dir = self.open_dir(relative)?;
-                for entry in dir.entries()? {
-                    dir.remove_tree(&entry.name)?;
-                }
-                self.remove_dir(relative)
-            }
-            Some(_) => self.unlink(relative),
-        }
-    }
-
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -279,11 +283,10 @@ impl Dir {
 
     fn open_beneath(&self, relative: &Path, flags: OFlags, action: &'static str) -> Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         if fault::lacks("openat2") {
             return self.walk_beneath(relative, flags, action);
         }
-        match sys::openat2(&self.fd, relative, flags, Mode::empty(), resolve) {
+        match sys::openat2(&self.fd, relative, flags, Mode::empty(), STRICTLY) {
             Ok(fd) => Ok(fd),
             Err(Errno::NOSYS | Errno::PERM) => self.walk_beneath(relative, flags, action),
             Err(errno) => Err(self.error(action, relative, errno)),

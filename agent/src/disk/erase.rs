@@ -5,14 +5,16 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{Error, Result, fault, remove_if_exists};
+use super::remove::mounted;
+use super::{Error, Mounts, Result, fault, remove_if_exists};
 
 /// How much is written over at a time.
 const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Writes over a file that holds a secret, and removes it: an image of the disk takes blocks along that belong to no
 /// file any more. Links to it are followed, and the one that is named is removed too. A file system that writes
-/// changes elsewhere, as btrfs does, keeps the old blocks for a while all the same. A file that does not exist is fine.
+/// changes elsewhere, as btrfs does, keeps the old blocks for a while all the same. A file that does not exist is fine;
+/// one that is mounted from elsewhere is refused.
 pub fn erase(path: &Path) -> Result<()> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
@@ -20,6 +22,9 @@ pub fn erase(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return remove_if_exists(path),
         Err(source) => return Err(Error::new("find", path, source)),
     };
+    if let Some(mount) = Mounts::read().ok().as_ref().and_then(|mounts| mounts.on(&target)) {
+        return Err(Error::new("erase", path, mounted(&mount.shown(), &target)));
+    }
     write_over(&target)?;
     remove_if_exists(&target)?;
     if target == path { Ok(()) } else { remove_if_exists(path) }

@@ -21,6 +21,7 @@ mod lock;
 mod log;
 mod mounts;
 mod positioned;
+mod remove;
 mod rename;
 mod replacement;
 mod reserve;
@@ -51,6 +52,8 @@ pub use follow::{Follower, read_tail};
 pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;
+#[cfg(test)]
+pub use mounts::tests::Mounted;
 pub use mounts::{Mount, Mounts};
 pub use positioned::{allocate, read_at, write_at};
 pub use replacement::Replacement;

@@ -2,10 +2,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Error, Result, read_bounded};
+use super::{Dir, Error, Result, fault, read_bounded};
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 const MAX_MOUNTINFO: u64 = 16 << 20;
+const MAX_FDINFO: u64 = 64 << 10;
 /// Where mounts come and go all the time, the last reading has to do.
 const READINGS: usize = 16;
 
@@ -49,6 +50,12 @@ impl Mounts {
         self.0.iter().filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| depth(&mount.point))
     }
 
+    /// Something that is mounted on an absolute path without symlinks, or below it.
+    pub fn below(&self, path: &Path) -> Option<&Mount> {
+        // The last one is on top: it has to be unmounted first.
+        self.0.iter().rev().find(|mount| mount.point.starts_with(path))
+    }
+
     /// Where a file system of this type is mounted, if it is anywhere.
     pub fn of_kind(&self, kind: &str) -> Option<&Mount> {
         self.0.iter().find(|mount| mount.kind == kind)
@@ -56,12 +63,22 @@ impl Mounts {
 
     /// Whether something is mounted exactly there.
     pub fn is_mount_point(&self, path: &Path) -> bool {
+        self.on(path).is_some()
+    }
+
+    /// What is mounted exactly there.
+    pub fn on(&self, path: &Path) -> Option<&Mount> {
         // Paths without symlinks are equal where their bytes are: `Path` would take them apart each time.
-        self.0.iter().any(|mount| mount.point.as_os_str() == path.as_os_str())
+        self.0.iter().rev().find(|mount| mount.point.as_os_str() == path.as_os_str())
     }
 }
 
 impl Mount {
+    /// What it is, for messages: `/dev/sdb1 (ext4)`.
+    pub fn shown(&self) -> String {
+        format!("{} ({})", self.source.to_string_lossy(), self.kind)
+    }
+
     /// A name of the volume that stays the same across boots, where one can be had.
     pub fn volume(&self) -> Result<Option<String>> {
         if let Some(uuid) = self.uuid()? {
@@ -90,6 +107,28 @@ impl Mount {
             }
         }
         Ok(None)
+    }
+}
+
+impl Dir {
+    /// Whether no mount lies between this directory and another one above it. Where the kernel does not tell the
+    /// numbers of mounts, those of devices have to do, which a directory that was bound from the same one shares.
+    pub(super) fn is_on_mount_of(&self, above: &Dir) -> Result<bool> {
+        match (self.mount_id(), above.mount_id()) {
+            (Some(own), Some(other)) => Ok(own == other),
+            _ => Ok(self.stat_self()?.device == above.stat_self()?.device),
+        }
+    }
+
+    /// The number of the mount that it is on, as proc(5) has it since Linux 3.15.
+    fn mount_id(&self) -> Option<u64> {
+        if fault::lacks("mount ids") {
+            return None;
+        }
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(self));
+        let text = read_bounded(Path::new(&format!("/proc/self/fdinfo/{fd}")), MAX_FDINFO).ok()?;
+        let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:"))?;
+        std::str::from_utf8(line).ok()?.trim().parse().ok()
     }
 }
 
@@ -132,8 +171,31 @@ fn octal(digits: &[u8]) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+#[allow(clippy::disallowed_methods, reason = "tests mount for themselves")]
+pub(super) mod tests {
     use super::*;
+
+    /// A mount that ends with this value.
+    #[derive(Debug)]
+    pub struct Mounted(PathBuf);
+
+    impl Mounted {
+        /// Binds one path to another; nothing where this process may not mount.
+        pub fn bind(from: &Path, to: &Path) -> Option<Self> {
+            let status = std::process::Command::new("mount").arg("--bind").args([from, to]).status().unwrap();
+            if !status.success() {
+                eprintln!("nothing can be mounted here: the test looks at nothing");
+                return None;
+            }
+            Some(Self(to.to_owned()))
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+        }
+    }
 
     #[test]
     fn lines_with_optional_fields_and_escapes_are_read() {

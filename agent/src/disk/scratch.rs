@@ -1,7 +1,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as sys, AtFlags, FlockOperation, Mode};
+use rustix::fs::{self as sys, FlockOperation};
 use rustix::io::Errno;
 
 use super::{Dir, Error, Kind, Result};
@@ -72,7 +72,8 @@ impl Drop for Scratch {
 impl Remover {
     /// Removes the directory with all that is in it; nothing if it is gone already.
     pub fn remove(&self) -> Result<()> {
-        remove(&self.parent, &self.name)
+        // A bundle may hold directories that their owner cannot write to, which is no reason to keep them.
+        self.parent.remove_own_tree(&self.name)
     }
 }
 
@@ -95,7 +96,7 @@ fn sweep(parent: &Dir) {
             && let Ok(dir) = parent.open_dir(&entry.name)
             && takes_lock(&dir).unwrap_or(false)
         {
-            let _ = remove(parent, &entry.name);
+            let _ = parent.remove_own_tree(&entry.name);
         }
     }
 }
@@ -113,25 +114,6 @@ fn takes_lock(dir: &Dir) -> Result<bool> {
 fn is_there(parent: &Dir, name: &OsStr, dir: &Dir) -> Result<bool> {
     let own = dir.stat_self()?.inode;
     Ok(parent.stat_if_exists(name)?.is_some_and(|stat| stat.inode == own))
-}
-
-/// A bundle may hold directories that their owner cannot write to, which is no reason to keep them.
-fn remove(parent: &Dir, name: &OsStr) -> Result<()> {
-    let Some(stat) = parent.stat_if_exists(name)? else { return Ok(()) };
-    if stat.kind != Kind::Directory {
-        return parent.unlink(name);
-    }
-    if stat.mode & 0o700 != 0o700 {
-        let relative = Path::new(name);
-        parent.before("set the mode of", relative)?;
-        sys::chmodat(parent, relative, Mode::from_raw_mode(0o700), AtFlags::empty())
-            .map_err(|errno| parent.error("set the mode of", relative, errno))?;
-    }
-    let dir = parent.open_dir(name)?;
-    for entry in dir.entries()? {
-        remove(&dir, &entry.name)?;
-    }
-    parent.remove_dir(name)
 }
 
 #[cfg(test)]
@@ -187,6 +169,26 @@ mod tests {
                 });
             }
         });
+        assert_eq!(names(place.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_scratch_directory_that_something_is_mounted_in_is_not_emptied() {
+        let place = tempfile::tempdir().unwrap();
+        let precious = tempfile::tempdir().unwrap();
+        std::fs::write(precious.path().join("db"), "x").unwrap();
+        let scratch = Scratch::make(place.path()).unwrap();
+        let point = scratch.path().join("data");
+        std::fs::create_dir(&point).unwrap();
+        let Some(mounted) = crate::disk::Mounted::bind(precious.path(), &point) else { return };
+        let error = scratch.remover().unwrap().remove().unwrap_err().to_string();
+        assert!(error.contains(&format!("umount {}", point.display())), "{error}");
+        drop(scratch);
+        // The next one sweeps, and leaves it too.
+        drop(Scratch::make(place.path()).unwrap());
+        assert!(precious.path().join("db").exists() && point.exists());
+        drop(mounted);
+        drop(Scratch::make(place.path()).unwrap());
         assert_eq!(names(place.path()), [""; 0]);
     }
 }

@@ -250,6 +250,8 @@ fn held(group: &Dir, id: &DeploymentId) -> Result<Held, disk::Error> {
 
 fn remove(group: &Dir, id: &DeploymentId) -> Result<(), disk::Error> {
     let doomed = format!("{REMOVING}{id}");
+    // A revision that something is mounted in stays whole, under its name.
+    group.refuse_mounts(id.as_str())?;
     group.rename_noreplace(Path::new(OsStr::new(id.as_str())), &doomed)?;
     group.sync()?;
     group.remove_tree(&doomed)

@@ -191,10 +191,13 @@ fn put(home: &Dir, root: &Path, archive: &Path) -> disk::Result<()> {
     match home.stat_if_exists(archive)? {
         None => home.rename(root, archive)?,
         // Not every file system can exchange.
-        Some(_) => home.exchange(root, archive).or_else(|_| {
-            home.remove_tree(archive)?;
-            home.rename(root, archive)
-        })?,
+        Some(_) => {
+            home.refuse_mounts(archive)?;
+            home.exchange(root, archive).or_else(|_| {
+                home.remove_tree(archive)?;
+                home.rename(root, archive)
+            })?;
+        }
     }
     home.sync()
 }

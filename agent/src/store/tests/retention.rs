@@ -130,3 +130,31 @@ fn trouble_with_one_group_stops_nothing_in_the_others() {
     let [error] = &shrunk.retention.failed[..] else { panic!("{:?}", shrunk.retention.failed) };
     assert!(error.to_string().contains("broken"), "{error}");
 }
+
+/// What is mounted in an old revision is others', and half of the revision would be of no use to anybody.
+#[test]
+fn a_revision_that_something_is_mounted_in_stays_whole_and_the_others_go() {
+    let (temp, layout, group) = host();
+    let precious = temp.path().join("precious");
+    std::fs::create_dir_all(precious.join("sub")).unwrap();
+    std::fs::write(precious.join("sub/db"), "x").unwrap();
+    for number in 1..=4 {
+        revision(&layout, &group, &id(&format!("d-{number}")), number);
+    }
+    let point = layout.archive(&group, &id("d-1")).join("data");
+    std::fs::create_dir(&point).unwrap();
+    let Some(mounted) = disk::Mounted::bind(&precious, &point) else { return };
+    let keep = NonZeroUsize::MIN;
+    let result = retain(&layout, &group, keep, &[]).unwrap();
+    assert_eq!(result.removed, [id("d-2"), id("d-3")]);
+    let told: Vec<_> = result.failed.iter().map(ToString::to_string).collect();
+    assert!(matches!(&told[..], [one] if one.contains(&format!("umount {}", point.display()))), "{told:?}");
+    let shrunk = shrink(&layout, &group, 1).unwrap();
+    assert_eq!((shrunk.retention.removed.len(), shrunk.retention.failed.len()), (0, 1));
+    assert!(precious.join("sub/db").exists());
+    let file = std::fs::read_dir(layout.archive(&group, &id("d-1"))).unwrap().count();
+    assert_eq!(file, 2, "the revision is whole, and has its name");
+    drop(mounted);
+    assert_eq!(retain(&layout, &group, keep, &[]).unwrap().removed, [id("d-1")]);
+    assert!(precious.join("sub/db").exists());
+}
