@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::signature::SignatureError;
 use crate::disk;
-use crate::http::ClientError;
+use crate::http::{ClientError, Foreign};
 use crate::identity::{IdentityError, SignError};
 use crate::ids::DeploymentId;
 
@@ -164,6 +164,10 @@ pub enum Refusal {
     NoVersion,
     /// The caller may not read it.
     Reading(String),
+    /// It is in an archive, in this storage class, and has to be restored first.
+    Archived(String),
+    /// Something else answered.
+    Foreign(Foreign),
     /// The caller may not use the key that it is encrypted with.
     Decryption(String),
     /// The caller is unknown, or its secret is wrong or expired.
@@ -202,6 +206,8 @@ impl Refusal {
             Self::NoKey => "there is no such object in the bucket".to_owned(),
             Self::NoVersion => "there is no such version of the object".to_owned(),
             Self::Reading(answer) => format!("access denied ({answer})"),
+            Self::Archived(class) => format!("it is archived in the storage class {class}"),
+            Self::Foreign(foreign) => format!("the answer is not the service's ({})", foreign.found()),
             Self::Decryption(answer) => format!("it is encrypted with a key that may not be used ({answer})"),
             Self::Credentials(answer) => format!("the credentials are not accepted ({answer})"),
             Self::Expired(answer) => format!("the temporary credentials have expired ({answer})"),
@@ -230,6 +236,11 @@ impl Refusal {
                 "allow s3:GetObject on it (s3:GetObjectVersion for a version). Without s3:ListBucket a missing object \
                  looks the same"
             }
+            Self::Archived(_) => {
+                "restore it (aws s3api restore-object), wait until that is done, and deploy again; or upload it anew in \
+                 another storage class"
+            }
+            Self::Foreign(foreign) => foreign.remedy(),
             Self::Decryption(_) => "allow kms:Decrypt with it",
             Self::Credentials(_) => "renew them",
             Self::Expired(_) => "renew them, and check that this host's clock is right",

@@ -15,7 +15,7 @@ use super::patience::{GivenUp, Patience};
 use super::{BundleError, Fetched, Request, Requirement};
 use crate::deployment::BundleType;
 use crate::deployment::revision::GitHubSource;
-use crate::http::{Backoff, Client, Retry, ThrottleGate, innermost, read_body};
+use crate::http::{Backoff, Client, Foreign, Retry, ThrottleGate, innermost, read_body};
 
 /// Where GitHub's API is.
 const API: &str = "https://api.github.com";
@@ -143,6 +143,9 @@ impl Fetch<'_> {
             let sent = self.github.client.send(request).await;
             let response = sent.map_err(|error| Failure::Passing(error.to_string()))?;
             match response.status() {
+                StatusCode::OK if Foreign::of(StatusCode::OK, response.headers(), &[]).is_some() => {
+                    return Err(self.page(response).await.into());
+                }
                 StatusCode::OK => {
                     self.github.gate.succeeded();
                     return Ok(response);
@@ -191,6 +194,27 @@ impl Fetch<'_> {
         }
     }
 
+    /// A page in the place of an archive.
+    async fn page(&self, response: reqwest::Response) -> BundleError {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
+        let foreign = Foreign::of(status, &headers, &body);
+        BundleError::GitHub {
+            what: self.what.clone(),
+            caller: self.caller(),
+            status: status.as_u16(),
+            answer: foreign.as_ref().map_or_else(|| "an HTML page".to_owned(), Foreign::found),
+            remedy: foreign.map_or("check what is on the way to GitHub", |foreign| foreign.remedy()),
+        }
+    }
+
+    fn caller(&self) -> &'static str {
+        match self.request.github_token {
+            Some(_) => "the deployment's token",
+            None => "whoever has no token",
+        }
+    }
+
     async fn refused(&self, response: reqwest::Response) -> Failure {
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -210,10 +234,7 @@ impl Fetch<'_> {
             Retry::Later => Failure::Passing(format!("HTTP status {status} {message}")),
             Retry::Never => Failure::Lasting(BundleError::GitHub {
                 what: self.what.clone(),
-                caller: match self.request.github_token {
-                    Some(_) => "the deployment's token",
-                    None => "whoever has no token",
-                },
+                caller: self.caller(),
                 status: status.as_u16(),
                 answer: message,
                 remedy: match status {

@@ -116,14 +116,20 @@ fn bundle(path: &Path, bundle_type: BundleType, wanted: &RelativePath, host: &Ho
     let policy = unpack::Policy { ownership: unpack::Ownership::Own, ..host.unpack };
     let content = Content::Bundle { path, bundle_type };
     match unpack::into_scratch(content, scratch.dir(), wanted, &policy, |_| Vec::new()) {
-        Ok(staged) => Ok(validate::revision(&staged.revision, path, wanted, &host.rules)?),
+        Ok(staged) => {
+            let mut validation = validate::revision(&staged.revision, path, wanted, &host.rules)?;
+            for warning in &staged.report.warnings {
+                validation.warn(path, warning);
+            }
+            Ok(validation)
+        }
         // What the agent refuses is a finding; what cannot be read is not known.
         Err(
             error @ (UnpackError::Path { .. }
             | UnpackError::Through { .. }
             | UnpackError::HardLink { .. }
             | UnpackError::Special { .. }
-            | UnpackError::Duplicate { .. }
+            | UnpackError::Covers { .. }
             | UnpackError::Symlink { .. }
             | UnpackError::UnsafeMode { .. }
             | UnpackError::Limit { .. }

@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -125,7 +126,7 @@ impl Dir {
         if fault::lacks("mount ids") {
             return None;
         }
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(self));
+        let fd = self.as_fd().as_raw_fd();
         let text = read_bounded(Path::new(&format!("/proc/self/fdinfo/{fd}")), MAX_FDINFO).ok()?;
         let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:"))?;
         std::str::from_utf8(line).ok()?.trim().parse().ok()

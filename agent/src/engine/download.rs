@@ -103,6 +103,9 @@ impl Engine {
             appspec: &spec.appspec_filename,
         };
         let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
+        for warning in &staged.report.warnings {
+            tracing::warn!("{warning}");
+        }
         for script in &staged.made_executable {
             tracing::warn!(
                 "the script {script} was not executable in the bundle and was made so; set its mode where the bundle is made"

@@ -41,10 +41,11 @@ impl Engine {
         if matches!(acquired, Acquired::Fetched(_)) {
             disk::remove_if_exists(&bundle)?;
         }
+        let mut warnings: Vec<String> = staged.report.warnings.iter().map(ToString::to_string).collect();
         let made_executable = staged.made_executable.iter();
-        let mut warnings: Vec<String> = made_executable
-            .map(|script| format!("the script {script} is not executable in the bundle and is made so"))
-            .collect();
+        warnings.extend(
+            made_executable.map(|script| format!("the script {script} is not executable in the bundle and is made so")),
+        );
         let appspec = self.appspec(&staged.revision, spec)?;
         check_events(&appspec, spec)?;
         let _group = wait_where_there_is(&self.layout.group_lock(&spec.group_id))?;

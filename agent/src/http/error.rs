@@ -3,6 +3,7 @@ use std::fmt;
 
 use url::Url;
 
+use super::tls_error::{self, Explained};
 use super::{Anchors, Client};
 
 /// How a proxy's address holds what it wants to know.
@@ -17,6 +18,8 @@ pub struct SendError {
     proxy: Option<String>,
     anchors: Anchors,
     cause: String,
+    /// What is wrong with the connection, where that has a remedy of its own.
+    explained: Option<Explained>,
 }
 
 /// How far a request came that got no answer.
@@ -45,7 +48,17 @@ impl SendError {
         };
         let cause = innermost(&error);
         let Client { proxy, anchors, .. } = client;
-        Self { phase: phase(&error, &cause), target, proxy: proxy.shown(), anchors: *anchors, cause }
+        let tls = tls_error::of(&error);
+        let phase = if tls.is_some() { Phase::Tls } else { phase(&error, &cause) };
+        let explained = match tls {
+            Some(tls) => tls_error::explain(tls, &target),
+            None if phase == Phase::Exchange && url.scheme() == "http" => Some(Explained {
+                what: format!("the connection broke ({cause})"),
+                remedy: "if the port speaks TLS, write https in the address",
+            }),
+            None => None,
+        };
+        Self { phase, target, proxy: proxy.shown(), anchors: *anchors, cause, explained }
     }
 
     /// The system's own words for it.
@@ -67,6 +80,9 @@ impl fmt::Display for SendError {
         write!(out, "{} could not be reached", self.target)?;
         if let Some(proxy) = &self.proxy {
             write!(out, " through the proxy {proxy}")?;
+        }
+        if let Some(Explained { what, remedy }) = &self.explained {
+            return write!(out, ": {what}; {remedy}");
         }
         write!(out, ": {what} ({})", self.cause)?;
         match self.phase {
@@ -93,13 +109,6 @@ impl fmt::Display for SendError {
 impl Error for SendError {}
 
 fn phase(error: &reqwest::Error, cause: &str) -> Phase {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(link) = source {
-        if is_tls(link) {
-            return Phase::Tls;
-        }
-        source = link.source();
-    }
     if error.is_dns() {
         Phase::Resolve
     } else if cause.contains("tunnel") || cause.contains("proxy auth") {
@@ -111,13 +120,6 @@ fn phase(error: &reqwest::Error, cause: &str) -> Phase {
     } else {
         Phase::Exchange
     }
-}
-
-/// An `io::Error` hands out the source of what it wraps, not what it wraps, and can wrap another one;
-/// so it is looked into.
-fn is_tls(link: &(dyn Error + 'static)) -> bool {
-    let wrapped = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    link.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 /// The last link of the chain of causes: the one that tells. The outer ones repeat the URL.

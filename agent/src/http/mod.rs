@@ -3,10 +3,12 @@
 
 mod body;
 mod error;
+mod foreign;
 mod named;
 mod proxy;
 mod retry;
 mod tls;
+mod tls_error;
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use body::{BodyError, read_body};
 pub(crate) use error::innermost;
 pub use error::{Phase, SendError};
+pub use foreign::Foreign;
 pub use proxy::{Proxy, ProxyAddress};
 pub use retry::{Backoff, Retry, ThrottleGate};
 pub use tls::{Roots, Trust};

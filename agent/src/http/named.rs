@@ -70,11 +70,15 @@ pub(super) fn fits(certificate: &CertificateDer<'_>, name: &ServerName<'_>, now:
     let end_entity = webpki::EndEntityCert::try_from(certificate).map_err(|_| unreadable())?;
     end_entity.verify_is_valid_for_subject_name(name).map_err(|_| CertificateError::NotValidForName)?;
     let validity = x509_cert::Certificate::from_der(certificate).map_err(|_| unreadable())?.tbs_certificate.validity;
-    if now.as_secs() < validity.not_before.to_unix_duration().as_secs() {
-        return Err(CertificateError::NotValidYet.into());
+    let [not_before, not_after] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration());
+    if now.as_secs() < not_before.as_secs() {
+        let not_before = UnixTime::since_unix_epoch(not_before);
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
     }
-    if now.as_secs() > validity.not_after.to_unix_duration().as_secs() {
-        return Err(CertificateError::Expired.into());
+    if now.as_secs() > not_after.as_secs() {
+        return Err(
+            CertificateError::ExpiredContext { time: now, not_after: UnixTime::since_unix_epoch(not_after) }.into()
+        );
     }
     Ok(())
 }

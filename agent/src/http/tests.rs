@@ -152,8 +152,8 @@ async fn a_server_that_is_its_own_authority_is_trusted_if_it_is_named_and_only_f
     let at = |seconds| named::fits(&own, &"localhost".try_into().unwrap(), UnixTime::since_unix_epoch(seconds));
     let today = UnixTime::now().as_secs();
     assert!(at(Duration::from_secs(today)).is_ok());
-    assert!(at(Duration::from_secs(today + 10 * 86_400)).unwrap_err().to_string().contains("Expired"));
-    assert!(at(Duration::from_secs(today - 86_400)).unwrap_err().to_string().contains("NotValidYet"));
+    assert!(at(Duration::from_secs(today + 10 * 86_400)).unwrap_err().to_string().contains("certificate expired"));
+    assert!(at(Duration::from_secs(today - 86_400)).unwrap_err().to_string().contains("certificate not valid yet"));
 }
 
 /// Runs this very test again in an environment where the system's store is empty.
@@ -257,6 +257,79 @@ async fn what_went_wrong_is_told_apart() {
     let url = format!("http://{}/", broken.local_addr().unwrap());
     let (sent, _) = tokio::join!(client.send(get(&url)), async { answer(broken.accept().await.unwrap().0, "").await });
     assert_eq!(sent.unwrap_err().phase, Phase::Exchange);
+}
+
+#[tokio::test]
+async fn tls_on_a_port_without_it_and_the_other_way_round_name_the_scheme() {
+    let certificates = Certificates::new();
+    let client = plain(&certificates, Proxy::Direct);
+    let without = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", without.local_addr().unwrap().port());
+    let (sent, ()) = tokio::join!(client.send(get(&url)), async {
+        let (mut stream, _) = without.accept().await.unwrap();
+        let mut hello = [0; 100];
+        stream.read_exact(&mut hello).await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        // The rest is read, so that the answer is not lost with it.
+        let _ = stream.shutdown().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let error = sent.unwrap_err();
+    assert_eq!(error.phase, Phase::Tls, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("does not speak TLS") && text.contains("write http in its address"), "{text}");
+
+    let with = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", with.local_addr().unwrap().port());
+    let acceptor = certificates.acceptor("leaf");
+    let (sent, ()) = tokio::join!(client.send(get(&url)), async {
+        // The connection is closed as servers do that give up.
+        assert!(acceptor.accept(with.accept().await.unwrap().0).await.is_err());
+    });
+    let text = sent.unwrap_err().to_string();
+    assert!(text.contains("write https in the address"), "{text}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expired_or_is_for_another_name_is_told_by_date_and_name() {
+    let certificates = Certificates::new();
+    let authority = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n\
+                     certificate=ca.pem\nprivate_key=ca.key\n[p]\ncommonName=supplied\n";
+    for (name, text) in [("ca.conf", authority), ("index", ""), ("serial", "01")] {
+        std::fs::write(certificates.path(name), text).unwrap();
+    }
+    certificates.openssl(
+        "ca -batch -config ca.conf -in leaf.csr -out expired.pem -startdate 20200101000000Z -enddate 20200201000000Z \
+         -extfile san -notext",
+    );
+    std::fs::copy(certificates.path("leaf.key"), certificates.path("expired.key")).unwrap();
+    let trust = Trust { roots: Roots::File(certificates.path("ca.pem")), additional: None };
+    let client = Client::new(&Profile { trust, ..profile() }).unwrap();
+    let ask = async |name: &str, host: &str| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{host}:{}/", listener.local_addr().unwrap().port());
+        let acceptor = certificates.acceptor(name);
+        let (sent, _) =
+            tokio::join!(client.send(get(&url)), async { acceptor.accept(listener.accept().await.unwrap().0).await });
+        let error = sent.unwrap_err();
+        assert_eq!(error.phase, Phase::Tls, "{error}");
+        error.to_string()
+    };
+    let text = ask("expired", "localhost").await;
+    assert!(text.contains("expired on 2020-02-01T00:00:00Z"), "{text}");
+    assert!(text.contains("the certificate of localhost:") && text.contains("set the clock"), "{text}");
+    let text = ask("leaf", "127.0.0.1").await;
+    assert!(text.contains("for another name") && text.contains("localhost"), "{text}");
+}
+
+#[test]
+fn a_clock_that_is_behind_is_told_from_a_certificate_that_is_not_valid_yet() {
+    let at = |seconds| rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let (time, not_before) = (at(60), at(1_700_000_000));
+    let error = rustls::CertificateError::NotValidYetContext { time, not_before }.into();
+    let explained = tls_error::explain(&error, "host:443").unwrap();
+    assert!(explained.what.contains("2023-11-14T22:13:20Z") && explained.what.contains("1970-01-01T00:01:00Z"));
+    assert!(explained.remedy.contains("clock"));
 }
 
 #[tokio::test]

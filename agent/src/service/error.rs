@@ -4,7 +4,7 @@ use ::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use slipway_protocol::wire::ErrorBody;
 
-use crate::http::{BodyError, Retry, SendError, clock_ahead};
+use crate::http::{BodyError, Foreign, Retry, SendError, clock_ahead};
 use crate::identity::{Access, CurrentIdentity, IdentityError};
 
 /// Clocks that differ by more than this many seconds are worth a word.
@@ -90,6 +90,9 @@ pub enum ServiceError {
         /// The service's words.
         message: String,
     },
+    /// Something else answered.
+    #[error("the answer is not the service's: {0}")]
+    Foreign(Foreign),
     /// The answer, or what was to be asked, makes no sense.
     #[error("{0}")]
     Unusable(String),
@@ -121,6 +124,11 @@ impl ServiceError {
         match Retry::judge(status, &name, &message) {
             Retry::Throttled => return Self::Throttled(message),
             Retry::Later => return Self::Server { status: status.as_u16(), message },
+            Retry::Never if name.is_empty() => {
+                if let Some(foreign) = Foreign::of(status, headers, body) {
+                    return Self::Foreign(foreign);
+                }
+            }
             Retry::Never => {}
         }
         if status == StatusCode::UNAUTHORIZED || OF_CREDENTIALS.iter().any(|part| name.contains(part)) {
@@ -220,6 +228,17 @@ mod tests {
             assert!(of_a_gateway.is_passing(), "{of_a_gateway}");
         }
         assert!(of(403, "AccessDeniedException", "").is_passing());
+        let portal: HeaderMap =
+            [(::http::header::LOCATION, "http://portal.example/login".parse().unwrap())].into_iter().collect();
+        for (status, headers, body) in [
+            (StatusCode::FOUND, &portal, &b""[..]),
+            (StatusCode::FORBIDDEN, &HeaderMap::new(), b"<html><title>Blocked</title>"),
+            (StatusCode::UNAUTHORIZED, &HeaderMap::new(), b"<!doctype html>"),
+        ] {
+            let error = ServiceError::from_answer(asked(), status, headers, body);
+            assert!(matches!(error, ServiceError::Foreign(_)) && error.is_passing(), "{error}");
+            assert!(error.to_string().contains("captive portal"), "{error}");
+        }
         assert!(matches!(
             ServiceError::from_answer(asked(), StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),
             ServiceError::Server { .. }

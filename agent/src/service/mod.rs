@@ -172,6 +172,9 @@ impl CommandsService {
             return Err(error.in_view_of(&access, &self.provider.read_again().await?));
         }
         serde_json::from_slice(&body).map_err(|error| {
+            if let Some(foreign) = http::Foreign::of(status, &headers, &said.tellable(&body)) {
+                return ServiceError::Foreign(foreign);
+            }
             // The error's own words can repeat what the answer holds.
             let (kind, line, column) = (error.classify(), error.line(), error.column());
             ServiceError::Unusable(format!(

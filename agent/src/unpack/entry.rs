@@ -18,14 +18,10 @@ pub struct EntryPath(PathBuf);
 /// What is wrong with an entry's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProblem {
-    /// It begins with a slash.
-    Absolute,
     /// It has `..` in it.
     Parent,
     /// It has a NUL character in it.
     Nul,
-    /// It has a backslash in it, as only archives with foreign separators have.
-    Backslash,
     /// It is too long.
     TooLong,
     /// It names nothing.
@@ -35,10 +31,8 @@ pub enum PathProblem {
 impl fmt::Display for PathProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Absolute => "has an absolute path; pack the files relative to the revision's directory",
             Self::Parent => "has .. in its path and would leave the revision",
             Self::Nul => "has a NUL character in its name",
-            Self::Backslash => "has a backslash in its name; pack it with a tool that writes slashes",
             Self::TooLong => "has a path longer than 3,072 bytes, or a name in it longer than 255",
             Self::Empty => "has no name",
         })
@@ -46,16 +40,13 @@ impl fmt::Display for PathProblem {
 }
 
 impl EntryPath {
-    /// Parses an entry's name; `.` and repeated slashes mean nothing.
+    /// Parses an entry's name; `.` and slashes in front or beside another one mean nothing, as for tar and unzip.
     pub fn parse(name: &[u8]) -> Result<Self, PathProblem> {
         if name.is_empty() {
             return Err(PathProblem::Empty);
         }
         if name.contains(&0) {
             return Err(PathProblem::Nul);
-        }
-        if name.starts_with(b"/") {
-            return Err(PathProblem::Absolute);
         }
         if name.len() > MAX_PATH {
             return Err(PathProblem::TooLong);

@@ -51,10 +51,12 @@ pub enum UnpackError {
         remedy: &'static str,
     },
     /// It is an archive that no bundle can be.
-    #[error("the file is {found}, which cannot be deployed; pack the revision as tar, tgz or zip")]
+    #[error("the file is {found}, which cannot be deployed; {remedy}")]
     NoBundle {
         /// By its first bytes.
         found: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The bundle ends too early.
     #[error("the bundle is truncated{}: upload it again", after(.0))]
@@ -109,9 +111,12 @@ pub enum UnpackError {
         /// What it is.
         kind: &'static str,
     },
-    /// Two entries with one path.
-    #[error("the bundle is refused: it has two entries for {entry:?}")]
-    Duplicate {
+    /// A file or link where an earlier entry is a directory that holds others.
+    #[error(
+        "the bundle is refused: its entry {entry:?} is a file or link, and an earlier entry is a directory of this name \
+         that holds others; pack it without one of the two"
+    )]
+    Covers {
         /// Which.
         entry: String,
     },

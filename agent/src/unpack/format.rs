@@ -1,9 +1,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use ::tar::Header;
-
 use super::UnpackError;
+use super::tar::is_header;
 use crate::deployment::BundleType;
 
 /// How a bundle is packed, as its first bytes tell.
@@ -23,14 +22,30 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
     Known(Format),
-    /// An archive, but none that a bundle can be.
-    Foreign(&'static str),
+    /// An archive, but none that a bundle can be: what it is, and what to do.
+    Foreign(&'static str, &'static str),
     Other(&'static str),
 }
 
 const HEADER: usize = 512;
 const ANOTHER_TYPE: &str = "deploy it with the type that it has";
 const ANOTHER_BUNDLE: &str = "pack it as tar, tgz or zip";
+const RECOMPRESS: &str =
+    "this compression is not supported: decompress it, and pack it with gzip (tar -czf, type tgz) or zstd (type tar)";
+
+/// Archives and compressions by their first bytes that no bundle can have.
+const FOREIGN: [(&[u8], &str, &str); 10] = [
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "compressed by xz", RECOMPRESS),
+    (b"BZh", "compressed by bzip2", RECOMPRESS),
+    (&[0x1f, 0x9d], "compressed by compress", RECOMPRESS),
+    (b"LZIP", "compressed by lzip", RECOMPRESS),
+    (&[0x04, 0x22, 0x4d, 0x18], "compressed by lz4", RECOMPRESS),
+    (&[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive", ANOTHER_BUNDLE),
+    (b"Rar!", "a RAR archive", ANOTHER_BUNDLE),
+    (&[0xed, 0xab, 0xee, 0xdb], "an RPM package", ANOTHER_BUNDLE),
+    (b"!<arch>\n", "a Debian package or static library", ANOTHER_BUNDLE),
+    (b"07070", "a cpio archive", ANOTHER_BUNDLE),
+];
 
 impl Format {
     pub(super) fn detect(file: &mut File) -> io::Result<Detected> {
@@ -45,8 +60,6 @@ impl Format {
 fn detect(start: &[u8]) -> Detected {
     const GZIP: &[u8] = &[0x1f, 0x8b];
     const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-    const SEVEN_ZIP: &[u8] = &[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c];
-    const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
     let text = start.trim_ascii_start();
     if start.is_empty() {
         Detected::Other("empty")
@@ -58,14 +71,12 @@ fn detect(start: &[u8]) -> Detected {
         Detected::Known(Format::Zip)
     } else if is_tar(start) {
         Detected::Known(Format::Tar)
-    } else if start.starts_with(XZ) {
-        Detected::Foreign("an xz archive")
-    } else if start.starts_with(b"BZh") {
-        Detected::Foreign("a bzip2 archive")
-    } else if start.starts_with(SEVEN_ZIP) {
-        Detected::Foreign("a 7z archive")
+    } else if let Some((_, found, remedy)) = FOREIGN.iter().find(|(magic, ..)| start.starts_with(magic)) {
+        Detected::Foreign(found, remedy)
+    } else if is_html(text) {
+        Detected::Other("an HTML page, as a captive portal or a login page answers in place of a file")
     } else if text.starts_with(b"<") {
-        Detected::Other("an XML or HTML document, perhaps a service's error message")
+        Detected::Other("an XML document, perhaps a service's error message")
     } else if text.starts_with(b"{") {
         Detected::Other("a JSON document, perhaps a service's error message")
     } else {
@@ -73,14 +84,16 @@ fn detect(start: &[u8]) -> Detected {
     }
 }
 
-/// The magic is missing in old archives, so the header's checksum counts; and an archive without
-/// entries begins with zeros.
+fn is_html(text: &[u8]) -> bool {
+    ["<!doctype html", "<html"]
+        .iter()
+        .any(|begin| text.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin.as_bytes())))
+}
+
+/// An archive without entries begins with zeros.
 fn is_tar(start: &[u8]) -> bool {
     let Ok(block) = <&[u8; HEADER]>::try_from(start) else { return false };
-    let header = Header::from_byte_slice(block);
-    let sum: u32 =
-        block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();
-    block.iter().all(|byte| *byte == 0) || header.cksum().is_ok_and(|expected| expected == sum)
+    block.iter().all(|byte| *byte == 0) || is_header(block)
 }
 
 impl Detected {
@@ -94,9 +107,8 @@ impl Detected {
             (Self::Known(format), _) => {
                 Err(UnpackError::WrongType { expected, found: format.shown(), remedy: ANOTHER_TYPE })
             }
-            (Self::Foreign(found) | Self::Other(found), _) => {
-                Err(UnpackError::WrongType { expected, found, remedy: ANOTHER_BUNDLE })
-            }
+            (Self::Foreign(found, remedy), _) => Err(UnpackError::WrongType { expected, found, remedy }),
+            (Self::Other(found), _) => Err(UnpackError::WrongType { expected, found, remedy: ANOTHER_BUNDLE }),
         }
     }
 }
@@ -107,7 +119,7 @@ impl Detected {
         match self {
             Self::Known(Format::Zip) => Ok(Some(BundleType::Zip)),
             Self::Known(Format::Tar | Format::Gzip | Format::Zstd) => Ok(Some(BundleType::Tar)),
-            Self::Foreign(found) => Err(UnpackError::NoBundle { found }),
+            Self::Foreign(found, remedy) => Err(UnpackError::NoBundle { found, remedy }),
             Self::Other(_) => Ok(None),
         }
     }

@@ -12,6 +12,7 @@ mod format;
 mod place;
 mod tar;
 mod tree;
+mod warning;
 mod zip;
 
 use std::fs::File;
@@ -26,6 +27,7 @@ pub use entry::{EntryPath, PathProblem};
 pub use error::UnpackError;
 pub use format::Format;
 pub use place::{Content, Place, Staged, into_revision, into_scratch, revision_root};
+pub use warning::{Named, UnpackWarning};
 
 use tree::Tree;
 
@@ -81,7 +83,8 @@ pub enum Modes {
 /// Whose the unpacked files become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// The archive's numeric ids, where it has them and this process may give files away.
+    /// The archive's, where it has them and this process may give files away: by the names that this host knows, else
+    /// by number. A zip has none.
     Preserved,
     /// This process's.
     Own,
@@ -107,6 +110,8 @@ pub struct UnpackReport {
     pub bytes: u64,
     /// Digests of the files of a bundle, by their paths in it. A directory is copied without being read.
     pub digests: Vec<(PathBuf, Sha256)>,
+    /// What people should know of it.
+    pub warnings: Vec<UnpackWarning>,
 }
 
 /// Unpacks a bundle into an existing empty directory. What was unpacked before an error is left for

@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use super::{Policy, UnpackError, UnpackReport, copy_directory, unpack};
+use super::{Named, Policy, UnpackError, UnpackReport, UnpackWarning, copy_directory, unpack};
 use crate::deployment::{BundleType, RelativePath};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
+use crate::process;
 use crate::revision::Revision;
 use crate::store::{Digests, Known, Stamp};
 
@@ -110,9 +111,9 @@ fn remember(revision: &Revision, report: &UnpackReport, stripped: &Path) {
 }
 
 /// Where below `top` the revision's root is: nowhere else, or in the single directory that holds all of
-/// it, the AppSpec included.
+/// it, the AppSpec included. What macOS adds beside that directory does not count.
 pub fn revision_root(top: &Dir, appspec: &RelativePath) -> disk::Result<PathBuf> {
-    Ok(single_directory(top, appspec)?.unwrap_or_default())
+    Ok(single_directory(top, appspec)?.map(|only| only.path).unwrap_or_default())
 }
 
 /// Unpacks and tells where in `home` the revision's root is.
@@ -125,31 +126,60 @@ fn stage(
 ) -> Result<(PathBuf, UnpackReport), UnpackError> {
     home.make_dir(name, 0o755).map_err(UnpackError::Staging)?;
     let staging = || home.open_dir(name).map_err(UnpackError::Staging);
-    let report = match content {
+    let mut report = match content {
         Content::Bundle { path, bundle_type } => unpack(path, bundle_type, staging()?, policy)?,
         Content::Directory(path) => copy_directory(path, staging()?, policy)?,
     };
     let staging = staging()?;
     match single_directory(&staging, appspec).map_err(UnpackError::Staging)? {
         None => Ok((name.to_owned(), report)),
-        Some(only) => {
-            // The revision's root is reachable for the users that hooks run as, whatever the archive says.
+        Some(Only { path: only, beside }) => {
+            // The revision's root is this process's, and reachable for the users that hooks run as, whatever the archive
+            // says.
             let only_dir = staging.open_dir(&only).map_err(UnpackError::Staging)?;
-            let attributes = StagedAttributes { mode: 0o755, owner: None, modified: None };
+            let owner = process::is_root().then_some((0, 0));
+            let attributes = StagedAttributes { mode: 0o755, owner, modified: None };
             disk::finish_dir(&only_dir, &attributes).map_err(UnpackError::Staging)?;
+            report.warnings.extend((beside.total > 0).then_some(UnpackWarning::OfMacOs(beside)));
             Ok((name.join(only), report))
         }
     }
 }
 
-/// The only entry at the top, if it is a directory that holds the AppSpec and the top does not.
-fn single_directory(staging: &Dir, appspec: &RelativePath) -> disk::Result<Option<PathBuf>> {
-    let [only] = &staging.entries()?[..] else { return Ok(None) };
+/// The directory that holds a whole bundle.
+struct Only {
+    path: PathBuf,
+    /// What is beside it and means nothing.
+    beside: Named,
+}
+
+/// The only entry at the top, but for what macOS adds, if it is a directory that holds the AppSpec and the top does not.
+fn single_directory(staging: &Dir, appspec: &RelativePath) -> disk::Result<Option<Only>> {
+    let entries = staging.entries()?;
+    let mut beside = Named::default();
+    let mut others = entries.iter().filter(|entry| {
+        let is_of_macos = is_of_macos(entry);
+        if is_of_macos {
+            beside.add(&entry.name.to_string_lossy());
+        }
+        !is_of_macos
+    });
+    let (Some(only), None) = (others.next(), others.next()) else { return Ok(None) };
     if only.kind != Kind::Directory || holds_appspec(staging, appspec)? {
         return Ok(None);
     }
     let below = staging.open_dir(&only.name)?;
-    Ok(holds_appspec(&below, appspec)?.then(|| PathBuf::from(&only.name)))
+    Ok(holds_appspec(&below, appspec)?.then(|| Only { path: PathBuf::from(&only.name), beside }))
+}
+
+/// What the Finder and macOS's tar put into archives beside what was packed: a directory with attributes of files, one
+/// file with those of each, and the Finder's own.
+fn is_of_macos(entry: &disk::Entry) -> bool {
+    match entry.kind {
+        Kind::Directory => entry.name == "__MACOSX",
+        Kind::File => entry.name == ".DS_Store" || entry.name.as_encoded_bytes().starts_with(b"._"),
+        _ => false,
+    }
 }
 
 fn holds_appspec(dir: &Dir, appspec: &RelativePath) -> disk::Result<bool> {

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::entry::{EntryPath, Header, shown};
+use super::warning::{Note, Notes};
 use super::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::plan::{Sha256, is_unsafe_mode};
@@ -24,6 +25,9 @@ pub(super) struct Tree<'a> {
     root: Dir,
     levels: Vec<Level>,
     report: UnpackReport,
+    /// Digests of files as they came; none where something took a file's place.
+    digests: Vec<(PathBuf, Option<Sha256>)>,
+    notes: Notes,
     buffer: Vec<u8>,
     /// Only root can give files away.
     may_give_away: bool,
@@ -43,6 +47,8 @@ impl<'a> Tree<'a> {
             root,
             levels: Vec::new(),
             report: UnpackReport::default(),
+            digests: Vec::new(),
+            notes: Notes::default(),
             buffer: vec![0; BUFFER],
             may_give_away: rustix::process::geteuid().is_root(),
         }
@@ -56,7 +62,17 @@ impl<'a> Tree<'a> {
         &self.root
     }
 
-    /// A directory. One that is there already, because an entry below it came first, gets the attributes.
+    /// Whether entries get the owners that they come with.
+    pub fn keeps_owners(&self) -> bool {
+        self.policy.ownership == Ownership::Preserved && self.may_give_away
+    }
+
+    /// Notes what people should know of an entry.
+    pub fn note(&mut self, note: Note, entry: &str) {
+        self.notes.add(note, entry);
+    }
+
+    /// A directory. One that is there already gets the attributes; anything else gives way to it.
     pub fn directory(&mut self, header: &Header) -> Result<(), UnpackError> {
         self.count(header)?;
         if header.path.is_root() {
@@ -64,6 +80,10 @@ impl<'a> Tree<'a> {
         }
         self.check_mode(header)?;
         let attributes = self.attributes(header);
+        let name = self.enter_parent(header)?;
+        if matches!(self.here().stat_if_exists(name), Ok(Some(stat)) if stat.kind != Kind::Directory) {
+            self.make_way(header, name)?;
+        }
         self.enter(header, header.path.as_path())?;
         if let Some(level) = self.levels.last_mut() {
             level.on_leaving = Some(attributes);
@@ -78,13 +98,13 @@ impl<'a> Tree<'a> {
         self.room_for(header, size)?;
         let attributes = self.attributes(header);
         let name = self.enter_parent(header)?;
-        let mut file = self.here().create_file(name, 0o600).map_err(|error| self.creation_failed(header, error))?;
+        let mut file = self.create(header, name, |here| here.create_file(name, 0o600))?;
         let path = self.path_of(header);
         if size >= WORTH_RESERVING {
             disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
         }
         let digest = self.fill(header, &mut file, size, content)?;
-        self.report.digests.push((header.path.as_path().to_owned(), digest));
+        self.digests.push((header.path.as_path().to_owned(), Some(digest)));
         disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
         self.report.bytes += size;
         Ok(())
@@ -103,7 +123,7 @@ impl<'a> Tree<'a> {
         let attributes = self.attributes(header);
         let name = self.enter_parent(header)?;
         let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target);
-        self.here().symlink(target, name).map_err(|error| self.creation_failed(header, error))?;
+        self.create(header, name, |here| here.symlink(target, name))?;
         disk::finish_symlink(self.here(), Path::new(name), &attributes).map_err(|error| self.failed(header, 0, error))
     }
 
@@ -112,13 +132,17 @@ impl<'a> Tree<'a> {
         self.count(header)?;
         let refused = || UnpackError::HardLink { entry: header.name.clone(), target: shown(target) };
         let target = EntryPath::parse(target).map_err(|_| refused())?;
-        self.enter_parent(header)?;
-        if target.is_root() || !matches!(self.root.stat(target.as_path()), Ok(stat) if stat.kind == Kind::File) {
-            return Err(refused());
+        let name = self.enter_parent(header)?;
+        let linked = match self.root.stat(target.as_path()) {
+            Ok(stat) if stat.kind == Kind::File && !target.is_root() => stat,
+            _ => return Err(refused()),
+        };
+        // A file that was packed twice is a link to itself the second time.
+        if matches!(self.here().stat_if_exists(name), Ok(Some(stat)) if stat.inode == linked.inode) {
+            return Ok(());
         }
-        self.root
-            .hard_link(target.as_path(), header.path.as_path())
-            .map_err(|error| self.creation_failed(header, error))
+        let root = self.root.try_clone().map_err(UnpackError::Staging)?;
+        self.create(header, name, |_| root.hard_link(target.as_path(), header.path.as_path()))
     }
 
     /// Refuses what would exceed the cap on bytes.
@@ -133,7 +157,47 @@ impl<'a> Tree<'a> {
     /// Leaves all directories. Whoever puts the tree in place makes it durable.
     pub fn finish(mut self) -> Result<UnpackReport, UnpackError> {
         self.leave_down_to(0)?;
-        Ok(self.report)
+        let Self { mut report, mut digests, notes, .. } = self;
+        if digests.iter().any(|(_, digest)| digest.is_none()) {
+            keep_last(&mut digests);
+        }
+        report.digests = digests.into_iter().filter_map(|(path, digest)| Some((path, digest?))).collect();
+        report.warnings = notes.into_warnings();
+        Ok(report)
+    }
+
+    /// Creates an entry. The last one of a path counts, as for tar and unzip: what came earlier is removed, never
+    /// written into, since it may have other names.
+    fn create<T>(
+        &mut self,
+        header: &Header,
+        name: &OsStr,
+        create: impl Fn(&Dir) -> disk::Result<T>,
+    ) -> Result<T, UnpackError> {
+        match create(self.here()) {
+            Err(error) if error.is_already_exists() => {
+                self.make_way(header, name)?;
+                create(self.here()).map_err(|error| self.failed(header, 0, error))
+            }
+            other => other.map_err(|error| self.failed(header, 0, error)),
+        }
+    }
+
+    /// Removes what an earlier entry of the same path left in the open directory: a file, a link, or a directory with
+    /// nothing in it.
+    fn make_way(&mut self, header: &Header, name: &OsStr) -> Result<(), UnpackError> {
+        let stat = self.here().stat(name).map_err(|error| self.failed(header, 0, error))?;
+        let removed = match stat.kind {
+            Kind::Directory => self.here().remove_dir(name),
+            _ => self.here().unlink(name),
+        };
+        removed.map_err(|error| match error.is_not_empty() {
+            true => UnpackError::Covers { entry: header.name.clone() },
+            false => self.failed(header, 0, error),
+        })?;
+        self.digests.push((header.path.as_path().to_owned(), None));
+        self.notes.add(Note::Repeated, &header.name);
+        Ok(())
     }
 
     fn here(&self) -> &Dir {
@@ -222,11 +286,7 @@ impl<'a> Tree<'a> {
             Ok(stat) if stat.kind != Kind::Directory => {
                 let through = self.here().path().join(name);
                 let through = through.strip_prefix(self.root.path()).unwrap_or(&through).to_string_lossy().into_owned();
-                if through == header.path.as_path().to_string_lossy() {
-                    UnpackError::Duplicate { entry: header.name.clone() }
-                } else {
-                    UnpackError::Through { entry: header.name.clone(), through }
-                }
+                UnpackError::Through { entry: header.name.clone(), through }
             }
             _ => self.failed(header, 0, error),
         }
@@ -268,14 +328,6 @@ impl<'a> Tree<'a> {
         Ok(Sha256(hasher.finalize().into()))
     }
 
-    fn creation_failed(&self, header: &Header, error: disk::Error) -> UnpackError {
-        if error.is_already_exists() {
-            UnpackError::Duplicate { entry: header.name.clone() }
-        } else {
-            self.failed(header, 0, error)
-        }
-    }
-
     /// An entry could not be written, which needed so many more bytes.
     fn failed(&self, header: &Header, needed: u64, source: disk::Error) -> UnpackError {
         if !source.is_no_space() {
@@ -284,6 +336,15 @@ impl<'a> Tree<'a> {
         let available = disk::available(&self.root).unwrap_or(0);
         UnpackError::NoSpace { needed: needed.max(1), available, place: self.root.path().to_owned() }
     }
+}
+
+/// Of each path, the last digest alone.
+fn keep_last(digests: &mut Vec<(PathBuf, Option<Sha256>)>) {
+    // A stable sort: those of one path stay in their order.
+    digests.sort_by(|(left, _), (right, _)| left.cmp(right));
+    digests.reverse();
+    digests.dedup_by(|(later, _), (kept, _)| later == kept);
+    digests.reverse();
 }
 
 /// An error while the bundle is read: it ends too early, or it is broken.

@@ -65,6 +65,17 @@ impl Validation {
         Self { findings: vec![finding], omitted: [0; 2] }
     }
 
+    /// Adds a warning of the whole of a revision.
+    pub fn warn(&mut self, shown: &Path, message: &dyn fmt::Display) {
+        self.add(Finding {
+            severity: Severity::Warning,
+            file: shown.display().to_string(),
+            at: None,
+            message: message.to_string(),
+            source: None,
+        });
+    }
+
     /// The findings, those of one file together, in its order.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

@@ -4,6 +4,7 @@
 mod awss_agent;
 mod expect;
 
+mod archives;
 mod back_and_forth;
 mod bad_input;
 mod birth;

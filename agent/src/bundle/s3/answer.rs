@@ -7,7 +7,7 @@ use crate::bundle::Refusal;
 use crate::bundle::digest::{Algorithm, Over, Wanted};
 use crate::bundle::verify::Expectation;
 use crate::deployment::revision::S3Source;
-use crate::http::{clock_ahead, read_body};
+use crate::http::{Foreign, clock_ahead, read_body};
 
 /// Longest error document that is read.
 const MAX_DOCUMENT: usize = 64 * 1024;
@@ -164,14 +164,20 @@ pub(super) struct Document {
     pub message: String,
     /// The bucket's, where the request was signed for another one.
     pub region: String,
+    /// Of an object that is archived.
+    pub storage_class: String,
+    /// Of what the document is made.
+    pub body: Vec<u8>,
 }
 
 impl Document {
     pub async fn read(response: reqwest::Response) -> Self {
         // An answer without a readable document still has its status, which tells enough.
-        let body = read_body(response, MAX_DOCUMENT).await.unwrap_or_default();
-        let body = String::from_utf8_lossy(&body);
-        Self { code: element(&body, "Code"), message: element(&body, "Message"), region: element(&body, "Region") }
+        let body = read_body(response, MAX_DOCUMENT).await.map(|body| body.to_vec()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&body);
+        let [code, message, region, storage_class] =
+            ["Code", "Message", "Region", "StorageClass"].map(|name| element(&text, name));
+        Self { code, message, region, storage_class, body }
     }
 
     fn shown(&self) -> String {
@@ -193,11 +199,24 @@ fn element(document: &str, name: &str) -> String {
     inner.trim().chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
+/// The answer of something else, where it is no service's for objects. Those have an ETag for each object, which may
+/// well be a page.
+pub(super) fn foreign(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Foreign> {
+    Foreign::of(status, headers, body).filter(|_| !headers.contains_key("etag"))
+}
+
 /// Why an answer is a refusal.
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, document: &Document, now: Timestamp) -> Refusal {
     let shown = document.shown();
     let says_kms = document.code.starts_with("KMS.") || document.message.to_ascii_lowercase().contains("kms");
+    if let Some(foreign) = foreign(status, headers, &document.body).filter(|_| document.code.is_empty()) {
+        return Refusal::Foreign(foreign);
+    }
     match (document.code.as_str(), status.as_u16()) {
+        ("InvalidObjectState", _) => {
+            let class = &document.storage_class;
+            Refusal::Archived(if class.is_empty() { "GLACIER".to_owned() } else { class.clone() })
+        }
         ("NoSuchBucket", _) => Refusal::NoBucket,
         ("NoSuchVersion", _) => Refusal::NoVersion,
         ("NoSuchKey", _) | (_, 404) => Refusal::NoKey,
@@ -303,7 +322,7 @@ mod tests {
         let now: Timestamp = "2026-11-20T10:00:10Z".parse().unwrap();
         let date = headers(&[("date", "Fri, 20 Nov 2026 10:00:00 GMT")]);
         let judge = |status, code: &str, message: &str| {
-            let document = Document { code: code.to_owned(), message: message.to_owned(), region: String::new() };
+            let document = Document { code: code.to_owned(), message: message.to_owned(), ..Document::default() };
             refusal(StatusCode::from_u16(status).unwrap(), &date, &document, now)
         };
         assert_eq!(judge(404, "NoSuchBucket", ""), Refusal::NoBucket);
@@ -316,6 +335,31 @@ mod tests {
         assert!(matches!(judge(400, "ExpiredToken", ""), Refusal::Expired(_)));
         assert_eq!(judge(301, "PermanentRedirect", ""), Refusal::Elsewhere { region: None });
         assert!(matches!(judge(418, "", "teapot"), Refusal::Other { status: 418, .. }));
+    }
+
+    #[test]
+    fn an_archived_object_is_to_be_restored() {
+        let document = Document {
+            code: "InvalidObjectState".to_owned(),
+            storage_class: "DEEP_ARCHIVE".to_owned(),
+            ..Document::default()
+        };
+        let told = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), &document, Timestamp::now()).to_string();
+        assert!(told.contains("DEEP_ARCHIVE") && told.contains("restore-object"), "{told}");
+    }
+
+    #[test]
+    fn a_page_in_the_services_place_is_no_refusal_of_its_own() {
+        let page = Document { body: b"<html><title>Log in</title>".to_vec(), ..Document::default() };
+        let told = |status, headers: &HeaderMap| refusal(status, headers, &page, Timestamp::now()).to_string();
+        for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED] {
+            let told = told(status, &HeaderMap::new());
+            assert!(told.contains("Log in") && told.contains("captive portal"), "{told}");
+        }
+        let portal = headers(&[("location", "http://portal.example/")]);
+        assert!(told(StatusCode::FOUND, &portal).contains("a redirect to http://portal.example/"));
+        // A website's own page of a bucket.
+        assert!(!told(StatusCode::FORBIDDEN, &headers(&[("x-amz-request-id", "1")])).contains("captive portal"));
     }
 
     #[test]

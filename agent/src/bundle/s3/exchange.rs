@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-use super::answer::{Document, content_range, etag, refusal, text};
+use super::answer::{Document, content_range, etag, foreign, refusal, text};
 use super::{Object, S3};
 use crate::bundle::{BundleError, Refusal};
 use crate::http::Retry;
@@ -53,6 +53,9 @@ impl Exchange<'_> {
             Err(error) => return Ok(Answered::Failed(error.to_string())),
         };
         let answered = match (response.status(), stretch) {
+            (StatusCode::OK, _) if foreign(StatusCode::OK, response.headers(), &[]).is_some() => {
+                return self.page(response, &access).await;
+            }
             (StatusCode::OK, _) => Answered::Whole(response),
             (StatusCode::PARTIAL_CONTENT, Some(stretch)) => match is_of(&stretch, response.headers()) {
                 true => Answered::Stretch(response),
@@ -64,6 +67,13 @@ impl Exchange<'_> {
         };
         self.s3.gate.succeeded();
         Ok(answered)
+    }
+
+    /// A page in the place of an object.
+    async fn page(&self, response: reqwest::Response, access: &Access) -> Result<Answered, BundleError> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let document = Document::read(response).await;
+        self.refused(refusal(status, &headers, &document, Timestamp::now()), access).await
     }
 
     /// Any status but success.
@@ -82,9 +92,10 @@ impl Exchange<'_> {
             let expected = self.object.source.etag.clone().unwrap_or_default();
             return Err(self.changed(&expected, "another one".to_owned()));
         }
+        let foreign = foreign(status, &headers, &document.body).filter(|_| document.code.is_empty());
         match Retry::judge(status, &document.code, &document.message) {
             // A new bucket whose region the service's names do not all know yet.
-            Retry::Never if status == StatusCode::TEMPORARY_REDIRECT => {
+            Retry::Never if status == StatusCode::TEMPORARY_REDIRECT && foreign.is_none() => {
                 Ok(Answered::Failed(format!("HTTP status {status} {}", document.code)))
             }
             Retry::Never => self.refused(refusal(status, &headers, &document, Timestamp::now()), access).await,

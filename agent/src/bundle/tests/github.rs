@@ -58,6 +58,15 @@ fn the_token_is_for_the_api_alone() {
 }
 
 #[test]
+fn a_page_in_the_place_of_an_archive_is_told() {
+    let page = b"<html><title>Log in to the guest network</title></html>";
+    let origin = Origin::start(|_| Reply::Bytes(answer("200 OK", &[("content-type", "text/html")], page.len(), page)));
+    let error = origin.fetch_from_github(commit(BundleType::Tar), None).unwrap_err().to_string();
+    assert!(error.contains("Log in to the guest network") && error.contains("captive portal"), "{error}");
+    assert!(!origin.destination().exists());
+}
+
+#[test]
 fn what_passes_is_tried_again() {
     let origin = Origin::start(|asked| match asked.number {
         0 => says("500 Internal Server Error", "Server Error"),

@@ -367,6 +367,38 @@ fn the_buckets_region_is_followed() {
 }
 
 #[test]
+fn a_page_or_a_redirect_in_the_place_of_an_object_is_told_and_nothing_is_kept() {
+    let page = b"<!DOCTYPE html><title>Guest network</title>";
+    let html = ("content-type", "text/html");
+    for (response, told) in [
+        (answer("200 OK", &[html], page.len(), page), "Guest network"),
+        (answer("403 Forbidden", &[html], page.len(), page), "Guest network"),
+        (answer("302 Found", &[("location", "http://portal.example/?secret")], 0, b""), "http://portal.example/)"),
+        (
+            answer("307 Temporary Redirect", &[("location", "http://portal.example/")], 0, b""),
+            "http://portal.example/)",
+        ),
+    ] {
+        let error = Service::answering(vec![response]).refused(source());
+        assert!(matches!(&error, BundleError::Refused { refusal: Refusal::Foreign(_), .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(told) && error.contains("captive portal") && !error.contains("secret)"), "{error}");
+    }
+    // An object may be a page.
+    let object = answer("200 OK", &[html, ("etag", "\"x\"")], CONTENT.len(), CONTENT);
+    Service::answering(vec![object]).fetch(source()).unwrap();
+}
+
+#[test]
+fn an_object_that_is_archived_is_to_be_restored() {
+    let body = "<Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage \
+                class</Message><StorageClass>DEEP_ARCHIVE</StorageClass></Error>";
+    let response = answer("403 Forbidden", &[], body.len(), body.as_bytes());
+    let error = Service::answering(vec![response]).refused(source()).to_string();
+    assert!(error.contains("DEEP_ARCHIVE") && error.contains("restore-object"), "{error}");
+}
+
+#[test]
 fn refusals_say_who_asked_for_what_and_what_to_do() {
     for (response, parts) in [
         (failure("404 Not Found", "NoSuchKey", ""), ["s3://bucket/deep/my app.tgz", "AKIATEST", "no such object"]),

@@ -65,6 +65,9 @@ pub(super) fn poll(host: &Host<'_>) -> Vec<Finding> {
             "give this host the key that belongs to it, or allow the role or user \
              codedeploy-commands-secure:PollHostCommand and the three calls beside it",
         ),
+        Some(Err(ServiceError::Foreign(foreign))) => {
+            Verdict::failed(format!("the answer is not the service's: {}", foreign.found()), foreign.remedy())
+        }
         Some(Err(error)) => Verdict::failed(error.to_string(), "the service itself fails: its log says why"),
     });
     vec![Finding::new(

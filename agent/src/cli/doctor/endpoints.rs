@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::Host;
 use super::finding::{Finding, Verdict};
-use super::probe::{Probe, Reached};
+use super::probe::{Answer, Probe, Reached};
 use crate::cli::settings::Context;
 use crate::http::Phase;
 
@@ -88,6 +88,9 @@ pub(super) fn endpoints(host: &Host<'_>) -> Vec<Finding> {
             }
             Reached::Answered { answer, .. } if answer.status == StatusCode::BAD_GATEWAY && proxy.is_some() => {
                 Verdict::failed("the proxy does not reach it (HTTP status 502)", way_remedy(proxy.as_deref()))
+            }
+            Reached::Answered { answer: Answer { foreign: Some(foreign), .. }, .. } => {
+                Verdict::failed(format!("the answer is not the service's: {}", foreign.found()), foreign.remedy())
             }
             Reached::Answered { answer, .. } => {
                 let way = proxy.map(|proxy| format!(", through {proxy} unless no_proxy names it")).unwrap_or_default();

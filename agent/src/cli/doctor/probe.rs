@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::cli::settings::Context;
 use crate::config::ProxyUri;
-use crate::http::{Client, SendError, clock_ahead};
+use crate::http::{Client, Foreign, SendError, clock_ahead};
 use crate::identity::{self, Access, Caller, IdentityError, Provider};
 use crate::service::ServiceError;
 
@@ -62,6 +62,8 @@ pub(super) struct Answer {
     pub(super) took: Duration,
     /// By how much the answer's clock was ahead, if it says what time it has.
     pub(super) ahead: Option<SignedDuration>,
+    /// What else answered, if it was not the service.
+    pub(super) foreign: Option<Foreign>,
 }
 
 impl Network {
@@ -184,13 +186,13 @@ impl Asked {
 }
 
 fn answer(status: StatusCode, headers: &HeaderMap, took: Duration) -> Answer {
-    Answer { status, took, ahead: clock_ahead(headers, Timestamp::now()) }
+    Answer { status, took, ahead: clock_ahead(headers, Timestamp::now()), foreign: Foreign::of(status, headers, &[]) }
 }
 
 impl Probe {
     fn has_answered(&self) -> bool {
         let by_a_proxy = [StatusCode::PROXY_AUTHENTICATION_REQUIRED, StatusCode::BAD_GATEWAY];
-        matches!(&self.reached, Reached::Answered { answer, .. } if !by_a_proxy.contains(&answer.status))
+        matches!(&self.reached, Reached::Answered { answer, .. } if !by_a_proxy.contains(&answer.status) && answer.foreign.is_none())
     }
 
     /// Through which proxy a request goes, unless an exception applies: for messages, without a password.

@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods)]
 
+mod genuine;
 mod hostile;
 mod place;
 mod truncated;
@@ -247,8 +248,10 @@ fn the_type_is_told_by_the_content() {
         (&zip, BundleType::Tgz, "a zip archive"),
         (&gzip(&plain), BundleType::Zip, "a gzip file"),
         (&zstd, BundleType::Tgz, "a zstd file"),
-        (&b"<?xml version=\"1.0\"?><Error/>".to_vec(), BundleType::Zip, "XML or HTML"),
-        (&b"\xfd7zXZ\0......".to_vec(), BundleType::Tar, "an xz archive"),
+        (&b"<?xml version=\"1.0\"?><Error/>".to_vec(), BundleType::Zip, "an XML document"),
+        (&b"\n<!DOCTYPE HTML><html>".to_vec(), BundleType::Tgz, "captive portal"),
+        (&b"\xfd7zXZ\0......".to_vec(), BundleType::Tar, "xz"),
+        (&b"BZh91AY&SY......".to_vec(), BundleType::Tar, "bzip2"),
         (&Vec::new(), BundleType::Tar, "empty"),
         (&b"hello".to_vec(), BundleType::Tar, "neither tar"),
     ] {

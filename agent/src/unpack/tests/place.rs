@@ -81,7 +81,7 @@ fn an_error_leaves_nothing_and_keeps_what_was_there() {
     host.tar(&[file("first", b"1"), file("../escape", b"2")], &[]).unwrap_err();
     assert_eq!(host.left(), Vec::<String>::new());
     host.tar(&[file("appspec.yml", b"1")], &[]).unwrap();
-    host.tar(&[file("first", b"1"), file("first", b"2")], &[]).unwrap_err();
+    host.tar(&[file("first", b"1"), file("first/below", b"2")], &[]).unwrap_err();
     assert_eq!(host.left(), REVISION);
     assert!(host.layout.archive(&host.group, &host.deployment).join("appspec.yml").exists());
 }
@@ -102,6 +102,65 @@ fn a_single_directory_with_the_appspec_is_stripped() {
         let root = host.tar(&entries, &[]).unwrap().revision.root().to_owned();
         assert!(root.join("only").symlink_metadata().is_ok(), "{:?}", entries[0].name);
     }
+}
+
+/// As the Finder packs a directory, and macOS's tar.
+#[test]
+fn what_macos_adds_beside_the_single_directory_is_left_out() {
+    let host = Host::new();
+    let entries = [
+        file("app/appspec.yml", b"1"),
+        file("app/._kept", b"1"),
+        file("__MACOSX/._app", b"1"),
+        file("__MACOSX/app/._appspec.yml", b"1"),
+        file("._app", b"1"),
+        file(".DS_Store", b"1"),
+    ];
+    let staged = host.tar(&entries, &[]).unwrap();
+    let names = |root: &Path| {
+        let mut names: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(staged.revision.root()), ["._kept", "appspec.yml"]);
+    assert_eq!(host.left(), REVISION);
+    let [warning @ UnpackWarning::OfMacOs(named)] = &staged.report.warnings[..] else { panic!("{:?}", staged.report) };
+    assert_eq!(named.total, 3);
+    assert!(warning.to_string().contains("__MACOSX"), "{warning}");
+    // Beside an AppSpec at the top they are files like any other.
+    let staged = host.tar(&[file("appspec.yml", b"1"), file("__MACOSX/._a", b"1")], &[]).unwrap();
+    assert_eq!(names(staged.revision.root()), ["__MACOSX", "appspec.yml"]);
+    assert_eq!(staged.report.warnings, []);
+    // Nor is anything left out where there is no single directory.
+    let staged = host.tar(&[file("a/appspec.yml", b"1"), file("b/x", b"1"), file("__MACOSX/x", b"1")], &[]).unwrap();
+    assert_eq!(names(staged.revision.root()), ["__MACOSX", "a", "b"]);
+}
+
+/// The archive gives its directory to somebody, who could put other scripts there.
+#[test]
+fn the_root_of_a_stripped_revision_is_this_processes_own() {
+    let host = Host::new();
+    let staged = host.tar(&[directory("app/"), file("app/appspec.yml", b"1")], &[]).unwrap();
+    let root = std::fs::metadata(staged.revision.root()).unwrap();
+    assert_eq!(root.uid(), rustix::process::geteuid().as_raw());
+}
+
+#[test]
+fn a_revision_that_something_is_mounted_in_is_not_replaced() {
+    let host = Host::new();
+    let staged = host.tar(&[file("appspec.yml", b"1"), file("data/x", b"1")], &[]).unwrap();
+    let precious = host.dir.path().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("db"), "x").unwrap();
+    let point = staged.revision.root().join("data");
+    let Some(mounted) = crate::disk::Mounted::bind(&precious, &point) else { return };
+    let error = host.tar(&[file("appspec.yml", b"2")], &[]).unwrap_err().to_string();
+    assert!(error.contains(&format!("umount {}", point.display())), "{error}");
+    assert_eq!(std::fs::read(staged.revision.root().join("appspec.yml")).unwrap(), b"1");
+    assert!(precious.join("db").exists());
+    drop(mounted);
+    host.tar(&[file("appspec.yml", b"2")], &[]).unwrap();
+    assert!(precious.join("db").exists());
 }
 
 #[test]

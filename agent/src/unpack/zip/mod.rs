@@ -1,5 +1,8 @@
 //! zip archives: the `zip` crate reads them, [`Tree`] places what it finds.
 
+mod listed;
+mod maker;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -11,8 +14,11 @@ use ::zip::{CompressionMethod, ZipArchive};
 
 use super::entry::{EntryPath, Header, shown};
 use super::tree::{Tree, read_failed};
-use super::{PathProblem, UnpackError, UnpackReport, require_space};
+use super::warning::Note;
+use super::{UnpackError, UnpackReport, require_space};
 use crate::disk::StagedAttributes;
+use listed::Listed;
+use maker::{DIRECTORY, Maker, Mode, REGULAR, SYMLINK};
 
 /// Most bytes that are read to list an archive. The crate holds the whole list, which takes twice its
 /// length in memory; this is room for some 200,000 entries, and keeps the agent below its 64 MB.
@@ -20,25 +26,23 @@ const MAX_DIRECTORY: u64 = 24 << 20;
 /// The record at the end: 22 bytes and a comment of at most 65,535.
 const MAX_END: u64 = 22 + 65_535;
 const MAX_TARGET: u64 = 4096;
-const FILE_KIND: u32 = 0o170_000;
-const REGULAR: u32 = 0o100_000;
-const DIRECTORY: u32 = 0o040_000;
-const SYMLINK: u32 = 0o120_000;
 
 pub(super) fn unpack(mut file: File, mut tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
     if !has_end(&mut file).map_err(|error| read_failed(None, &error))? {
         return Err(UnpackError::Truncated(None));
     }
     let allowance = Rc::new(Cell::new(MAX_DIRECTORY));
+    let directory = file.try_clone().map_err(|error| read_failed(None, &error))?;
     let reader = Allowed { inner: BufReader::new(file), allowance: Rc::clone(&allowance) };
     let mut archive = ZipArchive::new(reader).map_err(|error| listing_failed(error, allowance.get()))?;
     allowance.set(u64::MAX);
-    if archive.has_duplicate_names() {
-        return Err(UnpackError::Damaged { entry: None, reason: "two of its entries have the same name".to_owned() });
+    let listed = Listed::of(&mut archive, &directory).map_err(|error| read_failed(None, &error))?;
+    for name in listed.covered {
+        tree.note(Note::Repeated, &name);
     }
     let total = archive.decompressed_size().and_then(|size| u64::try_from(size).ok());
     require_space(tree.root(), total.unwrap_or(0))?;
-    for index in 0..archive.len() {
+    for index in listed.order {
         place(&mut archive, index, &mut tree)?;
     }
     tree.finish()
@@ -83,29 +87,27 @@ fn place(archive: &mut ZipArchive<impl Read + Seek>, index: usize, tree: &mut Tr
     }
     drop(described);
     let mut entry = archive.by_index(index).map_err(|error| zip_failed(Some(&text), error))?;
-    let path = entry.name().map_err(|error| zip_failed(Some(&text), error))?.into_owned();
+    let maker = Maker::of(entry.system());
+    let path = maker.path(&entry.name().map_err(|error| zip_failed(Some(&text), error))?);
     let refused = |problem| UnpackError::Path { entry: text.clone(), problem };
-    if path.contains('\\') {
-        return Err(refused(PathProblem::Backslash));
-    }
-    let mode = entry.unix_mode().unwrap_or(0);
-    let is_directory = path.ends_with('/') || mode & FILE_KIND == DIRECTORY;
+    let Mode { kind, permissions } = maker.mode(entry.external_attributes(), &path);
+    let is_directory = kind == Some(DIRECTORY);
     let modified = modified(&entry);
     let header = Header {
         path: EntryPath::parse(path.as_bytes()).map_err(refused)?,
-        attributes: StagedAttributes { mode: permissions(mode, is_directory), owner: None, modified },
+        attributes: StagedAttributes { mode: permissions, owner: None, modified },
         name: text.clone(),
     };
     let size = entry.size();
     tree.room_for(&header, size)?;
-    match mode & FILE_KIND {
+    match kind {
         _ if is_directory => return tree.directory(&header),
-        SYMLINK if size <= MAX_TARGET => {
+        Some(SYMLINK) if size <= MAX_TARGET => {
             let mut target = Vec::new();
             entry.by_ref().take(MAX_TARGET + 1).read_to_end(&mut target).map_err(|e| read_failed(Some(&text), &e))?;
             tree.symlink(&header, &target)?;
         }
-        REGULAR | 0 => tree.file(&header, size, &mut entry)?,
+        Some(REGULAR) | None => tree.file(&header, size, &mut entry)?,
         _ => return Err(UnpackError::Special { entry: text, kind: "device, pipe or broken link" }),
     }
     // One read past the end compares the checksum.
@@ -113,16 +115,6 @@ fn place(archive: &mut ZipArchive<impl Read + Seek>, index: usize, tree: &mut Tr
         Ok(0) => Ok(()),
         Ok(_) => Err(UnpackError::Damaged { entry: Some(text), reason: "an entry is longer than it says".to_owned() }),
         Err(error) => Err(read_failed(Some(&text), &error)),
-    }
-}
-
-/// Archives from systems without modes get ordinary ones. There is no owner in a zip that set-id bits
-/// could be for.
-fn permissions(mode: u32, is_directory: bool) -> u32 {
-    match mode & 0o7777 {
-        0 if is_directory => 0o755,
-        0 => 0o644,
-        bits => bits,
     }
 }
 
