@@ -19,7 +19,7 @@ fn shell(place: &Place, line: &str) -> Result<()> {
 }
 
 /// All that a local deployment says, on both outputs.
-fn deployed(host: &Agent, location: &Path, kind: &str) -> Result<String> {
+fn deployed(host: &Agent<'_>, location: &Path, kind: &str) -> Result<String> {
     let location = location.display().to_string();
     let output = host.output(&["deploy-local", "-l", &location, "-t", kind, "-g", "g1"])?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
