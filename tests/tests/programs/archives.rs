@@ -40,7 +40,9 @@ fn archives_of_every_tool_are_deployed_and_what_is_not_as_they_have_it_is_told()
                 "mkdir -p m/__MACOSX; cp -r tree m/app; touch m/__MACOSX/._app; tar cf b -C m .; rm -r m",
                 "__MACOSX",
             ),
-            ("tgz", "tar czf b -C tree appspec.yml content .", "appspec.yml"),
+            ("tar", "tar cf b -C tree .; tar rf b -C tree ./appspec.yml", "appspec.yml"),
+            // tar makes of the second one a link to the first.
+            ("tgz", "tar czf b -C tree appspec.yml content .", ""),
             ("tar", "tar cf b -V 'Build 42' -C tree .", ""),
             ("tgz", "tar czf b -C tree .; head -c 512 /dev/zero >> b", ""),
             ("tar", "tar cf b --format=posix --pax-option='comment:=built\nby ci' -C tree .", ""),
