@@ -26,12 +26,18 @@ const PROBE: &str = r#"{
     echo "nice: ${17}"
     read -r score < /proc/$$/oom_score_adj
     echo "oom_score_adj: $score"
-    while read -r one two three four; do echo "limit $one $two: $three $four"; done < /proc/$$/limits
+    while IFS= read -r line; do echo "limit $line"; done < /proc/$$/limits
     while IFS= read -r line; do echo "cgroup: $line"; done < /proc/$$/cgroup
     ls -l /proc/$$/fd
     env | while IFS= read -r line; do echo "env ${line%%=*}: ${line#*=}"; done
 } > FACTS
 "#;
+
+/// Name and values of a line of a process's `limits`, whose columns have a fixed width.
+pub fn limit_of(line: &str) -> Option<(String, String)> {
+    let (name, values) = line.split_at_checked(26)?;
+    Some((name.trim().to_owned(), values.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
 
 /// What it wrote.
 #[derive(Debug)]
@@ -41,9 +47,10 @@ impl Born {
     /// Reads the file.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        let pair = |line: &str| match line.split_once(" -> ") {
-            Some((link, target)) => Some((format!("fd {}", link.rsplit(' ').next()?), target.to_owned())),
-            None => line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())),
+        let pair = |line: &str| match (line.strip_prefix("limit "), line.split_once(" -> ")) {
+            (Some(limit), _) => limit_of(limit).map(|(name, value)| (format!("limit {name}"), value)),
+            (None, Some((link, target))) => Some((format!("fd {}", link.rsplit(' ').next()?), target.to_owned())),
+            (None, None) => line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())),
         };
         Ok(Self(text.lines().filter_map(pair).collect()))
     }

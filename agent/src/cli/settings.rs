@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Requirement, TrustedKeys};
-use crate::config::{self, ConfigWarning, HookProfile, LogFormat, Ownership, Settings};
+use crate::config::{self, ConfigWarning, HookPam, HookProfile, LogFormat, Ownership, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
 use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse, Updates};
 use crate::hooks::invocation::Inherit;
-use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, ShellProfile};
+use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, Pam, ShellProfile};
 use crate::http::ThrottleGate;
 use crate::identity::{Environment, Provider};
 use crate::install;
@@ -159,6 +159,11 @@ impl Context {
                 profile: match &*settings.hook_profile {
                     HookProfile::None => ShellProfile::default(),
                     HookProfile::File(path) => ShellProfile::at(path.clone()),
+                },
+                on_premises: Some(settings.on_premises_config_file.to_path_buf()),
+                pam: match *settings.hook_pam {
+                    HookPam::Auto => Pam::Auto,
+                    HookPam::Off => Pam::Off,
                 },
                 core_dumps: self.core_dumps(),
                 default_user: user,

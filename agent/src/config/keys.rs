@@ -9,7 +9,9 @@ use url::Url;
 
 use super::origin::{Origin, Setting};
 use super::read::{self, Show, optional};
-use super::values::{HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent};
+use super::values::{
+    HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+};
 use crate::deployment::FileExistsBehavior;
 use crate::yaml::Node;
 
@@ -189,6 +191,8 @@ settings! {
     hook_directory: PathBuf = PathBuf::from("/"), by read::absolute_path;
     /// The shell profile that gives hooks their base environment.
     hook_profile: HookProfile = HookProfile::File(PathBuf::from("/etc/profile")), by read::hook_profile;
+    /// Whether scripts with `runas` get limits, variables and umask as the host's PAM gives them by `su`.
+    hook_pam: HookPam = HookPam::Auto, by HookPam::read;
     /// Refuses bundles with symlinks.
     reject_symlinks_in_bundle: bool = false, strict true, by read::boolean;
     /// Refuses bundles with `..` in a path instead of only the path that leaves.

@@ -20,7 +20,9 @@ pub use keys::{Described, KEYS, Settings};
 pub use merge::{Layer, Loaded, merge};
 pub use on_premises::OnPremises;
 pub use origin::{Origin, Setting};
-pub use values::{HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent};
+pub use values::{
+    HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+};
 
 #[cfg(test)]
 mod tests;

@@ -115,6 +115,7 @@ on_failure: restore
 output_grace_seconds: 2
 hook_directory: /srv
 hook_profile: none
+hook_pam: off
 reject_symlinks_in_bundle: true
 reject_path_traversal_in_bundle: true
 reject_unsafe_permissions_in_bundle: true

@@ -98,6 +98,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether scripts with `runas` get what the host's PAM gives by `su`.
+    HookPam {
+        /// Where its stack has it.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
+}
+
 /// The shell profile that gives hooks their base environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookProfile {

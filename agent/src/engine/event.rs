@@ -14,7 +14,7 @@ use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::ledger::Work;
 use crate::lifecycle::{Command, CurrentRevision, ScriptSource, script_source};
 use crate::outcome::Outcome;
-use crate::revision::Revision;
+use crate::revision::{NoAppSpec, Revision, read_appspec};
 use crate::store;
 
 /// What an event has to run.
@@ -139,7 +139,7 @@ impl Engine {
         let Some((deployment, revision)) = self.script_revision(spec, name)? else { return Ok(Scripts::None) };
         let appspec = self.appspec(&revision, spec).map_err(|error| {
             if deployment == spec.deployment_id {
-                return error;
+                return self.emptied(spec, &revision).unwrap_or(error);
             }
             StageError::OfAnother {
                 source: Box::new(error),
@@ -151,6 +151,22 @@ impl Engine {
             Some(scripts) if !scripts.is_empty() => Scripts::Some { revision, deployment, scripts: scripts.clone() },
             _ => Scripts::None,
         })
+    }
+
+    /// Where a script has removed the AppSpec from its own revision: that is what went wrong.
+    fn emptied(&self, spec: &DeploymentSpec, revision: &Revision) -> Option<StageError> {
+        let root = Dir::open(revision.root()).ok()?;
+        if !matches!(read_appspec(&root, &spec.appspec_filename), Err(NoAppSpec::NotFound(_))) {
+            return None;
+        }
+        // No script of the revision could run without it.
+        let last = hooks::ran(&self.layout, &spec.deployment_id).ok()?.into_iter().next()?;
+        let left = match root.entries().ok()?.len() {
+            0 => "which is empty".to_owned(),
+            1 => "in which one entry is left".to_owned(),
+            entries => format!("in which {entries} entries are left"),
+        };
+        Some(StageError::Emptied { root: revision.root().to_owned(), left, last })
     }
 
     fn script_revision(

@@ -40,6 +40,21 @@ pub enum StageError {
     /// There is no AppSpec to read.
     #[error(transparent)]
     NoAppSpec(#[from] NoAppSpec),
+    /// It was there, and a script has removed it.
+    #[error(
+        "the AppSpec is gone from {}, {left}: a script of this deployment has removed it. The last that ran was {last}. \
+         Scripts run from that directory, and later events need what is in it: correct the script, so that it removes \
+         nothing there, and deploy again",
+        root.display()
+    )]
+    Emptied {
+        /// The revision's directory.
+        root: PathBuf,
+        /// What else is there.
+        left: String,
+        /// The script that ran last, and its event.
+        last: String,
+    },
     /// The revision could not be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -129,6 +144,7 @@ impl StageError {
             | Self::Unpack(_)
             | Self::AppSpec(_)
             | Self::NoAppSpec(_)
+            | Self::Emptied { .. }
             | Self::Install(_)
             | Self::Hook(_)
             | Self::NoRevision { .. }

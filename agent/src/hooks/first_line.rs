@@ -57,6 +57,27 @@ impl FirstLine {
         };
         Self::Interpreter(InterpreterLine { text: String::from_utf8_lossy(line).into_owned(), ending })
     }
+
+    /// Whether a shell will read what follows.
+    pub fn is_of_a_shell(&self) -> bool {
+        let Self::Interpreter(line) = self else { return matches!(self, Self::None | Self::ByteOrderMark) };
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let program = match (line.program().map(name), line.argument()) {
+            (Some(env), Some(argument)) if env == "env" => {
+                argument.split_ascii_whitespace().find(|word| !word.starts_with('-')).map(name)
+            }
+            (program, _) => program,
+        };
+        program.is_some_and(|program| SHELLS.contains(&program.as_str()))
+    }
+}
+
+/// Interpreters to which a carriage return is a character like any other.
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
+
+/// The number of the first line that ends as lines do on Windows.
+pub fn first_windows_line(text: &[u8]) -> Option<usize> {
+    text.split_inclusive(|byte| *byte == b'\n').position(|line| line.ends_with(b"\r\n")).map(|at| at + 1)
 }
 
 impl InterpreterLine {
@@ -121,6 +142,20 @@ mod tests {
         assert_eq!(line("#!/bin/sh\r\n").ending, Ending::CarriageReturn);
         assert_eq!(line("#!/bin/sh\r\n").text, "#!/bin/sh");
         assert_eq!(line("#!/bin/sh\n\r\n").ending, Ending::Unix);
+    }
+
+    #[test]
+    fn shells_are_told_from_other_interpreters() {
+        for head in
+            ["#!/bin/sh\n", "#!/usr/bin/env bash\n", "#!/usr/bin/env -S bash -e\n", "#!/bin/bash -e\n", "echo\n"]
+        {
+            assert!(FirstLine::of(head.as_bytes()).is_of_a_shell(), "{head:?}");
+        }
+        for head in ["#!/usr/bin/python3\n", "#!/usr/bin/env node\n", "\x7fELF", "#!/usr/bin/env\n", "#!\n"] {
+            assert!(!FirstLine::of(head.as_bytes()).is_of_a_shell(), "{head:?}");
+        }
+        assert_eq!(first_windows_line(b"a\nb\r\nc\r\n"), Some(2));
+        assert_eq!(first_windows_line(b"a\rb\nc\r"), None);
     }
 
     #[test]

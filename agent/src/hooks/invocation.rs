@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::login::Login;
 use crate::appspec::Script;
 use crate::appspec::extensions::{self, Extensions, VARIABLES};
 use crate::deployment::{DeploymentSpec, RevisionSource};
@@ -19,8 +20,8 @@ pub const MARK: &str = "SLIPWAY_HOOK";
 pub enum Become {
     /// Not at all: it runs as the agent's user.
     Nobody,
-    /// Directly, by system calls.
-    Account(Account),
+    /// Directly, by system calls, with what a login gives it.
+    Account(Account, Box<Login>),
     /// By `sudo -n`, since the agent is not root: root itself, or the named user.
     Sudo(Option<String>),
 }
@@ -49,14 +50,16 @@ pub struct Subject<'a> {
     pub revision: &'a Revision,
 }
 
-/// Variables of the agent that are credentials or lead to them, or name the agent's identity.
-const CREDENTIALS: [&str; 16] = [
+/// Variables of the agent that are credentials or lead to them, by the names of today and of old.
+const CREDENTIALS: [&str; 18] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
     "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_HOST_IDENTIFIER",
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_CREDENTIAL_FILE",
     "AWS_PROFILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_CONFIG_FILE",
@@ -100,9 +103,13 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
     let path = subject.revision.root().join(subject.script.location.as_path());
     let mut environment = base;
     environment.0.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+    let mut login = Login::default();
     let (path, mut args, account) = match user {
         Become::Nobody => (path, Vec::new(), None),
-        Become::Account(account) => (path, Vec::new(), Some(account)),
+        Become::Account(account, given) => {
+            login = *given;
+            (path, Vec::new(), Some(account))
+        }
         Become::Sudo(name) => {
             let mut args = vec!["-n".to_owned()];
             args.extend(name.into_iter().flat_map(|name| ["-u".to_owned(), name]));
@@ -111,14 +118,9 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
         }
     };
     if let Some(account) = &account {
-        let own = [
-            ("HOME", account.home.display().to_string()),
-            ("USER", account.name.clone()),
-            ("LOGNAME", account.name.clone()),
-            ("SHELL", account.shell.display().to_string()),
-        ];
-        environment.0.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        environment.0.extend(account.variables().map(|(name, value)| (name.to_owned(), value)));
     }
+    environment.0.extend(login.environment.0);
     let variables: BTreeMap<String, String> = variables(subject).collect();
     let expanded = |text: &String| extensions::expand(text, |name| variables.get(name).cloned());
     let Extensions { environment: own, args: own_args, .. } = &subject.script.extensions;
@@ -126,7 +128,16 @@ pub fn program(subject: Subject<'_>, user: Become, base: Environment, mark: &Pat
     environment.0.extend(own.iter().map(|(name, value)| (name.clone(), expanded(value))));
     environment.0.extend(variables);
     environment.0.insert(MARK.to_owned(), mark.display().to_string());
-    Program { path, args, environment, directory: PathBuf::from("/"), account, umask: None }
+    Program {
+        path,
+        args,
+        environment,
+        directory: PathBuf::from("/"),
+        account,
+        umask: login.umask,
+        limits: login.limits,
+        priority: login.priority,
+    }
 }
 
 /// What a script may inherit of `own`.
@@ -140,6 +151,14 @@ pub fn inherited(own: &Environment, inherit: Inherit) -> Environment {
     let withheld = |name: &str| CREDENTIALS.contains(&name) || SERVICE.contains(&name) || is_of_deployment(name);
     let variables = own.0.iter().filter(|(name, _)| kept(name) && !withheld(name));
     Environment(variables.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// Says who the agent's user is, and what is its own, where nothing else does: a service of systemd is not told.
+pub(super) fn name_own_user(environment: &mut Environment) {
+    let Ok(Some(own)) = Account::own() else { return };
+    for (name, value) in own.variables() {
+        environment.0.entry(name.to_owned()).or_insert(value);
+    }
 }
 
 fn variables(subject: Subject<'_>) -> impl Iterator<Item = (String, String)> {

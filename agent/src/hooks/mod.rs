@@ -7,21 +7,26 @@ pub mod attach;
 pub mod first_line;
 pub mod invocation;
 mod launch;
+mod lines;
 mod log;
+mod login;
 mod preflight;
 mod profile;
 mod programs;
+mod ran;
 pub mod record;
 mod report;
 pub mod runner;
 mod step;
+mod tail;
 mod units;
 mod wishes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::appspec::Script;
+use crate::config::{OnPremises, on_premises};
 use crate::deployment::DeploymentSpec;
 use crate::disk;
 use crate::ids::{DeploymentId, EventName, GroupId};
@@ -34,6 +39,7 @@ use attach::Found;
 use invocation::Inherit;
 pub use profile::ShellProfile;
 pub use programs::{HostProgram, ProgramsRequest, run_programs};
+pub use ran::ran;
 pub use record::{CoreDumps, ScriptsOf};
 use record::{Exit, Logs, RunnerSpec, SPEC, UnitName};
 use report::{EventLog, Verdict};
@@ -42,6 +48,9 @@ use step::{Step, Stepped};
 pub use launch::Launcher;
 pub use units::sweep;
 pub use wishes::{Wish, Wishes};
+
+/// Longest file that says who a host is, in bytes.
+const MAX_IDENTITY: u64 = 1 << 20;
 
 /// How hooks run on this host; the same for all deployments.
 #[derive(Clone, Debug)]
@@ -56,6 +65,10 @@ pub struct HookSettings {
     pub profile: ShellProfile,
     /// How much of it scripts get.
     pub inherit: Inherit,
+    /// The file that says who this host is where it is not on EC2. It need not be there.
+    pub on_premises: Option<PathBuf>,
+    /// Whether `runas` gives a script what `su` would.
+    pub pam: Pam,
     /// Whom scripts without `runas` run as, where it is not the agent's user.
     pub default_user: Option<String>,
     /// Where scripts start.
@@ -79,6 +92,8 @@ impl HookSettings {
             environment: Environment::of_this_process(),
             profile: ShellProfile::default(),
             inherit: Inherit::All,
+            on_premises: None,
+            pam: Pam::Auto,
             default_user: None,
             directory: PathBuf::from("/"),
             output_grace: Duration::from_secs(10),
@@ -86,6 +101,17 @@ impl HookSettings {
             deployments_log: DeploymentsLog::Written,
             core_dumps: CoreDumps::Allowed,
         }
+    }
+
+    /// What scripts get of this host.
+    fn base(&self) -> Environment {
+        let mut base = self.profile.over(&self.environment);
+        if let Some(identity) = self.on_premises.as_deref().and_then(identity_in) {
+            base.0.extend(identity);
+        }
+        let mut base = invocation::inherited(&base, self.inherit);
+        invocation::name_own_user(&mut base);
+        base
     }
 
     /// The service that a runner is here, if it is one.
@@ -106,6 +132,24 @@ impl HookSettings {
             },
         }
     }
+}
+
+/// The variables that say who this host is, as the file says it now: another one may have taken its place. The keys
+/// in it stay there.
+fn identity_in(file: &Path) -> Option<[(String, String); 2]> {
+    let text = disk::read_if_exists(file, MAX_IDENTITY).ok().flatten()?;
+    let (OnPremises::IamUser { arn, region, .. } | OnPremises::IamSession { arn, region, .. }) =
+        on_premises::parse(&text, &file.display().to_string()).ok()?.identity;
+    Some([("AWS_HOST_IDENTIFIER".to_owned(), arn), ("AWS_REGION".to_owned(), region)])
+}
+
+/// Whether scripts with `runas` get what the host's PAM gives by `su`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pam {
+    /// What its stack has of limits, variables and the umask.
+    Auto,
+    /// `hook_pam: off`.
+    Off,
 }
 
 /// Whether there is a log of all deployments.

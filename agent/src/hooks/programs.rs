@@ -86,6 +86,7 @@ impl ProgramsRequest<'_> {
         let mut environment = invocation::inherited(&settings.environment, Inherit::AllButLoader);
         let added = program.environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         environment.0.extend(added);
+        invocation::name_own_user(&mut environment);
         environment.0.entry("PATH".to_owned()).or_insert_with(|| invocation::DEFAULT_PATH.to_owned());
         environment.0.insert(MARK.to_owned(), dir.display().to_string());
         RunnerSpec {
@@ -107,6 +108,8 @@ impl ProgramsRequest<'_> {
                 directory: PathBuf::from("/"),
                 account: None,
                 umask: None,
+                limits: Vec::new(),
+                priority: None,
             },
             limits: Limits {
                 timeout: program.timeout,

@@ -1,12 +1,19 @@
 //! From what became of a script to what the service and people are told.
 
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use super::attach::{Cause, Lost};
+use super::first_line::{FirstLine, first_windows_line};
 use super::record::{End, Exit, Output, RunnerSpec, ScriptsOf};
+use crate::disk::Dir;
 use crate::ids::EventName;
 use crate::outcome::{ErrorCode, Failure, MAX_LOG, tail};
 use crate::process::{Ended, Holder};
+
+/// How much of a script is looked at, in bytes.
+const LOOKED_AT: u64 = 1 << 20;
 
 /// The output of an event's scripts, of which the end is reported.
 #[derive(Debug)]
@@ -56,7 +63,7 @@ impl Verdict<'_> {
                      longer, raise `timeout` of this script in the AppSpec's hooks.{}",
                     self.0.limits.timeout.as_secs(),
                     ran(exit),
-                    last_line(&exit.log),
+                    last_lines(&exit.log),
                     still_there(survivors)
                 ),
             ),
@@ -154,7 +161,20 @@ impl Verdict<'_> {
     }
 
     fn look(&self, exit: &Exit) -> String {
-        format!("{} All of its output is in {} on the host.", last_line(&exit.log), self.0.logs.scripts.display())
+        let line_ends = windows_line(&self.0.subject.path).map(|line| {
+            let name = &self.0.subject.name;
+            format!(
+                " The script has Windows line ends, the first in line {line}: a shell takes the carriage return for a \
+                 part of the line. Save it with Unix line ends (`sed -i 's/\\r$//' {name}`, in git `*.sh text eol=lf` in \
+                 .gitattributes)."
+            )
+        });
+        format!(
+            "{} All of its output is in {} on the host.{}",
+            last_lines(&exit.log),
+            self.0.logs.scripts.display(),
+            line_ends.unwrap_or_default()
+        )
     }
 }
 
@@ -184,18 +204,35 @@ fn ran(exit: &Exit) -> String {
     ran.map(|ran| format!(" after {:.1} s", ran.as_secs_f64())).unwrap_or_default()
 }
 
-fn last_line(log: &str) -> String {
+/// The last line that says something, and the last of the standard error where that is another one.
+fn last_lines(log: &str) -> String {
     let says_something = |line: &&str| {
         let content = line.strip_prefix("[stdout]").or(line.strip_prefix("[stderr]")).unwrap_or(line);
-        !content.trim().is_empty()
+        !content.trim().is_empty() && content.trim() != "…"
     };
-    match log.lines().rev().map(str::trim).find(says_something) {
-        None => "It wrote no output.".to_owned(),
-        Some(line) if line.chars().count() > 200 => {
-            format!("Its last line: “{}…”.", line.chars().take(200).collect::<String>())
-        }
-        Some(line) => format!("Its last line: “{line}”."),
+    let mut lines = log.lines().rev().map(str::trim).filter(says_something);
+    let Some(last) = lines.next() else { return "It wrote no output.".to_owned() };
+    let of_errors = if last.starts_with("[stderr]") { None } else { lines.find(|line| line.starts_with("[stderr]")) };
+    match of_errors {
+        None => format!("Its last line: “{}”.", shortened(last)),
+        Some(error) => format!("Its last lines: “{}” and “{}”.", shortened(error), shortened(last)),
     }
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(200) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+    }
+}
+
+/// The first line of a shell script that ends as lines do on Windows.
+fn windows_line(script: &Path) -> Option<usize> {
+    let mut head = Vec::new();
+    let parent = Dir::open(script.parent()?).ok()?;
+    let file = parent.open_file(script.file_name()?).ok()?;
+    file.take(LOOKED_AT).read_to_end(&mut head).ok()?;
+    FirstLine::of(&head).is_of_a_shell().then(|| first_windows_line(&head)).flatten()
 }
 
 fn still_there(survivors: &[Holder]) -> String {

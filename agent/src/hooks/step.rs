@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use super::attach::{self, Found, Waited};
 use super::invocation::{self, Become, Subject};
 use super::launch;
-use super::record::{Limits, RunnerSpec, SPEC, ScriptRecord, ScriptsOf};
+use super::login::Login;
+use super::ran::ran;
+use super::record::{CoreDumps, Limits, RunnerSpec, SPEC, ScriptRecord, ScriptsOf};
 use super::report::{EventLog, Verdict};
 use super::wishes::{Wish, Wishes};
-use super::{EventRequest, HookError, HookSettings, judge, preflight};
+use super::{EventRequest, HookError, HookSettings, Pam, judge, preflight};
 use crate::appspec::Script;
 use crate::appspec::hooks::Sudo;
 use crate::disk::Dir;
 use crate::outcome::{ErrorCode, Failure};
-use crate::process::{self, Account};
+use crate::process::{self, Account, Resource};
 use crate::store;
 
 /// One script of an event.
@@ -69,7 +71,8 @@ impl Step<'_> {
     fn prepare(&self) -> Result<Result<RunnerSpec, Failure>, HookError> {
         let unfit = |code, message| Ok(Err(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
         if let Err(error) = preflight::check(self.request.revision, self.script) {
-            return unfit(error.code, error.message);
+            let message = format!("{}{}", error.message, self.remover(error.code));
+            return unfit(error.code, message);
         }
         // A script with another environment than it should have is not run.
         self.request.settings.profile.evaluate()?;
@@ -82,11 +85,10 @@ impl Step<'_> {
     fn spec(&self, user: Become) -> RunnerSpec {
         let EventRequest { layout, spec, event, revision, scripts_of, settings, .. } = *self.request;
         let script = self.script;
-        let base = invocation::inherited(&settings.profile.over(&settings.environment), settings.inherit);
         let subject = Subject { spec, event, script, revision };
-        let mut program = invocation::program(subject, user, base, &self.dir());
+        let mut program = invocation::program(subject, user, settings.base(), &self.dir());
         program.directory.clone_from(&settings.directory);
-        program.umask = settings.profile.umask();
+        program.umask = program.umask.or(settings.profile.umask());
         RunnerSpec {
             deployment: spec.deployment_id.clone(),
             group: spec.group_id.clone(),
@@ -117,6 +119,34 @@ impl Step<'_> {
         self.request.layout.hook(&self.request.spec.deployment_id, self.request.event, self.index)
     }
 
+    /// Whose doing it can be that a script is missing, where scripts of its revision have run before.
+    fn remover(&self, code: ErrorCode) -> String {
+        let EventRequest { layout, spec, scripts_of, .. } = *self.request;
+        if code != ErrorCode::ScriptMissing || *scripts_of != ScriptsOf::ThisDeployment {
+            return String::new();
+        }
+        match ran(layout, &spec.deployment_id) {
+            Ok(ran) if !ran.is_empty() => {
+                format!(" If the bundle has it, a script that ran before has removed it: look at {}.", ran.join(", "))
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What `su` gives the user of `runas`. AWS's agent becomes the setting `user` without it.
+    fn login(&self, account: &Account) -> Login {
+        let settings = self.request.settings;
+        if settings.pam == Pam::Off || self.script.runas.is_none() || !process::is_root() {
+            return Login::default();
+        }
+        let mut login = Login::of(account);
+        login.environment = invocation::inherited(&login.environment, settings.inherit);
+        if settings.core_dumps == CoreDumps::Forbidden {
+            login.limits.retain(|limit| limit.resource != Resource::Core);
+        }
+        login
+    }
+
     fn user_name(&self) -> Option<&String> {
         self.script.runas.as_ref().or(self.request.settings.default_user.as_ref())
     }
@@ -135,7 +165,8 @@ impl Step<'_> {
             )));
         };
         Ok(if process::is_root() || account.is_own() {
-            Ok(Become::Account(account))
+            let login = self.login(&account);
+            Ok(Become::Account(account, Box::new(login)))
         } else if self.script.sudo == Sudo::Yes {
             Ok(Become::Sudo(Some(account.name)))
         } else {

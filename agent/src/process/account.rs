@@ -1,7 +1,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use nix::unistd::{User, geteuid, getgrouplist};
+use nix::unistd::{Gid, Group, User, geteuid, getgrouplist};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
@@ -44,6 +44,26 @@ impl Account {
     /// Whether this process runs as this user already.
     pub fn is_own(&self) -> bool {
         geteuid().as_raw() == self.uid
+    }
+
+    /// Whether a group of this name is one of its groups.
+    pub fn is_in(&self, group: &str) -> bool {
+        Group::from_name(group).ok().flatten().is_some_and(|group| self.groups.contains(&group.gid.as_raw()))
+    }
+
+    /// The name of its primary group, where that has one.
+    pub fn group_name(&self) -> Option<String> {
+        Group::from_gid(Gid::from_raw(self.gid)).ok().flatten().map(|group| group.name)
+    }
+
+    /// The variables that name it and what is its own, as a login sets them.
+    pub fn variables(&self) -> [(&'static str, String); 4] {
+        [
+            ("HOME", self.home.display().to_string()),
+            ("USER", self.name.clone()),
+            ("LOGNAME", self.name.clone()),
+            ("SHELL", self.shell.display().to_string()),
+        ]
     }
 
     fn of(user: User) -> nix::Result<Self> {

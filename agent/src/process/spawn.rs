@@ -15,7 +15,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setsid, setuid};
 use serde::{Deserialize, Serialize};
 
 use super::birth::Birth;
-use super::{Account, Error, Identity, Result, is_root};
+use super::{Account, Error, Identity, ResourceLimit, Result, is_root};
 
 /// Names and values. Only the names are ever printed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,12 @@ pub struct Program {
     /// Its umask; 0022 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
+    /// Limits that are other than this process's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<ResourceLimit>,
+    /// Its nice value; this process's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 /// Starts a program that goes on when this process ends in any way, and is nobody's child: in a session of its
@@ -135,6 +141,8 @@ where
         opener: opener.as_raw_fd(),
         become_user: becoming(program),
         birth: Birth::prepare(program.umask),
+        limits: program.limits.clone(),
+        priority: program.priority,
     };
     // SAFETY: between fork and exec `wait_at_gate` only makes system calls on what was prepared here; it
     // allocates nothing and takes no lock.
@@ -196,6 +204,8 @@ struct Waiting {
     opener: RawFd,
     become_user: Option<Become>,
     birth: Birth,
+    limits: Vec<ResourceLimit>,
+    priority: Option<i32>,
 }
 
 impl Waiting {
@@ -208,6 +218,12 @@ impl Waiting {
         setsid()?;
         (&self.hello).write_all(&std::process::id().to_ne_bytes())?;
         (&self.gate).read_exact(&mut [0])?;
+        // While this process may still do so.
+        self.limits.iter().for_each(ResourceLimit::set);
+        if let Some(priority) = self.priority {
+            // What the kernel does not allow stays as it is, as with a limit.
+            let _ = rustix::process::setpriority_process(None, priority);
+        }
         if let Some(user) = &self.become_user {
             setgroups(&user.groups)?;
             setgid(user.gid)?;

@@ -16,6 +16,8 @@ fn sh(script: &str) -> Program {
         directory: "/".into(),
         account: None,
         umask: None,
+        limits: Vec::new(),
+        priority: None,
     }
 }
 
@@ -79,6 +81,20 @@ fn what_is_blocked_here_is_not_blocked_in_what_is_started() {
     let answer = ask("/bin/sh".as_ref(), &args, b"", Duration::from_secs(60)).unwrap();
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "0000000000000000\n");
     mask.thread_unblock().unwrap();
+}
+
+#[test]
+fn a_program_has_the_limits_that_it_is_given_and_an_unlimited_soft_one_is_the_hard_one() {
+    let limit = |resource, soft, hard| ResourceLimit { resource, soft, hard };
+    let limits = vec![
+        limit(Resource::Nofile, Some(Bound::At(40)), Some(Bound::At(50))),
+        limit(Resource::Core, Some(Bound::Unlimited), Some(Bound::At(512))),
+        limit(Resource::Cpu, Some(Bound::At(7200)), None),
+    ];
+    let program = Program { limits, ..sh("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -St") };
+    let (_, output) = start(&program);
+    let lines: Vec<_> = io::BufReader::new(output).lines().map(|line| line.unwrap()).collect();
+    assert_eq!(lines, ["40", "50", "1", "7200"]);
 }
 
 #[test]

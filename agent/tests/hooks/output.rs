@@ -136,3 +136,38 @@ impl Drop for Unmount {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
+
+#[test]
+fn an_error_is_reported_though_much_output_follows() {
+    let host = Host::new();
+    let script = host.sh("a.sh", "echo 'cannot open db.conf' >&2; yes progress | head -n 10000; exit 3");
+    let failure = failure(host.run(&[script]));
+    assert!(failure.log.contains("[stderr]cannot open db.conf\n"), "{}", failure.log);
+    assert!(failure.log.contains("…\n[stdout]progress\n"), "{}", failure.log);
+    assert!(failure.log.len() <= MAX_LOG);
+    let message = failure.message;
+    assert!(message.contains("Its last lines: “[stderr]cannot open db.conf” and “[stdout]progress”."), "{message}");
+}
+
+#[test]
+fn what_a_carriage_return_would_overwrite_is_in_the_log() {
+    let host = Host::new();
+    let log = success_log(host.run(&[host.sh("a.sh", "printf 'fetching 1%%\\rfetching 50%%\\rdone\\nnext\\r\\n'")]));
+    assert!(log.ends_with("[stdout]fetching 1%\n[stdout]done\n[stdout]next\n"), "{log}");
+    let lines: Vec<String> = host.scripts_log().lines().map(str::to_owned).collect();
+    for line in ["[stdout]fetching 1%", "[stdout]fetching 50%", "[stdout]done", "[stdout]next"] {
+        assert!(lines.iter().any(|found| found.ends_with(line)), "{line} in {lines:?}");
+    }
+}
+
+#[test]
+fn a_failed_script_with_windows_line_ends_is_told_so() {
+    let host = Host::new();
+    let script = host.script("a.sh", "#!/bin/sh\necho begun\ncd /\r\nexit 4\n");
+    let message = failure(host.run(&[script])).message;
+    assert!(message.contains("Windows line ends, the first in line 3"), "{message}");
+    assert!(message.contains("sed -i 's/\\r$//' a.sh"), "{message}");
+    let host = Host::new();
+    let message = failure(host.run(&[host.sh("b.sh", "exit 4")])).message;
+    assert!(!message.contains("Windows"), "{message}");
+}

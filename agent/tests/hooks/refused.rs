@@ -113,3 +113,14 @@ fn a_runner_that_cannot_start_leaves_the_script_to_be_run_later() {
     success_log(host.run(&scripts));
     assert_eq!(host.read("count"), "ran\n");
 }
+
+#[test]
+fn a_script_that_another_has_removed_is_told_with_that() {
+    let mut host = Host::new();
+    let (first, second) = (host.sh("a.sh", "rm \"${0%/*}/b.sh\""), host.sh("b.sh", "true"));
+    success_log(host.run(&[first]));
+    host.event = slipway_agent::ids::EventName::parse("ApplicationStart").unwrap();
+    let failure = failure(host.run(&[second]));
+    assert_eq!(failure.code, ErrorCode::ScriptMissing);
+    assert!(failure.message.contains("look at a.sh (AfterInstall)"), "{}", failure.message);
+}

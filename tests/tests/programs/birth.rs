@@ -5,10 +5,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::libc;
 use slipway_tests::agent::Agent;
-use slipway_tests::birth::{Born, probe};
+use slipway_tests::birth::{Born, limit_of, probe};
 use slipway_tests::fleet::Fleet;
 use slipway_tests::place::{Place, scenario};
 use slipway_tests::program;
@@ -45,12 +45,9 @@ fn is_as_it_should_be(born: &Born) -> Result<()> {
     }
     ensure!(born.inherited().is_empty(), "descriptors were inherited: {born:?}");
     // These, too: limits and control group are the agent's, which here are the test's.
-    for line in std::fs::read_to_string("/proc/self/limits")?.lines() {
-        let mut words = line.split_whitespace();
-        let [one, two] = [(); 2].map(|()| words.next().unwrap_or_default());
-        let expected = words.collect::<Vec<_>>().join(" ");
-        let found = born.get(&format!("limit {one} {two}"))?.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(found == expected, "the limit {one} {two} is {found}, not {expected}");
+    for (name, expected) in std::fs::read_to_string("/proc/self/limits")?.lines().filter_map(limit_of) {
+        let found = born.get(&format!("limit {name}"))?;
+        ensure!(found == expected, "the limit {name} is {found}, not {expected}");
     }
     let cgroup = std::fs::read_to_string("/proc/self/cgroup")?;
     ensure!(cgroup.lines().last().is_none_or(|line| born.get("cgroup").is_ok_and(|own| own == line)), "{born:?}");
@@ -96,8 +93,16 @@ fn a_local_deployment_gives_scripts_nothing_of_a_careless_parent() -> Result<()>
         probing(place).write(&directory)?;
         let mut command = host.command(&["deploy-local", "-l", &directory.display().to_string()])?;
         carelessly(&mut command)?;
+        for name in ["HOME", "USER", "LOGNAME", "SHELL"] {
+            command.env_remove(name);
+        }
         program::run(place, &mut command)?;
-        is_as_it_should_be(&Born::read(&place.path().join("facts"))?)
+        let born = Born::read(&place.path().join("facts"))?;
+        let own = nix::unistd::User::from_uid(nix::unistd::geteuid())?.context("there is an own user")?;
+        ensure!(born.get("env HOME")? == own.dir.display().to_string(), "{born:?}");
+        ensure!(born.get("env SHELL")? == own.shell.display().to_string(), "{born:?}");
+        ensure!(born.get("env USER")? == own.name && born.get("env LOGNAME")? == own.name, "{born:?}");
+        is_as_it_should_be(&born)
     })
 }
 
@@ -142,7 +147,12 @@ fn so_does_the_daemon() -> Result<()> {
         careless?;
         let bundle = fleet.group.push("v1", &probing(place), BundleKind::Tgz)?;
         succeeded(&fleet.group.deploy(&bundle)?)?;
-        is_as_it_should_be(&Born::read(&place.path().join("facts"))?)?;
+        let born = Born::read(&place.path().join("facts"))?;
+        is_as_it_should_be(&born)?;
+        // The host is one that is not on EC2.
+        ensure!(born.get("env AWS_HOST_IDENTIFIER")?.ends_with("user/web-1"), "{born:?}");
+        ensure!(!born.get("env AWS_REGION")?.is_empty(), "{born:?}");
+        ensure!(!born.all("env ").keys().any(|name| name.contains("KEY") && name.starts_with("AWS")), "{born:?}");
         // It can be told to end, though its parent had blocked that.
         fleet.agent.stop()
     })

@@ -188,3 +188,18 @@ fn old_revisions_go_when_all_groups_together_take_more_than_they_may() -> Result
         Ok(())
     })
 }
+
+#[test]
+fn a_script_that_empties_its_revision_is_what_the_next_event_tells() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let directory = place.directory("revision")?;
+        let hooks = ["AfterInstall", "ApplicationStart"].map(|event| Hook::new(event, "rm -rf \"${0%/scripts/*}\"/*"));
+        app(&place.path().join("app"), "page", &hooks).write(&directory)?;
+        let output = host.output(&["deploy-local", "-l", &directory.display().to_string()])?;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.code() == Some(1), "it ended with {}:\n{said}", output.status);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        contains(&said, &["the AppSpec is gone from", "which is empty", "scripts/AfterInstall.sh (AfterInstall)"])
+    })
+}

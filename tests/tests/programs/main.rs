@@ -41,6 +41,7 @@ mod refusals;
 mod requests;
 mod restore;
 mod rotation;
+mod runas;
 mod secrets;
 mod signed_bundles;
 mod small_groups;

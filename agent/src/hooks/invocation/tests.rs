@@ -63,7 +63,9 @@ fn credentials_and_other_deployments_never_shine_through() {
         ("AWS_ACCESS_KEY_ID", "x"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
         ("AWS_SESSION_TOKEN", "x"),
-        ("AWS_HOST_IDENTIFIER", "x"),
+        ("AWS_ACCESS_KEY", "x"),
+        ("AWS_SECRET_KEY", "x"),
+        ("AWS_HOST_IDENTIFIER", "keep"),
         ("NOTIFY_SOCKET", "x"),
         ("BUNDLE_COMMIT", "x"),
         ("SLIPWAY_HOOK", "x"),
@@ -73,8 +75,8 @@ fn credentials_and_other_deployments_never_shine_through() {
         ("PATH", "keep"),
     ]);
     let names = |inherit| inherited(&own, inherit).0.into_keys().collect::<Vec<_>>();
-    assert_eq!(names(Inherit::All), ["AWS_REGION", "LC_ALL", "LD_PRELOAD", "PATH"]);
-    assert_eq!(names(Inherit::AllButLoader), ["AWS_REGION", "LC_ALL", "PATH"]);
+    assert_eq!(names(Inherit::All), ["AWS_HOST_IDENTIFIER", "AWS_REGION", "LC_ALL", "LD_PRELOAD", "PATH"]);
+    assert_eq!(names(Inherit::AllButLoader), ["AWS_HOST_IDENTIFIER", "AWS_REGION", "LC_ALL", "PATH"]);
     assert_eq!(names(Inherit::AllowList), ["LC_ALL", "PATH"]);
 }
 
@@ -89,7 +91,7 @@ fn home_and_names_follow_the_user() {
         shell: "/usr/sbin/nologin".into(),
     };
     let base = environment(&[("HOME", "/root"), ("USER", "root"), ("KEPT", "yes")]);
-    let program = program_for(&spec(S3), Become::Account(account.clone()), base);
+    let program = program_for(&spec(S3), Become::Account(account.clone(), Box::default()), base);
     let value = |name: &str| program.environment.0[name].as_str();
     assert_eq!([value("HOME"), value("USER"), value("LOGNAME")], ["/home/deploy", "deploy", "deploy"]);
     assert_eq!([value("SHELL"), value("KEPT")], ["/usr/sbin/nologin", "yes"]);
@@ -109,4 +111,41 @@ fn values_of_the_environment_are_not_printed() {
     let program = program_for(&spec(S3), Become::Nobody, environment(&[("DB_PASSWORD", "hunter2")]));
     let printed = format!("{program:?}");
     assert!(printed.contains("DB_PASSWORD") && !printed.contains("hunter2"));
+}
+
+#[test]
+fn what_a_login_gives_comes_before_the_base_and_after_the_appspec() {
+    let account = Account::own().unwrap().unwrap();
+    let limits = vec![crate::process::ResourceLimit {
+        resource: crate::process::Resource::Nofile,
+        soft: Some(crate::process::Bound::At(9)),
+        hard: None,
+    }];
+    let given = environment(&[("PATH", "/login"), ("OWN", "login"), ("ADDED", "login"), ("DEPLOYMENT_ID", "login")]);
+    let login = Login { environment: given, limits: limits.clone(), priority: Some(1), umask: Some(0o77) };
+    let mut script = script();
+    script.extensions.environment.insert("OWN".to_owned(), "appspec".to_owned());
+    let (spec, event) = (spec(S3), EventName::parse("AfterInstall").unwrap());
+    let revision = Revision::at("/r");
+    let subject = Subject { spec: &spec, event: &event, script: &script, revision: &revision };
+    let base = environment(&[("PATH", "/base")]);
+    let program = program(subject, Become::Account(account, Box::new(login)), base, Path::new("/h/0"));
+    let value = |name: &str| program.environment.0[name].as_str();
+    assert_eq!(
+        [value("PATH"), value("OWN"), value("ADDED"), value("DEPLOYMENT_ID")],
+        ["/login", "appspec", "login", "d-1"]
+    );
+    assert_eq!((program.limits, program.priority, program.umask), (limits, Some(1), Some(0o77)));
+}
+
+#[test]
+fn the_agents_own_user_is_named_where_nothing_else_names_one() {
+    let own = Account::own().unwrap().unwrap();
+    let mut named = environment(&[("HOME", "/elsewhere")]);
+    name_own_user(&mut named);
+    assert_eq!((named.0["HOME"].as_str(), named.0["USER"].as_str()), ("/elsewhere", own.name.as_str()));
+    assert_eq!(
+        (named.0["SHELL"].as_str(), named.0["LOGNAME"].as_str()),
+        (own.shell.to_str().unwrap(), own.name.as_str())
+    );
 }
