@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::appspec::location::Meant;
 use crate::appspec::{self, AppSpecNotFound};
 use crate::deployment::RelativePath;
 use crate::disk::{self, Dir, Kind};
@@ -35,6 +36,12 @@ impl Revision {
     /// be used again.
     pub fn seal(&self) -> PathBuf {
         self.beside(".seal")
+    }
+
+    /// What the author of a `location` meant at which there is no script, if it is a file of this revision.
+    pub fn meant_by(&self, location: &str) -> Option<Meant> {
+        let root = Dir::open(&self.root).ok()?;
+        Meant::guess(location, |path| root.stat(path.as_path()).is_ok_and(|stat| stat.kind == Kind::File))
     }
 
     fn beside(&self, ending: &str) -> PathBuf {

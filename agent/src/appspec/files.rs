@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Position, warn_of_unknown};
+use super::Position;
+use super::unknown::{self, Part};
 use crate::deployment::RelativePath;
 use crate::yaml::{Node, Report};
 
@@ -22,14 +23,28 @@ pub struct FileMapping {
 
 pub(super) const KEYS: [&str; 2] = ["source", "destination"];
 
-/// Reads the section; entries with mistakes are left out.
-pub(super) fn read(section: &Node, report: &mut Report) -> Vec<FileMapping> {
+/// Reads the section; entries with mistakes are left out. Of those that lack a destination alone the sources
+/// are still known.
+pub(super) fn read(
+    section: &Node,
+    report: &mut Report,
+    lone_sources: &mut Vec<(RelativePath, Position)>,
+) -> Vec<FileMapping> {
     let entries = section.items("`files` as a list of entries, each beginning with `- source:`", report);
-    entries.iter().filter_map(|node| mapping(node, report)).collect()
+    let mut mappings = Vec::with_capacity(entries.len());
+    for node in entries {
+        match mapping(node, report) {
+            (Some(source), Some(destination)) => mappings.push(FileMapping { source, destination, at: node.at }),
+            (Some(source), None) => lone_sources.push((source, node.at)),
+            (None, _) => {}
+        }
+    }
+    mappings
 }
 
-fn mapping(node: &Node, report: &mut Report) -> Option<FileMapping> {
-    let mut fields = node.fields("an entry of `files`: a mapping with `source` and `destination`", report)?;
+fn mapping(node: &Node, report: &mut Report) -> (Option<RelativePath>, Option<Destination>) {
+    let expected = "an entry of `files`: a mapping with `source` and `destination`";
+    let Some(mut fields) = node.fields(expected, report) else { return (None, None) };
     let source = fields
         .required("source", "`source`, a file or directory of the revision", report)
         .and_then(|value| value.parsed(report, |text| inside("source", text)));
@@ -37,9 +52,8 @@ fn mapping(node: &Node, report: &mut Report) -> Option<FileMapping> {
         fields.required("destination", "`destination`, the directory to copy it into", report).and_then(|value| {
             value.parsed(report, |text| Destination::parse(text).map_err(|e| format!("`destination` as {e}")))
         });
-    let at = fields.at();
-    warn_of_unknown(fields, &KEYS, report);
-    Some(FileMapping { source: source?, destination: destination?, at })
+    unknown::warn(fields, Part::File, report);
+    (source, destination)
 }
 
 /// Parses a path of the revision that must stay inside of it; the error says what was expected.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::extensions::{self, Extensions};
-use super::{Position, files, warn_of_unknown};
+use super::unknown::{self, Part};
+use super::{Position, files};
 use crate::deployment::RelativePath;
 use crate::ids::EventName;
 use crate::lifecycle::{HOOK_EVENTS, SERVICE_EVENTS};
-use crate::yaml::{Entry, Node, Report, nearest, quoted};
+use crate::yaml::{Entry, Node, Report, Value, nearest, quoted};
 
 /// How long a script may run if its entry does not say.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -60,6 +61,9 @@ pub(super) fn read(section: &Node, report: &mut Report) -> BTreeMap<EventName, V
         if entry.value.is_null() {
             continue;
         }
+        if is_misplaced(entry, report) {
+            continue;
+        }
         let Some(event) = event(entry, report) else { continue };
         let expected = format!("the scripts of `{event}` as a list, each beginning with `- location:`");
         let scripts: Vec<_> =
@@ -69,6 +73,24 @@ pub(super) fn read(section: &Node, report: &mut Report) -> BTreeMap<EventName, V
         }
     }
     hooks
+}
+
+/// Keys of other places are no events, and their values no scripts.
+fn is_misplaced(entry: &Entry, report: &mut Report) -> bool {
+    let has_location =
+        |node: &Node| matches!(&node.value, Value::Mapping(keys) if keys.iter().any(|key| key.key == "location"));
+    if matches!(&entry.value.value, Value::Sequence(items) if items.iter().all(has_location)) {
+        return false;
+    }
+    let place = if super::KEYS.contains(&entry.key.as_str()) {
+        "belongs at the top level: take its indentation away"
+    } else if KEYS.contains(&entry.key.as_str()) {
+        "belongs in a script of an event, in the column of its `location`, which begins with a dash"
+    } else {
+        return false;
+    };
+    report.expected(entry.at, "the name of an event", format!("`{}`, which {place}", entry.key));
+    true
 }
 
 /// Other agents ignore what they do not know here, so nothing of it fails a deployment.
@@ -115,35 +137,49 @@ fn script(node: &Node, report: &mut Report) -> Option<Script> {
                 Ok((location, text.to_owned()))
             })
         });
-    let timeout = match fields.value("timeout") {
-        Some(value) => value.parsed(report, timeout),
-        None => Some(DEFAULT_TIMEOUT),
-    };
-    let runas = fields.value("runas").map(|value| value.parsed(report, user));
-    let sudo = match fields.value("sudo") {
-        None => Some(Sudo::No),
-        Some(value) => sudo(value, report),
-    };
+    let seconds = fields.value("timeout").and_then(|value| timeout(value, report));
+    let runas = fields.value("runas").and_then(|value| value.parsed(report, user));
+    let sudo = fields.value("sudo").and_then(|value| sudo(value, report));
     let extensions = extensions::read(&mut fields, report);
     let at = fields.at();
-    warn_of_unknown(fields, &KEYS, report);
+    unknown::warn(fields, Part::Script, report);
+    // A mistake in another key does not take the script away: what it names is looked at too.
     let (location, written) = location?;
     Some(Script {
         location,
         written,
-        timeout: timeout?,
-        runas: runas.map_or(Some(None), |r| r.map(Some))?,
-        sudo: sudo?,
-        extensions: extensions?,
+        timeout: seconds.unwrap_or(DEFAULT_TIMEOUT),
+        runas,
+        sudo: sudo.unwrap_or(Sudo::No),
+        extensions: extensions.unwrap_or_default(),
         at,
     })
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    match text.parse::<u64>() {
-        Ok(seconds @ 1..=LONGEST_TIMEOUT) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("`timeout` as whole seconds from 1 to {LONGEST_TIMEOUT}")),
+/// Whole seconds. What follows the digits is ignored, as by AWS's agent, with a warning.
+fn timeout(value: &Node, report: &mut Report) -> Option<Duration> {
+    let at = value.at;
+    let (seconds, warning) = value.parsed(report, |text| {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).map_or(text, |end| &text[..end]);
+        let behind = &text[digits.len()..];
+        let clear = behind.is_empty() || behind.starts_with(|c: char| c == '.' || c.is_ascii_alphabetic() || c == ' ');
+        match digits.parse::<u64>() {
+            Ok(seconds @ 1..=LONGEST_TIMEOUT) if behind.is_empty() => Ok((seconds, None)),
+            _ if behind.is_empty() && is_longer(digits) => {
+                let message = format!("`timeout: {text}` is taken for {LONGEST_TIMEOUT} seconds, the longest there is");
+                Ok((LONGEST_TIMEOUT, Some(message)))
+            }
+            Ok(seconds @ 1..=LONGEST_TIMEOUT) if clear => {
+                let message = format!("`timeout: {text}` is taken for {seconds} seconds: write `timeout: {seconds}`");
+                Ok((seconds, Some(message)))
+            }
+            _ => Err(format!("`timeout` as whole seconds from 1 to {LONGEST_TIMEOUT}")),
+        }
+    })?;
+    if let Some(message) = warning {
+        report.warn(at, message);
     }
+    Some(Duration::from_secs(seconds))
 }
 
 fn user(text: &str) -> Result<String, String> {
@@ -153,10 +189,22 @@ fn user(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn is_longer(digits: &str) -> bool {
+    !digits.is_empty() && digits.parse::<u64>().map_or(true, |seconds| seconds > LONGEST_TIMEOUT)
+}
+
+/// For AWS's agent all that is there and not false is yes.
 fn sudo(value: &Node, report: &mut Report) -> Option<Sudo> {
-    match value.scalar().and_then(crate::yaml::Scalar::as_bool) {
-        Some(true) => Some(Sudo::Yes),
-        Some(false) => Some(Sudo::No),
+    match value.scalar() {
+        Some(scalar) => match scalar.as_bool() {
+            Some(true) => Some(Sudo::Yes),
+            Some(false) => Some(Sudo::No),
+            None => {
+                let message = format!("`sudo` is taken for yes where it is {}: write true or false", value.describe());
+                report.warn(value.at, message);
+                Some(Sudo::Yes)
+            }
+        },
         None => {
             report.expected(value.at, "`sudo` as true or false", value.describe());
             None

@@ -22,7 +22,14 @@ pub fn locate(
     let candidates = std::iter::once(wanted.as_path()).chain(USUAL.iter().map(Path::new));
     match candidates.into_iter().find(|path| is_file(path)) {
         Some(path) => Ok(path.to_owned()),
-        None => Err(AppSpecNotFound { wanted: wanted.clone(), names_at_top: names_at_top.to_vec() }),
+        None => {
+            let below = |name: &String| {
+                let mut usual = USUAL.iter().map(|usual| Path::new(name).join(usual));
+                usual.find(|path| is_file(path))
+            };
+            let nested = names_at_top.iter().find_map(below);
+            Err(AppSpecNotFound { wanted: wanted.clone(), names_at_top: names_at_top.to_vec(), nested })
+        }
     }
 }
 
@@ -31,6 +38,8 @@ pub fn locate(
 pub struct AppSpecNotFound {
     wanted: RelativePath,
     names_at_top: Vec<String>,
+    /// One that is in a directory at the top level.
+    nested: Option<PathBuf>,
 }
 
 impl fmt::Display for AppSpecNotFound {
@@ -58,10 +67,25 @@ impl fmt::Display for AppSpecNotFound {
         out.write_str(". ")?;
         let similar =
             names.iter().find(|name| name.to_ascii_lowercase().trim_start_matches('.').starts_with("appspec"));
-        match (similar, names.as_slice()) {
-            (Some(name), _) => write!(out, "Rename `{name}`: the name must be exactly one of those"),
-            (None, [only]) => write!(out, "Is the AppSpec inside of `{only}`? Pack the bundle from within it"),
-            (None, _) => out.write_str("Put the AppSpec at the bundle's top level, or name it in the deployment"),
+        if let Some(name) = similar {
+            return write!(out, "Rename `{name}`: the name must be exactly one of those");
+        }
+        if let Some((nested, directory)) = self.nested.as_ref().and_then(|path| Some((path, path.parent()?))) {
+            return write!(
+                out,
+                "There is `{}`: move it to the top level, or pack the bundle from within `{}`",
+                nested.display(),
+                directory.display()
+            );
+        }
+        if names.iter().any(|name| matches!(*name, "buildspec.yml" | "buildspec.yaml")) {
+            return out.write_str(
+                "A buildspec is for CodeBuild: write an `appspec.yml`, and name it in the `artifacts` of the buildspec",
+            );
+        }
+        match names.as_slice() {
+            [only] => write!(out, "Is the AppSpec inside of `{only}`? Pack the bundle from within it"),
+            _ => out.write_str("Put the AppSpec at the bundle's top level, or name it in the deployment"),
         }
     }
 }
@@ -71,7 +95,9 @@ mod tests {
     use super::*;
 
     fn found(wanted: &str, files: &[&str]) -> Result<String, String> {
-        let names: Vec<String> = files.iter().map(|name| (*name).to_owned()).collect();
+        let mut names: Vec<String> =
+            files.iter().filter_map(|name| name.split('/').next()).map(str::to_owned).collect();
+        names.dedup();
         locate(&RelativePath::parse(wanted).unwrap(), &names, |path| files.iter().any(|name| path == Path::new(name)))
             .map(|path| path.display().to_string())
             .map_err(|error| error.to_string())
@@ -101,6 +127,15 @@ mod tests {
         assert!(message.contains("Rename `AppSpec.yml`"), "{message}");
         assert!(found("appspec.yml", &["appspec.yml.txt"]).unwrap_err().contains("Rename `appspec.yml.txt`"));
         assert!(found("appspec.yml", &[]).unwrap_err().contains("nothing at all"));
+        let message = found("appspec.yml", &["deploy/appspec.yml", "package.json"]).unwrap_err();
+        assert!(
+            message.ends_with(
+                "There is `deploy/appspec.yml`: move it to the top level, or pack the bundle from within `deploy`"
+            ),
+            "{message}"
+        );
+        let message = found("appspec.yml", &["buildspec.yml"]).unwrap_err();
+        assert!(message.contains("A buildspec is for CodeBuild: write an `appspec.yml`"), "{message}");
         let many: Vec<String> = (0..30).map(|n| format!("f{n:02}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(found("appspec.yml", &many).unwrap_err().contains("`f19` and 10 more"));

@@ -8,11 +8,13 @@ pub mod extensions;
 pub mod files;
 pub mod hooks;
 mod locate;
+pub mod location;
 pub mod mode;
 pub mod pattern;
 pub mod permissions;
 pub mod schema;
 pub mod selinux;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +22,15 @@ use std::fmt;
 pub use files::{Destination, FileMapping};
 pub use hooks::Script;
 pub use locate::{AppSpecNotFound, locate};
-pub use permissions::{AclEntry, Mode, PathKind, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
+pub use pattern::{NamePattern, Pattern};
+pub use permissions::{AclEntry, Mode, PathKind, PermissionEntry, PermissionTarget, SelinuxContext};
 
 use crate::deployment::FileExistsBehavior;
+use crate::deployment::RelativePath;
 use crate::ids::EventName;
 pub use crate::yaml::Position;
-use crate::yaml::{self, Budget, Fields, Findings, Node, Report, Value, Warning, nearest, quoted};
+use crate::yaml::{self, Budget, Findings, Node, Report, Value, Warning};
+use unknown::Part;
 
 /// A whole AppSpec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
     let Examined { spec, report, .. } = examine(text);
     match spec {
         Some(spec) if report.findings.is_empty() => Ok(Parsed { spec, warnings: report.warnings }),
-        _ => Err(AppSpecErrors { file: file.to_owned(), findings: report.findings }),
+        _ => Err(AppSpecErrors { file: file.to_owned(), findings: report.findings, warnings: report.warnings }),
     }
 }
 
@@ -63,49 +68,56 @@ pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
 pub struct Examined {
     /// The file as it was written; nothing where it is no YAML.
     pub root: Option<Node>,
-    /// What the author wants, without the entries that have mistakes; nothing where too much is wrong.
+    /// What the author wants, so far as it could be read: without the entries whose mistakes leave nothing of
+    /// them. Nothing where too much is wrong.
     pub spec: Option<AppSpec>,
+    /// Sources whose entries have no destination, each with its entry's place.
+    pub lone_sources: Vec<(RelativePath, Position)>,
     /// Mistakes, and what is ignored.
     pub report: Report,
 }
 
 /// Reads an AppSpec file for whoever wants to know all about it. To deploy it, [`parse`] it.
 pub fn examine(text: &[u8]) -> Examined {
-    let mut report = Report::default();
-    match yaml::parse(text, Budget::FILE) {
-        Err(findings) => {
-            report.findings = findings;
-            Examined { root: None, spec: None, report }
-        }
-        Ok(root) => {
-            let spec = read(&root, &mut report);
-            Examined { root: Some(root), spec, report }
-        }
-    }
+    let yaml::Document { root, findings, oddities } = yaml::parse(text, Budget::FILE);
+    let mut report = Report { findings, warnings: Vec::new() };
+    let mut lone_sources = Vec::new();
+    // AWS's agent takes all of these.
+    oddities.iter().for_each(|oddity| report.tolerate(oddity));
+    let spec = root.as_ref().and_then(|root| read(root, &mut report, &mut lone_sources));
+    Examined { root, spec, lone_sources, report }
 }
 
-/// All mistakes of an AppSpec file. Shown as one line for each, `appspec.yml:12:9: expected …, found …`.
+/// All mistakes of an AppSpec file. Shown as one line for each, `appspec.yml:12:9: expected …, found …`; then
+/// what is ignored, since who mends the file wants to know all of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct AppSpecErrors {
     /// The file's name in the revision.
     pub file: String,
     /// The mistakes, in the file's order.
     pub findings: Findings,
+    /// What is ignored, in the file's order.
+    pub warnings: Vec<Warning>,
 }
 
 impl fmt::Display for AppSpecErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.findings.in_file(&self.file).fmt(out)
+        self.findings.in_file(&self.file).fmt(out)?;
+        for Warning { at, message } in &self.warnings {
+            write!(out, "\n{}:{at}: warning: {message}", self.file)?;
+        }
+        Ok(())
     }
 }
 
 const KEYS: [&str; 6] = ["version", "os", "files", "file_exists_behavior", "permissions", "hooks"];
 
-fn read(root: &Node, report: &mut Report) -> Option<AppSpec> {
+fn read(root: &Node, report: &mut Report, lone_sources: &mut Vec<(RelativePath, Position)>) -> Option<AppSpec> {
     let mut fields = root.fields("an AppSpec: a mapping with `version`, `os`, `files` and `hooks`", report)?;
     if let Some(resources) = fields.take("resources").or_else(|| fields.take("Resources")) {
         // Nothing else in the file is for this agent, so nothing else in it is a mistake.
         let found = format!("`{}`: this file is for {}", resources.key, platform(&resources.value));
+        *report = Report::default();
         report.expected(resources.at, "an AppSpec for EC2 or on-premises hosts", found);
         return None;
     }
@@ -122,12 +134,12 @@ fn read(root: &Node, report: &mut Report) -> Option<AppSpec> {
         })
     });
     let spec = AppSpec {
-        files: fields.value("files").map(|section| files::read(section, report)).unwrap_or_default(),
+        files: fields.value("files").map(|section| files::read(section, report, lone_sources)).unwrap_or_default(),
         file_exists_behavior: behavior,
         permissions: fields.value("permissions").map(|section| permissions::read(section, report)).unwrap_or_default(),
         hooks: fields.value("hooks").map(|section| hooks::read(section, report)).unwrap_or_default(),
     };
-    warn_of_unknown(fields, &KEYS, report);
+    unknown::warn(fields, Part::Top, report);
     Some(spec)
 }
 
@@ -160,17 +172,6 @@ fn platform(resources: &Node) -> &'static str {
         "Amazon ECS"
     } else {
         "AWS Lambda or Amazon ECS"
-    }
-}
-
-/// What is left of a mapping is ignored, and said to be.
-fn warn_of_unknown(fields: Fields<'_>, known: &[&'static str], report: &mut Report) {
-    for entry in fields.rest() {
-        let guess = match nearest(&entry.key, known.iter().copied()) {
-            Some(name) => format!("; did you mean `{name}`?"),
-            None => String::new(),
-        };
-        report.warn(entry.at, format!("the unknown key {} is ignored{guess}", quoted(&entry.key)));
     }
 }
 

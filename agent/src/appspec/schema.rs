@@ -75,7 +75,7 @@ fn permission(key: &str) -> Value {
         }),
         "pattern" => json!({
             "description": "Which paths beneath a directory are meant: ** for all at any depth, any other pattern for \
-                            the names of direct children.",
+                            the names of direct children, where * alone is special.",
             "type": "string",
             "default": "**",
             "pattern": "^[^/]+$",
@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn verdict(text: &str) -> Option<String> {
-        misfit(&schema(), &json_of(&yaml::parse(text.as_bytes(), Budget::FILE).unwrap()), "$")
+        misfit(&schema(), &json_of(&yaml::parse(text.as_bytes(), Budget::FILE).root.unwrap()), "$")
     }
 
     const WHOLE: &str = r#"

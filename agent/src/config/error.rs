@@ -4,10 +4,12 @@ use std::sync::Arc;
 use super::merge::Layer;
 use crate::yaml::{Finding, Findings, Position};
 
-/// All mistakes of a configuration, of all its files. Shown as one line for each.
+/// All mistakes of a configuration, of all its files. Shown as one line for each; then what has no effect, since
+/// who mends the files wants to know all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors {
     pub(super) mistakes: Vec<Mistake>,
+    pub(super) warnings: Vec<ConfigWarning>,
 }
 
 /// One mistake.
@@ -76,6 +78,9 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, mistake) in self.mistakes.iter().enumerate() {
             write!(out, "{}{mistake}", if n == 0 { "" } else { "\n" })?;
+        }
+        for ConfigWarning { file, at, message } in &self.warnings {
+            write!(out, "\n{file}:{at}: warning: {message}")?;
         }
         Ok(())
     }

@@ -42,7 +42,11 @@ pub fn merge(layers: &[Layer], environment: &Environment) -> Result<Loaded, Conf
     }
     merge.apply_environment(environment, &mut settings);
     merge.errors.sort_by_layer(layers);
-    if merge.errors.mistakes.is_empty() { Ok(Loaded { settings, warnings: merge.warnings }) } else { Err(merge.errors) }
+    if merge.errors.mistakes.is_empty() {
+        return Ok(Loaded { settings, warnings: merge.warnings });
+    }
+    merge.errors.warnings = merge.warnings;
+    Err(merge.errors)
 }
 
 /// A file's entries by name, without AWS's leading colon.
@@ -58,14 +62,14 @@ struct Merge {
 }
 
 impl Merge {
+    /// Reads a file as far as it can be read. What its author should decide is a mistake: a host's settings are
+    /// no place for a guess.
     fn parse(&mut self, layer: &Layer) -> Option<(Arc<str>, Node)> {
-        match yaml::parse(&layer.text, Budget::FILE) {
-            Ok(root) => Some((layer.file.clone(), root)),
-            Err(findings) => {
-                self.errors.add_file(&layer.file, &findings);
-                None
-            }
-        }
+        let yaml::Document { root, findings, oddities } = yaml::parse(&layer.text, Budget::FILE);
+        let mut report = Report { findings, warnings: Vec::new() };
+        oddities.iter().for_each(|oddity| report.refuse(oddity));
+        self.take(&layer.file, report);
+        root.map(|root| (layer.file.clone(), root))
     }
 
     /// Entries without a value set nothing.

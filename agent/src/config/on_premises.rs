@@ -1,10 +1,11 @@
 //! The on-premises file: who a host is that is not on EC2.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::read;
 use crate::deployment::Secret;
-use crate::yaml::{self, Budget, Fields, Findings, Node, Report, Value, Warning, nearest};
+use crate::yaml::{self, Budget, Fields, Findings, Node, Oddity, Report, Value, Warning, nearest};
 
 /// What the on-premises file says.
 #[derive(Clone, Debug)]
@@ -40,14 +41,25 @@ pub struct Parsed {
     pub warnings: Vec<Warning>,
 }
 
-/// All mistakes of an on-premises file, one a line; never with a value of it.
+/// All mistakes of an on-premises file, one a line, and what is ignored; never with a value of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .findings.in_file(.file))]
 pub struct OnPremisesErrors {
     /// Its path.
     pub file: String,
     /// The mistakes.
     pub findings: Findings,
+    /// What is ignored.
+    pub warnings: Vec<Warning>,
+}
+
+impl fmt::Display for OnPremisesErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.in_file(&self.file).fmt(out)?;
+        for Warning { at, message } in &self.warnings {
+            write!(out, "\n{}:{at}: warning: {message}", self.file)?;
+        }
+        Ok(())
+    }
 }
 
 const KEYS: [&str; 6] =
@@ -55,12 +67,23 @@ const KEYS: [&str; 6] =
 
 /// Parses the file; `file` is its path, for the messages.
 pub fn parse(text: &[u8], file: &str) -> Result<Parsed, OnPremisesErrors> {
-    let errors = |findings| OnPremisesErrors { file: file.to_owned(), findings };
-    let root = yaml::parse(text, Budget::FILE).map_err(errors)?;
-    let mut report = Report::default();
-    match (read(without_colons(root), &mut report), report.findings.is_empty()) {
+    let yaml::Document { root, findings, oddities } = yaml::parse(text, Budget::FILE);
+    let mut report = Report { findings, warnings: Vec::new() };
+    for oddity in &oddities {
+        match oddity {
+            // Its name is not shown: where a colon is missing it could be the secret.
+            Oddity::Again { at, before, .. } => {
+                report.expected(*at, "each name once", format!("one again, first in line {before}"));
+            }
+            other => report.refuse(other),
+        }
+    }
+    match (root.and_then(|root| read(without_colons(root), &mut report)), report.findings.is_empty()) {
         (Some(identity), true) => Ok(Parsed { identity, warnings: report.warnings }),
-        _ => Err(errors(report.findings)),
+        _ => {
+            let Report { findings, warnings } = report;
+            Err(OnPremisesErrors { file: file.to_owned(), findings, warnings })
+        }
     }
 }
 

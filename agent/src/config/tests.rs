@@ -190,7 +190,27 @@ fn bad_values_are_named_all_at_once() {
             "f3:3:15: expected `hook_profile` as `none`, or the absolute path of a shell profile, found `profile`",
             "f3:4:11: expected `no_proxy` as names of hosts, separated by commas or as a list, found a mapping",
             "f4:1:1: expected a mapping of settings to values, found a list",
-            "f5:2:1: expected YAML, found a mistake in its syntax (while parsing a node, did not find expected node content)",
+            "f5:1:4: expected a `]` for this `[`, found none",
+        ]
+    );
+}
+
+/// A mistake in one line hides neither those of others nor what has no effect.
+#[test]
+fn all_that_is_wrong_with_a_file_is_told_at_once() {
+    assert_eq!(
+        mistakes(&[
+            ":root_dir:/srv/slipway\nmax_revisions: 0\nmax_revision: 3\nverbose: true\nverbose: false\n",
+            "log_dir /srv/log\nchildren: 1\nprofile: paranoid\n",
+        ]),
+        [
+            "f1:1:11: expected a space after the colon of `:root_dir`, found none",
+            "f1:2:16: expected `max_revisions` as a whole number from 1 to 10000, found `0`",
+            "f1:5:1: expected each name once, found `verbose` again, first in line 4",
+            "f2:1:8: expected a colon after `log_dir`, found none",
+            "f2:3:10: expected `profile` as `compatible` or `strict`, found `paranoid`",
+            "f1:3:1: warning: the unknown setting `max_revision` is ignored; did you mean `max_revisions`?",
+            "f2:2:1: warning: `children` has no effect: this agent is one process; remove it",
         ]
     );
 }

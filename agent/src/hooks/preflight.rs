@@ -22,7 +22,9 @@ pub(super) fn check(revision: &Revision, script: &Script) -> Result<(), Unfit> {
     let unfit = |code, message: String| Err(Unfit { code, message });
     let real = match disk::resolve_beneath(revision.root(), script.location.as_path()) {
         Ok(real) => real,
-        Err(error) if error.is_not_found() => return unfit(ErrorCode::ScriptMissing, missing(&path, script)),
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => {
+            return unfit(ErrorCode::ScriptMissing, missing(revision, &path, script));
+        }
         Err(error) => {
             let message = format!("Script at specified location: {} is refused: {error}", script.written);
             return unfit(ErrorCode::ScriptNotExecutable, message);
@@ -66,7 +68,13 @@ pub(super) fn check(revision: &Revision, script: &Script) -> Result<(), Unfit> {
     }
 }
 
-fn missing(path: &Path, script: &Script) -> String {
+fn missing(revision: &Revision, path: &Path, script: &Script) -> String {
+    if let Some(meant) = revision.meant_by(&script.written) {
+        return format!(
+            "Script does not exist at specified location: {} (hooks, line {} of the AppSpec): {meant}.",
+            script.written, script.at.line
+        );
+    }
     let beside = path
         .parent()
         .and_then(|parent| Dir::open(parent).and_then(|dir| dir.entries()).ok())

@@ -1,7 +1,7 @@
 //! What keeps a plan from being made. All conflicts of a plan are reported together.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::label::Label;
 use super::manifest::Installer;
@@ -10,6 +10,15 @@ use crate::appspec::permissions::FileObjectError;
 
 /// How many conflicts a message shows.
 const SHOWN: usize = 50;
+
+/// What to do about a source that is not there.
+fn instead_of(source: &Path) -> &'static str {
+    if source.as_os_str().as_encoded_bytes().contains(&b'*') {
+        "`source` takes no patterns: name a file, or its directory"
+    } else {
+        "correct `source`, or add it to the bundle"
+    }
+}
 
 /// One reason why a revision cannot be installed as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +51,7 @@ pub enum Conflict {
         second: (PathBuf, Position),
     },
     /// A `files` entry names something that the revision does not have.
-    #[error("line {}: the revision has no {}; correct `source`, or add it to the bundle", at.line, source_path.display())]
+    #[error("line {}: the revision has no {}; {}", at.line, source_path.display(), instead_of(source_path))]
     MissingSource {
         /// As the entry names it.
         source_path: PathBuf,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::places::Field;
 use super::{Examination, Finding, Severity};
-use crate::appspec::{AppSpec, PathKind, PermissionEntry, Position};
+use crate::appspec::{AppSpec, NamePattern, PathKind, PermissionEntry, Position};
 use crate::plan::{self, Conflict, Index, PathState, Role, Target};
 use crate::yaml::nearest;
 
@@ -54,6 +54,7 @@ impl Examination {
     /// of them mean anything.
     fn permissions(&mut self, spec: &AppSpec, targets: &[Target<'_>]) -> Vec<bool> {
         let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
+        let mut ways: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         let mut defaults: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         let mut is_used = vec![false; spec.permissions.len()];
         for target in targets {
@@ -75,8 +76,7 @@ impl Examination {
                 }
                 match first {
                     None => first = Some(entry),
-                    // Whether a directory above the destinations is made is up to the host.
-                    Some(_) if target.role == Role::Way => {}
+                    Some(first) if target.role == Role::Way => count(&mut ways, (first.at, entry.at), target),
                     Some(first) => count(&mut pairs, (first.at, entry.at), target),
                 }
             }
@@ -98,13 +98,33 @@ impl Examination {
             );
             self.error(self.place(second, Field::Object), message);
         }
+        // Whether a directory above what is installed is made is up to the host.
+        for ((first, second), Group { first: example, count }) in ways {
+            let (path, more) = (example.path.display(), more(count));
+            let message = format!(
+                "this entry and the one in line {} both mean the directory {path}{more}: a host that does not have it \
+                 refuses the deployment; narrow one of them by `pattern`, `except` or `type`",
+                first.line
+            );
+            self.warning(self.place(second, Field::Object), message);
+        }
         is_used
+    }
+
+    /// Sources of entries whose other mistakes keep them from being installed.
+    pub(super) fn lone_sources(&mut self, index: &Index) {
+        for (source, at) in std::mem::take(&mut self.lone_sources) {
+            if index.get(source.as_path()).is_none() {
+                self.missing_source(source.as_path(), at, index);
+            }
+        }
     }
 
     fn missing_source(&mut self, source: &Path, entry: Position, index: &Index) {
         let siblings = children(index, source.parent().unwrap_or(Path::new("")));
         let name = source.file_name().unwrap_or_default().to_string_lossy();
         let guess = match nearest(&name, siblings.iter().map(String::as_str)) {
+            _ if name.contains('*') => no_pattern(source, &name, &siblings),
             Some(guess) => format!("; did you mean `{}`?", source.with_file_name(guess).display()),
             None => ": correct it, or add it to the bundle".to_owned(),
         };
@@ -146,6 +166,25 @@ impl Examination {
             format!("nothing is installed at or below {shown}, so this entry means nothing; is its path right?")
         };
         self.warning(self.place(entry.at, Field::Object), message);
+    }
+}
+
+/// What to write instead of a pattern.
+fn no_pattern(source: &Path, pattern: &str, siblings: &[String]) -> String {
+    let pattern = NamePattern::parse(pattern);
+    let meant: Vec<&String> = siblings.iter().filter(|name| pattern.matches(Path::new(name))).collect();
+    let directory = match source.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.display().to_string(),
+        _ => "/".to_owned(),
+    };
+    match meant.as_slice() {
+        [only] => format!(
+            ": `source` takes no patterns; name the file, `{}`, or its directory, `{directory}`",
+            source.with_file_name(only).display()
+        ),
+        _ => format!(
+            ": `source` takes no patterns; name each file in an entry of its own, or their directory, `{directory}`"
+        ),
     }
 }
 

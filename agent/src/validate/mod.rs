@@ -76,6 +76,7 @@ pub fn revision(
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
         examination.content(&spec, &index);
+        examination.lone_sources(&index);
         examination.scripts(&spec, revision, shown)?;
     }
     Ok(examination.validation)
@@ -86,12 +87,19 @@ struct Examination {
     source: Source,
     /// The AppSpec as it was written, to find the places of what its types say.
     root: Option<Node>,
+    /// Sources of entries that have no destination.
+    lone_sources: Vec<(RelativePath, Position)>,
     validation: Validation,
 }
 
 impl Examination {
     fn new(text: &[u8], file: &str) -> Self {
-        Self { source: Source::new(file, text), root: None, validation: Validation::default() }
+        Self {
+            source: Source::new(file, text),
+            root: None,
+            lone_sources: Vec::new(),
+            validation: Validation::default(),
+        }
     }
 
     /// What the AppSpec's own reader finds. Answers as much of it as could be read.
@@ -106,6 +114,7 @@ impl Examination {
             self.warning(warning.at, warning.message.clone());
         }
         self.root = examined.root;
+        self.lone_sources = examined.lone_sources;
         self.own_events();
         examined.spec
     }

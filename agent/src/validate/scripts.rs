@@ -84,13 +84,12 @@ impl Examination {
         match FirstLine::of(head) {
             FirstLine::Program => {}
             _ if head.is_empty() => self.warn_in(source, start, "this script is empty, so it does nothing".to_owned()),
-            FirstLine::ByteOrderMark => self.fail_in(
-                source,
-                start,
-                "this script begins with a byte order mark, so its interpreter line is not seen: save it as UTF-8 \
-                 without one"
-                    .to_owned(),
-            ),
+            FirstLine::ByteOrderMark => {
+                let message = "this script begins with a byte order mark, so its interpreter line is not seen and \
+                               /bin/sh runs it: save it as UTF-8 without one (`sed -i '1s/^\\xEF\\xBB\\xBF//'`)";
+                self.warn_in(source, start, message.to_owned());
+                self.carriage_returns(source, head);
+            }
             FirstLine::None => {
                 let message = "this script has no interpreter line, so /bin/sh runs it: begin it with `#!/bin/sh`, or \
                                what it is written for";
@@ -111,6 +110,14 @@ impl Examination {
         }
         match line.program() {
             None => self.fail_in(source, at, "this line names no interpreter: `#!/bin/sh`, for example".to_owned()),
+            // Scripts start in `/`, and the kernel looks for the interpreter from there.
+            Some(program) if !program.starts_with('/') && program.contains('/') => {
+                let message = format!(
+                    "the interpreter `{program}` is found only where a script starts in `/`: name it by its absolute \
+                     path, `#!/{program}`"
+                );
+                self.warn_in(source, at, message);
+            }
             Some(program) if !program.starts_with('/') => {
                 let message = format!(
                     "the interpreter must be an absolute path: `#!/usr/bin/env {program}` finds `{program}` by itself"
@@ -173,6 +180,9 @@ fn examine(real: &Path) -> Result<Found, disk::Error> {
 /// What could have been meant by a script that is not there.
 fn instead(revision: &Revision, script: &Script) -> String {
     const LISTED: usize = 8;
+    if let Some(meant) = revision.meant_by(&script.written) {
+        return format!(": {meant}");
+    }
     let directory = script.location.as_path().parent().unwrap_or(Path::new(""));
     let name = script.location.as_path().file_name().unwrap_or_default().to_string_lossy();
     let entries = Dir::open(revision.root()).and_then(|root| root.open_dir(directory)).and_then(|dir| dir.entries());

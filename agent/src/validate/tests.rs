@@ -160,7 +160,13 @@ fn an_entry_is_not_said_to_mean_nothing_where_a_source_is_in_doubt() {
     let tree = Tree::new(
         "files:\n  - {source: app, destination: srv}\npermissions:\n  - {object: /srv/app, mode: 644, owner: root}\n",
     );
-    assert_found(&tree.findings(), &[("rev/appspec.yml:4:32: error", "an absolute path")]);
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:4:14: error", "the revision has no `app`"),
+            ("rev/appspec.yml:4:32: error", "an absolute path"),
+        ],
+    );
 }
 
 #[test]
@@ -203,7 +209,8 @@ fn first_lines_are_read_as_the_kernel_reads_them() {
         ("#!/bin/cat\nplain text\r\n", None),
         ("echo\n", Some((":1:1: warning", "no interpreter line"))),
         ("", Some((":1:1: warning", "empty"))),
-        ("\u{FEFF}#!/bin/sh\n", Some((":1:1: error", "byte order mark"))),
+        ("\u{FEFF}#!/bin/sh\n", Some((":1:1: warning", "byte order mark"))),
+        ("#!bin/bash\n", Some((":1:3: warning", "by its absolute path, `#!/bin/bash`"))),
         ("#!\n", Some((":1:3: error", "names no interpreter"))),
         ("#!bash\n", Some((":1:3: error", "absolute path: `#!/usr/bin/env bash`"))),
         ("#!/opt/none/ruby -w\n", Some((":1:3: warning", "/opt/none/ruby is not on this machine"))),
@@ -220,6 +227,141 @@ fn first_lines_are_read_as_the_kernel_reads_them() {
         let expected: Vec<(&str, &str)> = expected.iter().map(|(start, part)| (start.as_str(), *part)).collect();
         assert_found(&findings, &expected);
     }
+}
+
+/// The advice of a warning is followed, and the script runs.
+#[test]
+fn a_byte_order_mark_goes_by_the_advice() {
+    let tree = Tree::new("hooks:\n  AfterInstall: [{location: x}]\n").script("x", "\u{FEFF}#!/bin/sh\necho ran\n");
+    let found = tree.findings();
+    let advice = found[0].rsplit('`').nth(1).unwrap();
+    let script = tree.0.path().join("x");
+    let shell = |command: &str| std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(shell(&format!("{advice} -i {}", script.display())).status.success(), "{advice}");
+    assert_eq!(std::fs::read(&script).unwrap(), b"#!/bin/sh\necho ran\n");
+    assert_eq!(tree.findings(), [""; 0]);
+}
+
+/// What `location` and `source` are taken for most.
+#[test]
+fn what_was_meant_is_told_where_there_is_no_such_script_or_source() {
+    let tree = Tree::new(
+        "files:
+  - {source: /, destination: /srv/app}
+  - {source: target/*.jar, destination: /srv/jar}
+  - {source: '*.txt', destination: /srv/txt}
+hooks:
+  AfterInstall:
+    - location: scripts/a.sh production
+    - location: /srv/app/scripts/a.sh
+    - location: bash scripts/a.sh
+",
+    )
+    .script("scripts/a.sh", "#!/bin/sh\n")
+    .file("target/app.jar", "");
+    assert_found(
+        &tree.findings(),
+        &[
+            (
+                "rev/appspec.yml:5:14: error",
+                "`source` takes no patterns; name the file, `target/app.jar`, or its directory, `target`",
+            ),
+            ("rev/appspec.yml:6:14: error", "name each file in an entry of its own, or their directory, `/`"),
+            ("rev/appspec.yml:9:17: error", "write `location: scripts/a.sh` and `args: [production]`"),
+            ("rev/appspec.yml:10:17: error", "and not on the host: write `location: scripts/a.sh`"),
+            ("rev/appspec.yml:11:17: error", "a path and not a command: write `location: scripts/a.sh`"),
+        ],
+    );
+}
+
+/// All that an entry names is looked for, whatever else is wrong with it.
+#[test]
+fn a_mistake_of_an_entry_hides_nothing_else_of_it() {
+    let tree = Tree::new(
+        "files:
+  - {source: gone, destination: srv}
+hooks:
+  AfterInstall:
+    - {location: gone.sh, timeout: soon}
+    - {location: crlf.sh, runas: 'a:b', sudo: [x]}
+",
+    )
+    .script("crlf.sh", "#!/bin/sh\r\n");
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:4:14: error", "the revision has no `gone`"),
+            ("rev/appspec.yml:4:33: error", "an absolute path"),
+            ("rev/appspec.yml:7:18: error", "no script `gone.sh`"),
+            ("rev/appspec.yml:7:36: error", "`timeout`"),
+            ("rev/appspec.yml:8:34: error", "`runas`"),
+            ("rev/appspec.yml:8:47: error", "`sudo`"),
+            ("rev/crlf.sh:1:10: error", "carriage return"),
+        ],
+    );
+}
+
+/// Whether they are an error is up to the host, which may have the directory.
+#[test]
+fn two_entries_on_a_directory_above_a_destination_are_a_warning() {
+    let tree = Tree::new(
+        "files:
+  - {source: /, destination: /srv/x/y/app}
+permissions:
+  - {object: /srv, owner: root}
+  - {object: /srv/x, pattern: y, mode: 700, type: [directory]}
+",
+    );
+    assert_found(
+        &tree.findings(),
+        &[(
+            "rev/appspec.yml:7:14: warning",
+            "the one in line 6 both mean the directory /srv/x/y: a host that does not have it",
+        )],
+    );
+}
+
+#[test]
+fn patterns_and_types_that_mean_no_file_are_no_errors_on_one() {
+    let tree = Tree::new(
+        "files:
+  - {source: a, destination: /srv}
+permissions:
+  - {object: /srv/a, pattern: '*', except: [b], mode: 755, type: [directory]}
+",
+    )
+    .file("a", "");
+    assert_found(&tree.findings(), &[("rev/appspec.yml:6:14: warning", "this entry means nothing")]);
+}
+
+/// A syntax error hides nothing of the revision.
+#[test]
+fn a_mistake_in_the_syntax_hides_nothing() {
+    let tree = Tree::new(
+        "files:
+  - source: gone
+  destination: /srv
+hooks:
+  AfterInstall:
+    - location: a.sh
+      runas:root
+  AfterInstall:
+    - location: b.sh
+",
+    );
+    assert_found(
+        &tree.findings(),
+        &[
+            ("rev/appspec.yml:4:13: error", "the revision has no `gone`"),
+            ("rev/appspec.yml:5:3: error", "expected `destination` in column 5, below `source` in line 4"),
+            ("rev/appspec.yml:9:13: error", "expected a space after the colon of `runas`"),
+            (
+                "rev/appspec.yml:10:3: warning",
+                "`AfterInstall` is here again: this one counts, and the one in line 7 is ignored",
+            ),
+            ("rev/appspec.yml:11:17: error", "no script `b.sh`"),
+        ],
+    );
 }
 
 #[test]

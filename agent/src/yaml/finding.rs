@@ -3,7 +3,7 @@ use std::fmt;
 use super::Position;
 
 /// Findings beyond these are counted, not kept: a file can hold a mistake in every line.
-const KEPT: usize = 100;
+pub(super) const KEPT: usize = 100;
 
 /// A mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,32 @@ pub struct Warning {
     pub message: String,
 }
 
+/// Something that other readers of the format take, and that is hardly what the author meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// A mapping has a name again. The last one counts.
+    Again {
+        /// The name.
+        key: String,
+        /// Where it is again.
+        at: Position,
+        /// The line of the one before it.
+        before: usize,
+    },
+    /// A second document begins, which is not read.
+    SecondDocument {
+        /// Where.
+        at: Position,
+    },
+    /// A tag of another program, which is ignored.
+    Tag {
+        /// Where its value is.
+        at: Position,
+        /// The tag.
+        tag: String,
+    },
+}
+
 /// What a reader collects on its way through a file.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -54,6 +80,14 @@ impl Findings {
         }
         let place = self.kept.partition_point(|other| other.at <= at);
         self.kept.insert(place, finding);
+    }
+
+    /// Adds those of another list.
+    pub(super) fn extend(&mut self, others: &Self) {
+        for finding in &others.kept {
+            self.add(finding.at, finding.expected.clone(), finding.found.clone());
+        }
+        self.dropped += others.dropped;
     }
 
     /// Whether there is none.
@@ -89,6 +123,33 @@ impl Report {
     /// Adds a mistake.
     pub fn expected(&mut self, at: Position, expected: impl Into<String>, found: impl Into<String>) {
         self.findings.add(at, expected, found);
+    }
+
+    /// Adds what a reader does not take as a mistake.
+    pub fn refuse(&mut self, oddity: &Oddity) {
+        match oddity {
+            Oddity::Again { key, at, before } => {
+                self.expected(*at, "each name once", format!("{} again, first in line {before}", quoted(key)));
+            }
+            Oddity::SecondDocument { at } => self.expected(*at, "one document in the file", "a second one"),
+            Oddity::Tag { at, tag } => self.expected(*at, "a value without a tag", quoted(tag)),
+        }
+    }
+
+    /// Adds what a reader takes as other readers do as a warning.
+    pub fn tolerate(&mut self, oddity: &Oddity) {
+        match oddity {
+            Oddity::Again { key, at, before } => {
+                let key = quoted(key);
+                let message =
+                    format!("{key} is here again: this one counts, and the one in line {before} is ignored; join them");
+                self.warn(*at, message);
+            }
+            Oddity::SecondDocument { at } => {
+                self.warn(*at, "a second document begins here, which is ignored: remove the line `---`");
+            }
+            Oddity::Tag { at, tag } => self.warn(*at, format!("the tag {} is ignored: remove it", quoted(tag))),
+        }
     }
 
     /// Adds a warning, in the file's order; beyond a hundred they are not kept.

@@ -1,24 +1,72 @@
 //! The tree, from the parser's events.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::finding::KEPT;
+use super::input::Characters;
 use super::mapping::OpenMapping;
-use super::{Budget, Findings, Node, Position, Scalar, Style, Value, quoted, text};
+use super::mend::{Certainty, Mended, mend};
+use super::{Budget, Document, Finding, Findings, Node, Oddity, Position, Scalar, Style, Value, quoted, text};
 
-/// Reads one document. Mistakes that leave the rest readable are collected; a syntax error or a
-/// spent budget ends the reading.
-pub fn parse(bytes: &[u8], budget: Budget) -> Result<Node, Findings> {
+/// So often a mistake in the syntax is put right and the rest is read.
+const MOST_MENDED: usize = 20;
+
+/// Reads the first document of a file. A mistake in the syntax that shows what its author meant is put right,
+/// and the rest is read; any other ends the reading, as a spent budget does.
+pub fn parse(bytes: &[u8], budget: Budget) -> Document {
+    let refused = |findings| Document { root: None, findings, oddities: Vec::new() };
     if bytes.len() > budget.bytes {
         let mut findings = Findings::default();
         let found = format!("{} bytes", bytes.len());
         findings.add(Position::START, format!("a file of at most {} bytes", budget.bytes), found);
-        return Err(findings);
+        return refused(findings);
     }
-    let text = text::decode(bytes)?;
+    match text::decode(bytes) {
+        Ok(text) => read(text, budget),
+        Err(findings) => refused(findings),
+    }
+}
+
+fn read(text: &str, budget: Budget) -> Document {
+    let mut mistakes = Findings::default();
+    let mut mended = Cow::Borrowed(text);
+    let mut guessed = false;
+    for _ in 0..MOST_MENDED {
+        let (built, stop) = build(&mended, budget);
+        let error = match stop {
+            None => return built.document(mistakes, guessed),
+            Some(Stop::Fatal(fatal)) => return built.stopped(mistakes, Some(fatal)),
+            Some(Stop::Syntax(error)) => error,
+        };
+        match mend(&mended, position(error.marker()), error.info()) {
+            // Where the text was guessed at, nothing but the mistakes of single lines is the author's.
+            None if guessed => return built.stopped(mistakes, None),
+            None => return built.stopped(mistakes, Some(syntax_error(&error))),
+            Some(Mended { text, certainty: Certainty::ByLayout, .. }) if guessed => mended = Cow::Owned(text),
+            Some(Mended { mistakes: found, text, certainty }) => {
+                for Finding { at, expected, found } in found {
+                    mistakes.add(at, expected, found);
+                }
+                guessed |= certainty == Certainty::Guess;
+                mended = Cow::Owned(text);
+            }
+        }
+    }
+    Document { root: None, findings: mistakes, oddities: Vec::new() }
+}
+
+/// Why a text was not built to its end.
+enum Stop {
+    Fatal(Fatal),
+    Syntax(ScanError),
+}
+
+fn build(text: &str, budget: Budget) -> (Builder, Option<Stop>) {
     let mut builder = Builder::new(budget);
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new(Characters::of(text));
     while let Some(event) = parser.next_event() {
         let taken = match event {
             Ok((event, span)) => builder.take(event, span),
@@ -26,18 +74,26 @@ pub fn parse(bytes: &[u8], budget: Budget) -> Result<Node, Findings> {
             Err(error) if error.info() == "recursion limit exceeded" => {
                 Err(too_deep(position(error.marker()), &budget))
             }
-            Err(error) => Err(syntax_error(&error, text)),
+            Err(error) => return (builder, Some(Stop::Syntax(error))),
         };
-        if let Err(Fatal { at, expected, found }) = taken {
-            builder.findings.add(at, expected, found);
-            return Err(builder.findings);
+        match taken {
+            Ok(Next::More) => {}
+            Ok(Next::End) => break,
+            Err(fatal) => return (builder, Some(Stop::Fatal(fatal))),
         }
     }
-    if builder.findings.is_empty() { Ok(builder.root.unwrap_or_else(nothing)) } else { Err(builder.findings) }
+    (builder, None)
 }
 
 fn nothing() -> Node {
     Node { at: Position::START, value: Value::Scalar(Scalar { text: String::new(), style: Style::Plain }) }
+}
+
+/// Whether there is more to read.
+enum Next {
+    More,
+    /// What follows belongs to another document.
+    End,
 }
 
 /// A mistake after which nothing can be read.
@@ -59,6 +115,7 @@ struct Builder {
     limit: Budget,
     left: Budget,
     findings: Findings,
+    oddities: Vec<Oddity>,
     /// Lists and mappings that have not ended, outermost first.
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
@@ -88,6 +145,7 @@ impl Builder {
             limit: budget,
             left: budget,
             findings: Findings::default(),
+            oddities: Vec::new(),
             open: Vec::new(),
             anchors: HashMap::new(),
             documents: 0,
@@ -95,30 +153,56 @@ impl Builder {
         }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fatal> {
+    /// What became of a text that was read to its end. Mistakes come before those of the tree.
+    fn document(self, mut mistakes: Findings, guessed: bool) -> Document {
+        mistakes.extend(&self.findings);
+        let root = (!guessed).then(|| self.root.unwrap_or_else(nothing));
+        Document { root, findings: mistakes, oddities: self.oddities }
+    }
+
+    fn stopped(self, mut mistakes: Findings, last: Option<Fatal>) -> Document {
+        mistakes.extend(&self.findings);
+        if let Some(Fatal { at, expected, found }) = last {
+            mistakes.add(at, expected, found);
+        }
+        Document { root: None, findings: mistakes, oddities: self.oddities }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<Next, Fatal> {
         let at = position(&span.start);
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(_) => {
                 self.documents += 1;
-                if self.documents > 1 { Err(fatal(at, "one document in the file", "a second one")) } else { Ok(()) }
+                if self.documents > 1 {
+                    self.note(Oddity::SecondDocument { at });
+                    return Ok(Next::End);
+                }
             }
             Event::SequenceStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), "seq", at);
-                self.begin(Open { at, anchor, content: Content::Sequence(Vec::new()) })
+                self.begin(Open { at, anchor, content: Content::Sequence(Vec::new()) })?;
             }
             Event::MappingStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), "map", at);
-                self.begin(Open { at, anchor, content: Content::Mapping(OpenMapping::default()) })
+                self.begin(Open { at, anchor, content: Content::Mapping(OpenMapping::default()) })?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Scalar(text, style, anchor, tag) => {
                 self.spend(at, &Budget { bytes: text.len(), nodes: 1, depth: 0 })?;
                 let style = self.style(style, tag.as_deref(), at);
                 let node = Node { at, value: Value::Scalar(Scalar { text: text.into_owned(), style }) };
-                self.put(node, anchor)
+                self.put(node, anchor)?;
             }
-            Event::Alias(id) => self.alias(id, at),
+            Event::Alias(id) => self.alias(id, at)?,
+        }
+        Ok(Next::More)
+    }
+
+    /// Keeps what is odd; as with findings, not of each line of a long file.
+    fn note(&mut self, oddity: Oddity) {
+        if self.oddities.len() < KEPT {
+            self.oddities.push(oddity);
         }
     }
 
@@ -158,7 +242,11 @@ impl Builder {
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
             Some(Content::Sequence(items)) => items.push(node),
-            Some(Content::Mapping(mapping)) => mapping.put(node, &mut self.findings),
+            Some(Content::Mapping(mapping)) => {
+                if let Some(again) = mapping.put(node, &mut self.findings) {
+                    self.note(again);
+                }
+            }
         }
         Ok(())
     }
@@ -181,29 +269,35 @@ impl Builder {
         Ok(())
     }
 
-    /// Tags of the core schema only say what the readers know; any other means something to another
-    /// program.
+    /// Tags of the core schema only say what the readers know. Any other means something to another program:
+    /// one without a schema of its own is ignored by readers who do not know it.
     fn check_tag(&mut self, tag: Option<&Tag>, own: &str, at: Position) {
-        if let Some(tag) = tag
-            && !(tag.is_yaml_core_schema() && tag.suffix == own)
-        {
-            self.findings.add(at, "a value without a tag", quoted(&tag.to_string()));
+        match tag {
+            None => {}
+            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == own => {}
+            Some(tag) if is_local(tag) => self.note(Oddity::Tag { at, tag: tag.to_string() }),
+            Some(tag) => self.findings.add(at, "a value without a tag", quoted(&tag.to_string())),
         }
     }
 
     fn style(&mut self, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Style {
+        let written = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
         match tag {
+            None => written,
             Some(tag) if tag.is_yaml_core_schema() && matches!(&*tag.suffix, "int" | "float" | "bool" | "null") => {
                 Style::Plain
             }
             Some(tag) => {
                 self.check_tag(Some(tag), "str", at);
-                Style::Quoted
+                if is_local(tag) { written } else { Style::Quoted }
             }
-            None if style == ScalarStyle::Plain => Style::Plain,
-            None => Style::Quoted,
         }
     }
+}
+
+/// Whether a tag is a name such as `!GetAtt`. Ruby's readers make objects of `!ruby/…`.
+fn is_local(tag: &Tag) -> bool {
+    tag.handle == "!" && !tag.suffix.is_empty() && !tag.suffix.starts_with("ruby/")
 }
 
 impl Node {
@@ -240,27 +334,7 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// The parser's message, and a better one for the mistakes that people make most.
-fn syntax_error(error: &ScanError, text: &str) -> Fatal {
-    let at = position(error.marker());
-    // The parser places a tab at what follows it, or at the end of the line before.
-    for number in [at.line, at.line + 1, at.line.saturating_sub(1)] {
-        let line = text.lines().nth(number.wrapping_sub(1)).unwrap_or("");
-        let blank = &line[..line.len() - line.trim_start().len()];
-        if let Some(index) = blank.find('\t') {
-            let at = Position { line: number, column: index + 1 };
-            return fatal(at, "spaces for indentation", "a tab");
-        }
-    }
-    let info = error.info();
-    let hint = if info.contains("mapping values are not allowed") {
-        ": is there a second `: ` in the line (then put the value in quotes), or one space too many before it?"
-    } else if info.contains("unknown anchor") {
-        ": a text that begins with `*` needs quotes"
-    } else if info.contains("unexpected character") {
-        ": a text that begins with this character needs quotes"
-    } else {
-        ""
-    };
-    fatal(at, "YAML", format!("a mistake in its syntax ({info}){hint}"))
+/// The parser's own words, where nothing better is known.
+fn syntax_error(error: &ScanError) -> Fatal {
+    fatal(position(error.marker()), "YAML", format!("a mistake in its syntax ({})", error.info()))
 }

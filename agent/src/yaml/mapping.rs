@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Findings, Node, Position, Scalar, Style, Value, quoted};
+use super::{Entry, Findings, Node, Oddity, Position, Scalar, Style, Value};
 
 /// A mapping that has not ended.
 #[derive(Default)]
@@ -23,34 +23,41 @@ enum Key {
 }
 
 impl OpenMapping {
-    /// Takes a key, or the value of the key before it.
-    pub(super) fn put(&mut self, node: Node, findings: &mut Findings) {
+    /// Takes a key, or the value of the key before it. A name that is there already is answered.
+    pub(super) fn put(&mut self, node: Node, findings: &mut Findings) -> Option<Oddity> {
         let Some(key) = self.key.take() else {
-            self.key = Some(self.key(node, findings));
-            return;
+            self.key = Some(Self::key(node, findings));
+            return None;
         };
         match key {
-            Key::Name(key, at) => {
-                self.names.insert(key.clone(), self.entries.len());
-                self.entries.push(Entry { key, at, value: node });
-            }
+            Key::Name(key, at) => return self.insert(Entry { key, at, value: node }),
             Key::Merge => self.merged.push(node),
             Key::Refused => {}
         }
+        None
     }
 
-    fn key(&self, node: Node, findings: &mut Findings) -> Key {
+    /// The last of several entries with one name counts, as libyaml's readers have it.
+    fn insert(&mut self, entry: Entry) -> Option<Oddity> {
+        if let Some(index) = self.names.get(&entry.key)
+            && let Some(before) = self.entries.get_mut(*index)
+        {
+            let again = Oddity::Again { key: entry.key.clone(), at: entry.at, before: before.at.line };
+            *before = entry;
+            return Some(again);
+        }
+        self.names.insert(entry.key.clone(), self.entries.len());
+        self.entries.push(entry);
+        None
+    }
+
+    fn key(node: Node, findings: &mut Findings) -> Key {
         let Value::Scalar(Scalar { text, style }) = node.value else {
             findings.add(node.at, "a name before the colon", node.kind());
             return Key::Refused;
         };
         if text == "<<" && style == Style::Plain {
             return Key::Merge;
-        }
-        if let Some(first) = self.names.get(&text).and_then(|index| self.entries.get(*index)) {
-            let found = format!("{} again, first in line {}", quoted(&text), first.at.line);
-            findings.add(node.at, "each name once", found);
-            return Key::Refused;
         }
         Key::Name(text, node.at)
     }

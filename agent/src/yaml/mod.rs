@@ -2,18 +2,22 @@
 //!
 //! Scalars are not resolved: `0644`, `yes` and `1e3` stay the text that the author wrote until a
 //! reader says what type it wants. The tree is built from the parser's events, so that the limits on
-//! size, nodes and nesting hold while it is built, and mistakes such as duplicate keys are collected
-//! instead of ending the reading at the first one.
+//! size, nodes and nesting hold while it is built. Mistakes are collected instead of ending the reading
+//! at the first one: where the syntax shows what its author meant, that is read, and said.
 
+mod align;
 mod finding;
+mod input;
+mod lines;
 mod load;
 mod mapping;
+mod mend;
 mod read;
 mod text;
 
-pub use finding::{Finding, Findings, Report, Warning, quoted};
+pub use finding::{Finding, Findings, Oddity, Report, Warning, quoted};
 pub use load::parse;
-pub use read::{Fields, nearest};
+pub use read::{Fields, lacks_space, nearest};
 
 /// Line and column in a file, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +33,18 @@ impl Position {
     pub const START: Self = Self { line: 1, column: 1 };
     /// After everything else.
     pub const END: Self = Self { line: usize::MAX, column: usize::MAX };
+}
+
+/// A file, read as far as it can be.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its tree. Where there are mistakes it is what the author most likely meant; nothing where that cannot
+    /// be told.
+    pub root: Option<Node>,
+    /// Mistakes of its syntax.
+    pub findings: Findings,
+    /// What other readers take; whether it is a mistake is up to the reader of the tree.
+    pub oddities: Vec<Oddity>,
 }
 
 /// A value and where it begins. A value that an alias stands for is where its anchor is.
@@ -47,7 +63,7 @@ pub enum Value {
     Scalar(Scalar),
     /// A list.
     Sequence(Vec<Node>),
-    /// Names and their values, each name once, in the file's order.
+    /// Names and their values, each name once, in the file's order of their first places.
     Mapping(Vec<Entry>),
 }
 

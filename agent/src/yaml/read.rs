@@ -1,4 +1,4 @@
-use super::{Entry, Node, Report, Value};
+use super::{Entry, Node, Report, Style, Value};
 
 impl Node {
     /// The fields of a mapping. Anything else is a finding that says `expected`.
@@ -6,9 +6,18 @@ impl Node {
         match &self.value {
             Value::Mapping(entries) => Some(Fields { node: self, rest: entries.iter().collect() }),
             _ => {
-                report.expected(self.at, expected, self.describe());
+                report.expected(self.at, expected, self.described());
                 None
             }
+        }
+    }
+
+    /// What is there instead of a mapping; with `key:value`, why it is none.
+    fn described(&self) -> String {
+        let scalar = self.scalar().filter(|scalar| scalar.style == Style::Plain);
+        match scalar.and_then(|scalar| lacks_space(&scalar.text)) {
+            Some(key) => format!("{}: a space is missing after `{key}:`", self.describe()),
+            None => self.describe(),
         }
     }
 
@@ -48,6 +57,11 @@ impl<'n> Fields<'n> {
         self.node.at
     }
 
+    /// Whether a field is there that was not taken yet, and has a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.rest.iter().any(|entry| entry.key == key && !entry.value.is_null())
+    }
+
     /// Takes a field out, also one without a value.
     pub fn take(&mut self, key: &str) -> Option<&'n Entry> {
         let index = self.rest.iter().position(|entry| entry.key == key)?;
@@ -78,6 +92,13 @@ impl<'n> Fields<'n> {
     pub fn rest(self) -> Vec<&'n Entry> {
         self.rest
     }
+}
+
+/// The key in a text such as `key:value`, which YAML takes for one word.
+pub fn lacks_space(text: &str) -> Option<&str> {
+    let (key, value) = text.split_once(':')?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    (is_key && !value.is_empty() && !value.starts_with([' ', '\t']) && !value.starts_with("//")).then_some(key)
 }
 
 /// The known name that an unknown one is most likely a slip for.

@@ -8,7 +8,7 @@ pub(super) use section::{CONTEXT_KEYS, KEYS, read};
 
 pub use super::acl::{AclEntry, AclWho};
 pub use super::mode::Mode;
-pub use super::pattern::Pattern;
+pub use super::pattern::{NamePattern, Pattern};
 pub use super::selinux::SelinuxContext;
 use super::{Destination, Position};
 
@@ -20,7 +20,7 @@ pub struct PermissionEntry {
     /// Which paths below a directory it means.
     pub pattern: Pattern,
     /// Which of those it does not mean.
-    pub except: Vec<Pattern>,
+    pub except: Vec<NamePattern>,
     /// Whether it means files, directories or both.
     pub target: PermissionTarget,
     /// User name or number.
@@ -61,12 +61,12 @@ impl PermissionEntry {
     /// Whether the entry means `path`, the final and absolute path of something that this deployment
     /// installs.
     ///
-    /// The object itself is meant only where it is a file. Whether the entry may stand for a file at
+    /// The object itself is meant only where it is a file, and `type` includes files. Whether the entry may stand for a file at
     /// all is another question: [`PermissionEntry::check_file_object`].
     pub fn applies_to(&self, path: &Path, kind: PathKind) -> bool {
         let Ok(relative) = path.strip_prefix(self.object.as_path()) else { return false };
         if relative.as_os_str().is_empty() {
-            return kind == PathKind::File;
+            return kind == PathKind::File && self.target.includes(kind);
         }
         self.target.includes(kind)
             && self.pattern.matches(relative)
@@ -81,9 +81,6 @@ impl PermissionEntry {
         }
         if !self.except.is_empty() {
             return Err(FileObjectError::Except);
-        }
-        if self.target == PermissionTarget::Directories {
-            return Err(FileObjectError::DirectoriesOnly);
         }
         if self.acls.iter().flatten().any(|entry| entry.default) {
             return Err(FileObjectError::DefaultAcl);
@@ -114,9 +111,6 @@ pub enum FileObjectError {
     /// It excludes children.
     #[error("`object` is a file, so `except` has nothing to except from: remove it, or name the directory as `object`")]
     Except,
-    /// It is for directories.
-    #[error("`object` is a file, but `type` lists directories alone: remove `type`, or name a directory as `object`")]
-    DirectoriesOnly,
     /// It has entries for what is created in a directory.
     #[error("`object` is a file, but `acls` holds default entries, which only directories have: remove these")]
     DefaultAcl,

@@ -1,12 +1,16 @@
 //! From the tree to permission entries.
 
-use super::{AclEntry, Destination, Mode, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
-use crate::appspec::{selinux, warn_of_unknown};
+use super::{AclEntry, Destination, Mode, NamePattern, Pattern, PermissionEntry, PermissionTarget, SelinuxContext};
+use crate::appspec::selinux;
+use crate::appspec::unknown::{self, Part};
 use crate::yaml::{Node, Report};
 
 pub(in crate::appspec) const KEYS: [&str; 9] =
     ["object", "pattern", "except", "owner", "group", "mode", "acls", "context", "type"];
 pub(in crate::appspec) const CONTEXT_KEYS: [&str; 3] = ["name", "type", "range"];
+
+/// The keys that do something.
+const SETS: [&str; 5] = ["owner", "group", "mode", "acls", "context"];
 
 /// Reads the section; entries with mistakes are left out.
 pub(in crate::appspec) fn read(section: &Node, report: &mut Report) -> Vec<PermissionEntry> {
@@ -21,53 +25,64 @@ fn entry(node: &Node, report: &mut Report) -> Option<PermissionEntry> {
             value.parsed(report, |text| Destination::parse(text).map_err(|e| format!("`object` as {e}")))
         });
     let pattern = match fields.value("pattern") {
-        Some(value) => value.parsed(report, |text| Pattern::parse(text).map_err(|e| format!("`pattern` as {e}"))),
+        Some(value) => text(value, "`pattern` as `**` or a pattern for names", report).map(|text| {
+            let pattern = Pattern::parse(text);
+            if let Pattern::Children(names) = &pattern {
+                doubt(value, names, report);
+            }
+            pattern
+        }),
         None => Some(Pattern::Everything),
     };
     let except = fields
         .value("except")
         .map_or(&[][..], |value| value.items("`except` as a list of patterns, such as [\"*.log\"]", report));
-    let entry = PermissionEntry {
-        except: except
-            .iter()
-            .filter_map(|item| item.parsed(report, |text| Pattern::parse(text).map_err(|e| format!("in `except` {e}"))))
-            .collect(),
-        target: fields.value("type").map_or(PermissionTarget::Both, |value| target(value, report)),
-        owner: fields.value("owner").and_then(|value| name(value, "`owner` as a user's name or number", report)),
-        group: fields.value("group").and_then(|value| name(value, "`group` as a group's name or number", report)),
-        mode: fields.value("mode").and_then(|value| mode(value, report)),
-        acls: fields.value("acls").map(|value| acls(value, report)),
-        context: fields.value("context").and_then(|value| context(value, report)),
-        at: fields.at(),
-        object: object?,
-        pattern: pattern?,
+    let except = except.iter().filter_map(|item| {
+        let names = NamePattern::parse(text(item, "in `except` a pattern for names", report)?);
+        doubt(item, &names, report);
+        Some(names)
+    });
+    let except = except.collect();
+    let sets = SETS.iter().filter(|key| fields.has(key)).count();
+    let target = match fields.value("type") {
+        Some(value) => target(value, report),
+        None => Some(PermissionTarget::Both),
     };
-    warn_of_unknown(fields, &KEYS, report);
-    check(&entry, node, report);
-    Some(entry)
+    let (owner, group) = (fields.value("owner"), fields.value("group"));
+    let owner = owner.and_then(|value| name(value, "`owner` as a user's name or number", report));
+    let group = group.and_then(|value| name(value, "`group` as a group's name or number", report));
+    let mode = fields.value("mode").and_then(|value| mode(value, report));
+    let acls = fields.value("acls").map(|value| acls(value, report));
+    let context = fields.value("context").and_then(|value| context(value, report));
+    unknown::warn(fields, Part::Permission, report);
+    if sets == 0 {
+        report.warn(node.at, "this entry sets nothing: give it `owner`, `group`, `mode`, `acls` or `context`");
+    }
+    let at = node.at;
+    let (object, pattern, target) = (object?, pattern?, target?);
+    check_acls(acls.as_deref(), target, node, report);
+    Some(PermissionEntry { object, pattern, except, target, owner, group, mode, acls, context, at })
 }
 
-/// What only shows once the whole entry is read.
-fn check(entry: &PermissionEntry, node: &Node, report: &mut Report) {
-    let has_default = entry.acls.iter().flatten().any(|acl| acl.default);
-    if entry.target == PermissionTarget::Files && has_default {
+/// A pattern that other agents take too, and that hardly means what its author thinks.
+fn doubt(value: &Node, names: &NamePattern, report: &mut Report) {
+    if let Some(doubt) = names.doubt() {
+        report.warn(value.at, format!("the pattern {} {doubt}", value.describe()));
+    }
+}
+
+fn check_acls(acls: Option<&[AclEntry]>, target: PermissionTarget, node: &Node, report: &mut Report) {
+    if target == PermissionTarget::Files && acls.into_iter().flatten().any(|acl| acl.default) {
         report.expected(
             node.at,
             "`acls` without default entries where `type` is `file` alone: files do not have these",
             "a default entry",
         );
     }
-    let sets_nothing = entry.owner.is_none()
-        && entry.group.is_none()
-        && entry.mode.is_none()
-        && entry.acls.is_none()
-        && entry.context.is_none();
-    if sets_nothing {
-        report.warn(node.at, "this entry sets nothing: give it `owner`, `group`, `mode`, `acls` or `context`");
-    }
 }
 
-fn target(value: &Node, report: &mut Report) -> PermissionTarget {
+/// The kinds that are meant; nothing where there are none, as with AWS's agent, or where none could be read.
+fn target(value: &Node, report: &mut Report) -> Option<PermissionTarget> {
     const EXPECTED: &str = "`type` as a list of `file` and `directory`, such as [file]";
     let items = value.items(EXPECTED, report);
     let (mut files, mut directories) = (false, false);
@@ -79,14 +94,14 @@ fn target(value: &Node, report: &mut Report) -> PermissionTarget {
         }
     }
     match (files, directories) {
-        (true, false) => PermissionTarget::Files,
-        (false, true) => PermissionTarget::Directories,
-        (true, true) => PermissionTarget::Both,
+        (true, false) => Some(PermissionTarget::Files),
+        (false, true) => Some(PermissionTarget::Directories),
+        (true, true) => Some(PermissionTarget::Both),
         (false, false) => {
-            if matches!(&value.value, crate::yaml::Value::Sequence(items) if items.is_empty()) {
-                report.expected(value.at, EXPECTED, "an empty list");
+            if items.is_empty() && matches!(value.value, crate::yaml::Value::Sequence(_)) {
+                report.warn(value.at, "`type` is an empty list, so this entry means nothing: leave `type` out");
             }
-            PermissionTarget::Both
+            None
         }
     }
 }
@@ -132,8 +147,17 @@ fn context(value: &Node, report: &mut Report) -> Option<SelinuxContext> {
     let kind = fields
         .required("type", "`type` of the SELinux context", report)
         .and_then(|value| label(value, "`type` as an SELinux type", report));
-    warn_of_unknown(fields, &CONTEXT_KEYS, report);
+    unknown::warn(fields, Part::Context, report);
     Some(SelinuxContext { user, kind: kind?, range })
+}
+
+/// A text that may be empty.
+fn text<'n>(value: &'n Node, expected: &str, report: &mut Report) -> Option<&'n str> {
+    let found = value.scalar().map(|scalar| scalar.text.trim());
+    if found.is_none() {
+        report.expected(value.at, expected, value.describe());
+    }
+    found
 }
 
 fn label(value: &Node, expected: &str, report: &mut Report) -> Option<String> {

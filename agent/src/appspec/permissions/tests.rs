@@ -19,12 +19,12 @@ impl Entry {
     }
 
     fn pattern(mut self, text: &str) -> Self {
-        self.0.pattern = Pattern::parse(text).unwrap();
+        self.0.pattern = Pattern::parse(text);
         self
     }
 
     fn except(mut self, text: &str) -> Self {
-        self.0.except.push(Pattern::parse(text).unwrap());
+        self.0.except.push(NamePattern::parse(text));
         self
     }
 
@@ -48,7 +48,7 @@ fn what_an_entry_means() {
         ("/srv/application", Directory),
         ("/srv/application/x", File),
     ];
-    let rows: [(&str, Entry, &[&str]); 11] = [
+    let rows: [(&str, Entry, &[&str]); 12] = [
         (
             "a directory means all that is installed beneath it, never itself, never a name that only begins like it",
             Entry::on("/srv/app"),
@@ -72,8 +72,17 @@ fn what_an_entry_means() {
             Entry::on("/srv/app").except("*.sh"),
             &["/srv/app/README", "/srv/app/bin", "/srv/app/bin/run.sh", "/srv/app/bin/tool"],
         ),
-        ("except ** leaves nothing", Entry::on("/srv/app").except("**"), &[]),
+        (
+            "except ** means direct children alone, as with AWS's agent",
+            Entry::on("/srv/app").except("**"),
+            &["/srv/app/bin/run.sh", "/srv/app/bin/tool"],
+        ),
         ("a file means itself", Entry::on("/srv/app/bin/run.sh"), &["/srv/app/bin/run.sh"]),
+        (
+            "a file means nothing where type is directories alone",
+            Entry::on("/srv/app/bin/run.sh").target(PermissionTarget::Directories).pattern("*").except("x"),
+            &[],
+        ),
         ("what is not installed means nothing", Entry::on("/srv/other"), &[]),
         ("/ is a directory like any other", Entry::on("/").pattern("*"), &[]),
     ];
@@ -91,7 +100,6 @@ fn what_selects_children_is_refused_on_a_file() {
     assert_eq!(check(Entry::on("/f").target(PermissionTarget::Files)), Ok(()));
     assert_eq!(check(Entry::on("/f").pattern("*")), Err(FileObjectError::Pattern));
     assert_eq!(check(Entry::on("/f").except("x")), Err(FileObjectError::Except));
-    assert_eq!(check(Entry::on("/f").target(PermissionTarget::Directories)), Err(FileObjectError::DirectoriesOnly));
     let mut entry = Entry::on("/f");
     entry.0.acls = Some(vec![AclEntry { default: true, who: AclWho::Mask, permissions: 7 }]);
     assert_eq!(check(entry), Err(FileObjectError::DefaultAcl));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 
 use super::world::{World, listed, mapping, permission};
-use crate::appspec::{AppSpec, Mode, Pattern, PermissionEntry, PermissionTarget};
+use crate::appspec::{AppSpec, Mode, NamePattern, Pattern, PermissionEntry, PermissionTarget};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
 use crate::install::{InstallError, Installed, Ownership};
 use crate::plan::acl::Who;
@@ -190,7 +190,7 @@ fn permission_entry(random: &mut Rng, world: &World) -> PermissionEntry {
         [PermissionTarget::Both, PermissionTarget::Files, PermissionTarget::Directories][random.usize(..3)]
     };
     if random.u8(..3) == 0 {
-        entry.except = vec![Pattern::parse(["a", "*.sh", "[c-z]*"][random.usize(..3)]).unwrap()];
+        entry.except = vec![NamePattern::parse(["a", "*.sh", "[c-z]*"][random.usize(..3)])];
     }
     if random.u8(..4) == 0 {
         entry.mode = None::<Mode>;

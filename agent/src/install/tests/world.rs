@@ -295,7 +295,7 @@ pub(super) fn mapping(source: &str, destination: &Path) -> FileMapping {
 pub(super) fn permission(object: &Path, pattern: &str, mode: &str) -> PermissionEntry {
     PermissionEntry {
         object: Destination::parse(object.to_str().unwrap()).unwrap(),
-        pattern: Pattern::parse(pattern).unwrap(),
+        pattern: Pattern::parse(pattern),
         except: vec![],
         target: PermissionTarget::Both,
         owner: None,
