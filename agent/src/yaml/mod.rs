@@ -6,6 +6,7 @@
 //! at the first one: where the syntax shows what its author meant, that is read, and said.
 
 mod align;
+mod builder;
 mod finding;
 mod input;
 mod lines;
