@@ -71,7 +71,8 @@ fn a_sound_revision_has_no_findings() {
 
 #[test]
 fn a_finding_shows_its_line_and_marks_the_place() {
-    let tree = Tree::new("hooks:\n  AfterInstall:\n    - location: run.sh # soon\n      timeout: \"0\"\n");
+    let tree = Tree::new("hooks:\n  AfterInstall:\n    - location: run.sh # soon\n      timeout: \"0\"\n")
+        .script("run.sh", "#!/bin/sh\n");
     let shown: Vec<String> = tree.validated().findings().iter().map(Finding::to_string).collect();
     assert_eq!(
         shown,

@@ -59,10 +59,11 @@ fn a_bundle_of_any_kind_and_a_directory_have_the_same_findings() -> Result<()> {
                     &at("appspec.yml:4:13: error: the revision has no `gone`"),
                     "    4 |   - source: gone\n      |             ^^^^\n",
                     &at("appspec.yml:6:5: warning: the unknown key `mode` is ignored"),
+                    &at("appspec.yml:9:17: warning: the script `run.sh` is not executable"),
                     &at("appspec.yml:10:16: error: expected `timeout` as whole seconds"),
                     &at("appspec.yml:11:17: warning: the script `run.sh` is not executable"),
                     &at("run.sh:1:10: error: this line ends in a carriage return"),
-                    "3 errors, 2 warnings",
+                    "3 errors, 3 warnings",
                 ],
             )?;
         }
@@ -119,7 +120,7 @@ fn programs_get_the_findings_as_json() -> Result<()> {
         let output = validate(place, &directory, &["--json"])?;
         exit(&output, 1)?;
         let json: Value = serde_json::from_slice(&output.stdout)?;
-        ensure!(json["errors"] == 3 && json["warnings"] == 2 && json["omitted"] == 0, "{json}");
+        ensure!(json["errors"] == 3 && json["warnings"] == 3 && json["omitted"] == 0, "{json}");
         let first = &json["findings"][0];
         ensure!(first["severity"] == "error" && first["line"] == 4 && first["column"] == 13, "{first}");
         ensure!(first["source"]["line"] == "  - source: gone" && first["source"]["caret"] == 12, "{first}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 
 use super::world::{World, listed, mapping, permission};
-use crate::appspec::{AppSpec, Mode, NamePattern, Pattern, PermissionEntry, PermissionTarget};
+use crate::appspec::{AppSpec, Mode, NamePattern, PermissionEntry, PermissionTarget};
 use crate::deployment::FileExistsBehavior::{Disallow, Overwrite, Retain};
 use crate::install::{InstallError, Installed, Ownership};
 use crate::plan::acl::Who;
