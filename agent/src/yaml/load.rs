@@ -11,6 +11,8 @@ use super::{Budget, Document, Finding, Findings, Position, text};
 
 /// So often a mistake in the syntax is put right and the rest is read.
 const MOST_MENDED: usize = 20;
+/// So many bytes are read altogether: a long file less often.
+const MOST_READ: usize = 8 << 20;
 
 /// Reads the first document of a file. A mistake in the syntax that shows what its author meant is put right,
 /// and the rest is read; any other ends the reading, as a spent budget does.
@@ -32,7 +34,7 @@ fn read(text: &str, budget: Budget) -> Document {
     let mut mistakes = Findings::default();
     let mut mended = Cow::Borrowed(text);
     let mut guessed = false;
-    for _ in 0..MOST_MENDED {
+    for _ in 0..MOST_MENDED.min(MOST_READ / text.len().max(1)) {
         let (built, stop) = build(&mended, budget);
         let error = match stop {
             None => return built.document(mistakes, guessed),

@@ -19,6 +19,21 @@ fn a_missing_script_is_told_with_what_is_there() {
 }
 
 #[test]
+fn what_was_meant_by_the_location_of_no_script_is_told() {
+    let host = Host::new();
+    host.sh("scripts/start.sh", "true");
+    for (location, part) in [
+        ("scripts/start.sh production", "write `location: scripts/start.sh` and `args: [production]`"),
+        ("/srv/app/scripts/start.sh", "not on the host: write `location: scripts/start.sh`"),
+    ] {
+        let failure = failure(host.run(&[host.entry(location)]));
+        assert_eq!(failure.code, ErrorCode::ScriptMissing);
+        assert!(failure.message.starts_with("Script does not exist at specified location: "), "{}", failure.message);
+        assert!(failure.message.contains(part), "{}", failure.message);
+    }
+}
+
+#[test]
 fn a_script_that_is_not_executable_is_told_with_its_mode() {
     let host = Host::new();
     let script = host.sh("x.sh", "true");
