@@ -14,7 +14,7 @@ use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Kind};
 use crate::plan::plain_path::{below, join};
 use crate::plan::target::Listing;
-use crate::plan::{Index, PathState, Sha256};
+use crate::plan::{Index, PathState, Sha256, Sources};
 use crate::revision::Revision;
 use crate::store::{Digests, Lookup, Stamp};
 
@@ -39,12 +39,13 @@ pub fn everything(revision: &Revision) -> Result<Index, Cause> {
 /// are done here meanwhile. Where the tree is large, whoever is done sooner helps the other one.
 pub(super) fn read_beside(
     revision: &Revision,
-    appspec: &AppSpec,
+    (appspec, sources): (&AppSpec, &Sources),
     first: impl FnOnce(),
     shared: impl Fn() -> Result<(), disk::Error> + Sync,
 ) -> Result<Index, Cause> {
-    let is_installed =
-        |path: &Path| appspec.files.iter().any(|mapping| below(path, mapping.source.as_path()).is_some());
+    let installed: Vec<&Path> =
+        appspec.files.iter().filter_map(|mapping| sources.path(mapping.source.as_path())).collect();
+    let is_installed = |path: &Path| installed.iter().any(|source| below(path, source).is_some());
     let walk = Walk::of(revision, is_installed)?;
     let there = || {
         let found = walk.work()?;

@@ -31,6 +31,7 @@ mod remember;
 mod root;
 mod rules;
 mod settle;
+mod sources;
 mod space;
 mod stage;
 mod survey;
@@ -49,6 +50,7 @@ pub use inherited::Inherited;
 pub use last_install::{AwsInstall, LastInstall, installed_groups, last_install};
 pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
+pub use sources::sources;
 pub use space::{Amount, Shortage};
 
 use crate::appspec::AppSpec;
@@ -57,7 +59,7 @@ use crate::disk::{Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::layout::Layout;
 use crate::plan::grounds::{FileOwner, Grounds, Owner, Owners};
-use crate::plan::{self, Index, Plan, Refusals, Step};
+use crate::plan::{self, Index, Plan, Refusals, Sources, Step};
 use crate::revision::Revision;
 use crate::store;
 use attempts::Patience;
@@ -118,8 +120,8 @@ pub struct Installed {
 
 /// Says what [`run`] would do now. Changes nothing and takes no lock.
 pub fn plan(request: &InstallRequest<'_>) -> Result<Plan, InstallError> {
-    let (index, mut holdings) = read_inputs(request)?;
-    Ok(planned(request, &index, &mut holdings)?)
+    let (content, mut holdings) = read_inputs(request)?;
+    Ok(planned(request, &content, &mut holdings)?)
 }
 
 /// Installs the revision. When this returns, every path has its old state or every path its new one.
@@ -135,9 +137,9 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
     check_left_aside(&settled, request.group)?;
     check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
-    let (index, mut holdings) = read_inputs(request)?;
-    let plan = planned(request, &index, &mut holdings)?;
-    drop(index);
+    let (content, mut holdings) = read_inputs(request)?;
+    let plan = planned(request, &content, &mut holdings)?;
+    drop(content);
     check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
     let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
     let installed = |drift| Installed { changed, warnings, settled, drift };
@@ -220,21 +222,28 @@ fn attempt(
     Ok(Attempt { drift, steps: transaction.steps })
 }
 
+/// A revision as it was read.
+struct Content {
+    index: Index,
+    sources: Sources,
+}
+
 /// Reads the revision, and what the host has of the group, both at once: each can be of a hundred thousand paths.
-fn read_inputs(request: &InstallRequest<'_>) -> Result<(Index, Holdings), Cause> {
+fn read_inputs(request: &InstallRequest<'_>) -> Result<(Content, Holdings), Cause> {
+    let sources = sources(request.revision, request.appspec)?;
     let holdings = OnceLock::new();
     let read = || _ = holdings.get_or_init(|| Holdings::read(request));
     let look = || match holdings.get() {
         Some(Ok(holdings)) => holdings.look(),
         _ => Ok(()),
     };
-    let index = index::read_beside(request.revision, request.appspec, read, look)?;
-    Ok((index, holdings.into_inner().unwrap_or_else(|| Holdings::read(request))?))
+    let index = index::read_beside(request.revision, (request.appspec, &sources), read, look)?;
+    Ok((Content { index, sources }, holdings.into_inner().unwrap_or_else(|| Holdings::read(request))?))
 }
 
-fn planned(request: &InstallRequest<'_>, index: &Index, holdings: &mut Holdings) -> Result<Plan, Cause> {
+fn planned(request: &InstallRequest<'_>, content: &Content, holdings: &mut Holdings) -> Result<Plan, Cause> {
     let mut conflicts = Vec::new();
-    let targets = plan::expand(request.appspec, index, &mut conflicts);
+    let targets = plan::expand(request.appspec, &content.sources, &content.index, &mut conflicts);
     let (survey, sites) = survey::survey(request.layout, request.appspec, targets, holdings)?;
     let grounds = Grounds {
         group: request.group,

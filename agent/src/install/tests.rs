@@ -10,6 +10,8 @@ mod labels;
 mod many;
 mod properties;
 mod random;
+mod setgid;
+mod sources;
 mod syncs;
 mod takeover;
 mod world;

@@ -1,24 +1,22 @@
 //! From grounds to a plan.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+mod wanted;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::acl::Acl;
 use super::conflict::{Conflict, Conflicts, PathOwner};
-use super::grounds::{FileOwner, Found, Grounds, Site};
-use super::label::Label;
+use super::grounds::{Found, Grounds, Site};
+use super::heritage::Heritage;
 use super::label_rules::label_rules;
 use super::permission::{Bare, Permissions};
-use super::plain_path::{below, in_order, same, split};
+use super::plain_path::{below, in_order, same};
 use super::state::{Attrs, PathState};
 use super::target::Role;
 use super::{Blocked, Change, Plan, Step};
 use crate::appspec::PathKind;
 use crate::deployment::FileExistsBehavior;
-
-/// Directories that a deployment makes have this mode, whatever the bundle says, as in AWS's agent.
-const DIRECTORY_MODE: u32 = 0o755;
+use wanted::modified;
 
 /// Makes the plan, or says everything that keeps it from being made, and what it would do otherwise. `sites` are the targets with what
 /// is in their places; `conflicts` are those that were found before.
@@ -41,8 +39,7 @@ pub fn build(
         replaced: BTreeSet::new(),
         retained: Vec::new(),
         wanted: vec![false; grounds.claims.ours().len()],
-        defaults: BTreeMap::new(),
-        labels: BTreeMap::new(),
+        heritage: Heritage::default(),
         without_acls: BTreeSet::new(),
         without_labels: BTreeSet::new(),
     };
@@ -76,10 +73,7 @@ struct Builder<'a> {
     retained: Vec<(PathBuf, usize)>,
     /// What the group owns and the revision has too, by its number.
     wanted: Vec<bool>,
-    /// The default access control lists of directories that have one, as they will be.
-    defaults: BTreeMap<PathBuf, Acl>,
-    /// The labels of directories that have one, as they will be.
-    labels: BTreeMap<PathBuf, Label>,
+    heritage: Heritage,
     /// Mount points of file systems of which it was said that they keep no access control lists, or labels.
     without_acls: BTreeSet<PathBuf>,
     without_labels: BTreeSet<PathBuf>,
@@ -117,12 +111,7 @@ impl<'a> Builder<'a> {
         }
         let decision = self.decide(&site);
         let found = site.place.found.as_ref().map(|found| &found.state);
-        if let Some(PathState::Directory { attrs }) = decision.as_ref().map(|decision| &decision.want).or(found)
-            && let Some(default) = attrs.default_acl()
-        {
-            self.defaults.insert(site.path().to_owned(), default.clone());
-        }
-        self.note_label(&site, decision.as_ref().map(|decision| &decision.want));
+        self.heritage.note(site.path(), decision.as_ref().map(|decision| &decision.want), found);
         let Some(decision) = decision else { return };
         if self.check(&site, &decision) == Verdict::InTheWay {
             return;
@@ -178,14 +167,14 @@ impl<'a> Builder<'a> {
         let given = self.grounds.claims.directory(site.path()).unwrap_or(&fresh);
         let attrs = Attrs::where_same([given, now], &fresh, now);
         let is_fresh = (attrs.mode, attrs.access_acl()) == (fresh.mode, fresh.access_acl());
-        let bare = Bare { mode: if is_fresh { DIRECTORY_MODE } else { attrs.base_mode() }, attrs };
+        let bare = Bare { mode: if is_fresh { self.directory_mode(site) } else { attrs.base_mode() }, attrs };
         let path = &site.target.path;
         let want = self.permissions.apply(path, PathKind::Directory, bare, &mut self.conflicts);
         let recorded = Attrs::where_same([&want, now], given, &want).with_label(want.label.clone());
         let is_given = given.label.is_some() && given.label == now.label;
         let want = match want.label {
             // What the group gave goes when no entry gives it any more.
-            None if is_given => want.with_label(self.label_above(site.path()).cloned()),
+            None if is_given => want.with_label(self.heritage.label(site.path()).cloned()),
             _ => want,
         };
         let counts = want.label.is_some();
@@ -221,6 +210,18 @@ impl<'a> Builder<'a> {
                     return None;
                 }
             }
+        }
+        if ours
+            && self.behavior == FileExistsBehavior::Retain
+            && let Some(foreign) = &found.foreign
+        {
+            self.warnings.push(format!(
+                "{} stays a directory, since it holds {} that the deployment group did not install; what the revision \
+                 has for this path is not installed",
+                site.target.path.display(),
+                foreign.counted()
+            ));
+            return Decision::new(Change::Retain, found.state.clone());
         }
         let want = self.want(site);
         if let Some(foreign) = &found.foreign {
@@ -329,83 +330,7 @@ impl<'a> Builder<'a> {
         Verdict::InTheWay
     }
 
-    /// What the revision and the permission entries want at a site where something new is put.
-    fn want(&mut self, site: &Site<'_>) -> PathState {
-        let Some(state) = (site.target.role == Role::Leaf).then_some(site.target.state) else {
-            let bare = Bare { attrs: self.new_directory(site), mode: DIRECTORY_MODE };
-            let attrs = self.permissions.apply(&site.target.path, PathKind::Directory, bare, &mut self.conflicts);
-            return PathState::Directory { attrs };
-        };
-        match state {
-            PathState::File { attrs, modified, size, sha256 } => {
-                let (uid, gid) = match self.grounds.owners.files {
-                    FileOwner::Bundle => (attrs.uid, attrs.gid),
-                    FileOwner::Fixed(owner) => (owner.uid, owner.gid),
-                };
-                let access = self.inherited(site).map(|default| default.with_mode(attrs.mode));
-                let bare = Bare { attrs: Attrs::new(uid, gid, attrs.mode).with_access_acl(access), mode: attrs.mode };
-                let attrs = self.permissions.apply(&site.target.path, PathKind::File, bare, &mut self.conflicts);
-                PathState::File { attrs, modified: *modified, size: *size, sha256: *sha256 }
-            }
-            PathState::Symlink { uid, gid, target } => {
-                let (uid, gid) = match self.grounds.owners.files {
-                    FileOwner::Bundle => (*uid, *gid),
-                    FileOwner::Fixed(owner) => (owner.uid, owner.gid),
-                };
-                PathState::Symlink { uid, gid, target: target.clone() }
-            }
-            PathState::Directory { .. } | PathState::Absent | PathState::Other => state.clone(),
-        }
-    }
-
-    fn new_directory(&self, site: &Site<'_>) -> Attrs {
-        let owner = self.grounds.owners.directories;
-        let default = self.inherited(site);
-        Attrs::new(owner.uid, owner.gid, DIRECTORY_MODE)
-            .with_access_acl(default.map(|default| default.with_mode(DIRECTORY_MODE)))
-            .with_default_acl(default.cloned())
-    }
-
-    /// The list that a site gets from the directory that it is in, as everything that is made there does.
-    fn inherited(&self, site: &Site<'_>) -> Option<&Acl> {
-        self.defaults.get(split(site.path()).0)
-    }
-
-    /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
-    /// that the group gave and does not want any more.
-    fn as_it_counts<'s>(&self, site: &Site<'_>, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
-        let Some(label) = found.label() else { return Cow::Borrowed(found) };
-        if want.label().is_some() || self.grounds.claims.label(site.path()) == Some(label) {
-            return Cow::Borrowed(found);
-        }
-        Cow::Owned(found.clone().with_label(None))
-    }
-
-    /// Remembers the label that a directory will have: what is made in it gets the same.
-    fn note_label(&mut self, site: &Site<'_>, want: Option<&PathState>) {
-        let found = site.place.found.as_ref().map(|found| &found.state);
-        if !want.or(found).is_some_and(PathState::is_directory) {
-            return;
-        }
-        let known = [want, found].into_iter().flatten().find_map(PathState::label);
-        if let Some(label) = known.or_else(|| self.label_above(site.path())).cloned() {
-            self.labels.insert(site.path().to_owned(), label);
-        }
-    }
-
-    /// The label of the directory that a path is in.
-    fn label_above(&self, path: &Path) -> Option<&Label> {
-        self.labels.get(split(path).0)
-    }
-
     fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
         site.claim.is_some_and(|number| self.grounds.claims.covers(number, &found.state))
-    }
-}
-
-fn modified(state: &PathState) -> Option<super::Time> {
-    match state {
-        PathState::File { modified, .. } => Some(*modified),
-        _ => None,
     }
 }

@@ -58,6 +58,22 @@ pub enum Conflict {
         /// The entry.
         at: Position,
     },
+    /// A symlink leads the source of a `files` entry out of the revision.
+    #[error(
+        "line {}: the source {} leads out of the revision: {} is a symlink to {}; put what is to be installed into \
+         the bundle",
+        at.line, source_path.display(), link.display(), target.display()
+    )]
+    SourceOutside {
+        /// As the entry names it.
+        source_path: PathBuf,
+        /// The symlink in the revision.
+        link: PathBuf,
+        /// Its target, as it was written.
+        target: PathBuf,
+        /// The entry.
+        at: Position,
+    },
     /// The revision holds something that is no file, directory or symlink.
     #[error("{} in the revision is a device, socket or pipe, which cannot be installed; leave it out of the bundle", source_path.display())]
     UnsupportedSource {

@@ -166,6 +166,15 @@ pub struct Foreign {
     pub count: usize,
 }
 
+impl Foreign {
+    /// How many there are, in words, with some of them: `2 entries (/srv/app/a, /srv/app/b)`.
+    pub fn counted(&self) -> String {
+        let examples: Vec<_> = self.examples.iter().map(|path| path.display().to_string()).collect();
+        let noun = if self.count == 1 { "entry" } else { "entries" };
+        format!("{} {noun} ({})", self.count, examples.join(", "))
+    }
+}
+
 /// Users and groups by the names that the permission entries use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {

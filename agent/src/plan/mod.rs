@@ -6,12 +6,14 @@
 pub mod acl;
 pub mod conflict;
 pub mod grounds;
+mod heritage;
 pub mod label;
 mod label_rules;
 pub mod manifest;
 pub mod path_text;
 mod permission;
 pub mod plain_path;
+pub mod source;
 pub mod state;
 mod state_text;
 pub mod target;
@@ -31,6 +33,7 @@ pub use conflict::{Conflict, Conflicts, PathOwner};
 pub use grounds::{Grounds, Refusals};
 pub use label::{Label, PathExpression, Rule};
 pub use manifest::{Claims, Installer, Manifest, ManifestToBe, Owned, OwnedToBe};
+pub use source::{Led, Sources};
 pub use state::{Attrs, Identity, PathState, Sha256, Time, is_unsafe_mode};
 pub use target::{Index, Role, Target, expand};
 

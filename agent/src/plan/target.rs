@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::conflict::Conflict;
 use super::plain_path::{below, in_order, join, same};
+use super::source::{Led, Sources};
 use super::state::PathState;
 use crate::appspec::{AppSpec, FileMapping, Position};
 
@@ -54,9 +55,9 @@ impl Index {
         Some((path, state))
     }
 
-    /// What is at a path.
-    pub fn get(&self, path: &Path) -> Option<&PathState> {
-        self.below(path).next().filter(|(found, _)| same(found, path)).map(|(_, state)| state)
+    /// What is at a path, with the index's own spelling of it.
+    pub fn get(&self, path: &Path) -> Option<(&Path, &PathState)> {
+        self.below(path).next().filter(|(found, _)| same(found, path))
     }
 
     /// What is at a path and below it, in the order of paths.
@@ -110,13 +111,23 @@ pub enum Role {
 
 /// All targets in the order of paths, directories once; what the entries name and the revision lacks
 /// is a conflict.
-pub fn expand<'a>(appspec: &'a AppSpec, index: &'a Index, conflicts: &mut Vec<Conflict>) -> Vec<Target<'a>> {
+pub fn expand<'a>(
+    appspec: &'a AppSpec,
+    sources: &Sources,
+    index: &'a Index,
+    conflicts: &mut Vec<Conflict>,
+) -> Vec<Target<'a>> {
     let mut targets = Vec::with_capacity(index.len());
     for mapping in &appspec.files {
-        match index.get(mapping.source.as_path()) {
-            None => conflicts
-                .push(Conflict::MissingSource { source_path: mapping.source.as_path().to_owned(), at: mapping.at }),
-            Some(state) => expand_one(mapping, state, index, &mut targets, conflicts),
+        let (named, at) = (mapping.source.as_path(), mapping.at);
+        if let Some(Led::Outside { link, target }) = sources.led(named) {
+            let (source_path, link, target) = (named.to_owned(), link.clone(), target.clone());
+            conflicts.push(Conflict::SourceOutside { source_path, link, target, at });
+            continue;
+        }
+        match sources.path(named).and_then(|path| index.get(path)) {
+            None => conflicts.push(Conflict::MissingSource { source_path: named.to_owned(), at }),
+            Some(source) => expand_one(mapping, source, index, &mut targets, conflicts),
         }
     }
     targets.sort_by(|one, other| in_order(&one.path, &other.path).then(one.role.cmp(&other.role)));
@@ -128,18 +139,18 @@ pub fn expand<'a>(appspec: &'a AppSpec, index: &'a Index, conflicts: &mut Vec<Co
 
 fn expand_one<'a>(
     mapping: &'a FileMapping,
-    state: &'a PathState,
+    (source, state): (&'a Path, &'a PathState),
     index: &'a Index,
     targets: &mut Vec<Target<'a>>,
     conflicts: &mut Vec<Conflict>,
 ) {
-    let (source, destination) = (mapping.source.as_path(), mapping.destination.as_path());
+    let destination = mapping.destination.as_path();
     let target = |path, role, source, state| Target { path, role, source, state, entry: mapping.at };
     for way in destination.ancestors().filter(|way| way.parent().is_some()) {
         targets.push(target(way.to_owned(), Role::Way, source, state));
     }
     if !state.is_directory() {
-        let name = source.file_name().unwrap_or_default();
+        let name = mapping.source.as_path().file_name().unwrap_or_default();
         push(target(destination.join(name), Role::Leaf, source, state), targets, conflicts);
         return;
     }

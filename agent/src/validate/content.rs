@@ -6,7 +6,7 @@ use std::path::Path;
 use super::places::Field;
 use super::{Examination, Finding, Severity};
 use crate::appspec::{AppSpec, NamePattern, PathKind, PermissionEntry, Position};
-use crate::plan::{self, Conflict, Index, PathState, Role, Target};
+use crate::plan::{self, Conflict, Index, Led, PathState, Role, Sources, Target};
 use crate::yaml::nearest;
 
 /// What several paths have in common that one finding tells: the first path, and how many there are.
@@ -29,17 +29,18 @@ impl Examination {
         }
     }
 
-    /// Sources that are missing, paths that come from two of them, entries that mean nothing or too much.
-    pub(super) fn content(&mut self, spec: &AppSpec, index: &Index) {
+    /// Sources that are missing or elsewhere, paths that come from two of them, entries that mean nothing or too much.
+    pub(super) fn content(&mut self, spec: &AppSpec, sources: &Sources, index: &Index) {
         // An entry with a mistake was left out: what it would have installed is not known.
         let is_whole = self.validation.count(Severity::Error) == 0;
         let mut conflicts = Vec::new();
-        let mut targets = plan::expand(spec, index, &mut conflicts);
+        let mut targets = plan::expand(spec, sources, index, &mut conflicts);
         for conflict in conflicts {
             if let Conflict::MissingSource { source_path, at } = conflict {
                 self.missing_source(&source_path, at, index);
             }
         }
+        self.led_sources(spec, sources, index);
         targets.sort_by(|one, other| (&one.path, one.role).cmp(&(&other.path, other.role)));
         self.duplicates(&targets);
         targets.dedup_by(|later, earlier| later.path == earlier.path);
@@ -132,6 +133,33 @@ impl Examination {
         self.error(self.place(entry, Field::Source), message);
     }
 
+    /// Sources that a symlink leads elsewhere: out of the revision, or to another directory of it.
+    fn led_sources(&mut self, spec: &AppSpec, sources: &Sources, index: &Index) {
+        for mapping in &spec.files {
+            let source = mapping.source.as_path();
+            let place = self.place(mapping.at, Field::Source);
+            match sources.led(source) {
+                Some(Led::Outside { link, target }) => {
+                    let (source, link, target) = (source.display(), link.display(), target.display());
+                    let message = format!(
+                        "`{source}` leads out of the revision: `{link}` is a symlink to {target}. Put what is to be \
+                         installed into the bundle"
+                    );
+                    self.error(place, message);
+                }
+                Some(Led::To(path)) if index.get(path).is_some() => {
+                    let (source, path) = (source.display(), root_shown(path));
+                    let message = format!(
+                        "a symlink leads from `{source}` to `{path}`, and what is there is installed. Name `{path}` \
+                         itself to say so"
+                    );
+                    self.warning(place, message);
+                }
+                Some(Led::To(_)) | None => {}
+            }
+        }
+    }
+
     fn duplicates(&mut self, targets: &[Target<'_>]) {
         let mut pairs: BTreeMap<(Position, Position), Group<'_>> = BTreeMap::new();
         for pair in targets.windows(2) {
@@ -210,6 +238,11 @@ fn more(count: usize) -> String {
         2 => " and one more path".to_owned(),
         count => format!(" and {} more paths", count - 1),
     }
+}
+
+/// A path of the revision, for messages.
+fn root_shown(path: &Path) -> String {
+    if path.as_os_str().is_empty() { "/".to_owned() } else { path.display().to_string() }
 }
 
 /// The names of what is in a directory of the revision.

@@ -75,7 +75,7 @@ pub fn revision(
     examination.refused_files(&index, shown, rules);
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
-        examination.content(&spec, &index);
+        examination.content(&spec, &install::sources(revision, &spec)?, &index);
         examination.lone_sources(&index);
         examination.scripts(&spec, revision, shown)?;
     }

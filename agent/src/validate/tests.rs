@@ -58,6 +58,22 @@ fn assert_found(findings: &[String], expected: &[(&str, &str)]) {
 }
 
 #[test]
+fn sources_that_symlinks_lead_elsewhere_are_told() {
+    let entry = |source: &str| format!("- {{source: {source}, destination: /srv/{}}}\n", source.replace('/', "-"));
+    let appspec = format!("files:\n{}{}{}{}", entry("app"), entry("app/file"), entry("out/x"), entry("conf"));
+    let tree = Tree::new(&appspec).file("v2/file", "");
+    for (link, target) in [("app", "v2"), ("out", "/etc"), ("conf", "v2/file")] {
+        std::os::unix::fs::symlink(target, tree.0.path().join(link)).unwrap();
+    }
+    let expected = [
+        ("rev/appspec.yml:4:12: warning: ", "leads from `app` to `v2`"),
+        ("rev/appspec.yml:5:12: warning: ", "leads from `app/file` to `v2/file`"),
+        ("rev/appspec.yml:6:12: error: ", "`out/x` leads out of the revision: `out` is a symlink to /etc"),
+    ];
+    assert_found(&tree.findings(), &expected);
+}
+
+#[test]
 fn a_sound_revision_has_no_findings() {
     let tree = Tree::new(
         "files:\n  - {source: app, destination: /srv/app}\npermissions:\n  - {object: /srv/app, mode: 644, type: [file]}\n\

@@ -50,6 +50,7 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::UnsafeMode { path, .. }
         | Conflict::OwnState { path, .. } => Some(path.clone()),
         Conflict::MissingSource { .. }
+        | Conflict::SourceOutside { .. }
         | Conflict::UnsupportedSource { .. }
         | Conflict::SameAccount { .. }
         | Conflict::NoSemanage { .. }

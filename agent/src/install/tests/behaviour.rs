@@ -150,6 +150,24 @@ fn a_directory_with_foreign_entries_is_never_replaced() {
 }
 
 #[test]
+fn retain_keeps_a_directory_of_the_group_that_holds_something_of_somebody_else() {
+    let mut world = World::new();
+    world.run("d-1", &["x/ours=1", "x/sub/ours=1"]).unwrap();
+    world.put(&["app/x/theirs=2"]);
+    world.behavior = Retain;
+    for line in ["x=file", "x->file"] {
+        let installed = world.run("d-2", &[line, "y=2"]).unwrap();
+        let text = installed.warnings.join("\n");
+        assert!(text.contains("app/x stays a directory, since it holds 1 entry ("), "{text}");
+        let left: Vec<_> = world.tree().into_keys().collect();
+        assert_eq!(left, ["app", "app/x", "app/x/theirs", "app/y"].map(Path::new));
+    }
+    // It is nobody's now, and stays when the revision is taken away.
+    world.run("d-3", &["y=3"]).unwrap();
+    assert_eq!(world.read("app/x/theirs"), "2");
+}
+
+#[test]
 fn what_the_group_installed_becomes_another_kind() {
     for (one, two) in [("x=1", "x/y=2"), ("x->1", "x/y=2"), ("x/y=1", "x->2"), ("x/y=1", "x=2"), ("x=1", "x->2")] {
         let world = World::new();
