@@ -33,6 +33,14 @@ pub(super) fn resolve(entries: &[PermissionEntry]) -> Result<Accounts, disk::Err
     Ok(accounts)
 }
 
+/// A user as people know it.
+pub(super) fn name_of(uid: u32) -> String {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        _ => format!("user {uid}"),
+    }
+}
+
 /// The highest number is nobody's: system calls take it for none.
 fn number(name: &str) -> Option<u32> {
     name.parse().ok().filter(|id| *id != u32::MAX)

@@ -8,14 +8,16 @@ use serde::Serialize;
 
 use super::attributes;
 use super::aws_record;
-use super::claims::{self, relocate};
+use super::claims;
+use super::follow::{self, Trust};
 use super::index::digest;
 use super::last_install::{LastInstall, last_install};
+use super::moved::{Ways, relocate};
 use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Lock};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
-use crate::plan::{Acl, Attrs, Claims, Label, Manifest, Owned, PathState, Sha256, path_text};
+use crate::plan::{Acl, Attrs, Claims, Label, Links, Manifest, Owned, PathState, Sha256, path_text};
 use crate::store::StoreError;
 
 /// A group's files, held against what was installed.
@@ -155,13 +157,15 @@ pub fn audit(layout: &Layout, group: &GroupId, additions: Additions) -> Result<O
     let suspects: Vec<PathBuf> = belongings.drift(additions)?.into_iter().map(|drifted| drifted.path).collect();
     let _paths = Lock::wait(&layout.paths_lock())?;
     let Some(now) = Belongings::read(layout, group)? else { return Ok(None) };
-    let drift = if now.manifest == belongings.manifest {
+    let mut drift = if now.manifest == belongings.manifest {
         belongings = now;
         belongings.drift_of(&suspects)?
     } else {
         belongings = now;
         belongings.drift(additions)?
     };
+    drift.extend(belongings.links_elsewhere()?);
+    drift.sort_by(|one, other| one.path.cmp(&other.path));
     let Belongings { manifest: Manifest { group, deployment, at: installed, entries, .. }, installed_by, .. } =
         belongings;
     Ok(Some(Audit { group, deployment, installed_by, installed, paths: entries.len(), drift }))
@@ -188,7 +192,7 @@ impl Belongings {
                 None => return Ok(None),
             },
         };
-        relocate(&root, &mut manifest)?;
+        relocate(&root, &mut manifest, Ways::Unknown)?;
         manifest.entries.sort_by(|one, other| one.path.cmp(&other.path));
         let (others, _) = claims::others(layout, group, &root)?;
         let theirs = others.iter().flat_map(|manifest| &manifest.entries);
@@ -211,6 +215,21 @@ impl Belongings {
             }
         }
         drift.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(drift)
+    }
+
+    /// Links through which the deployment was installed, and which lead to another directory since. One that leads
+    /// nowhere has served its turn.
+    fn links_elsewhere(&self) -> Result<Vec<Drifted>, disk::Error> {
+        let mut drift = Vec::new();
+        for link in self.manifest.links.iter().flat_map(Links::iter).filter(|link| !link.is_direct()) {
+            if let Some(is) = follow::directory(&self.root, &link.named, Trust::Any)?
+                && is != link.led_to
+            {
+                let differences = vec![Difference::Target { was: link.led_to.clone(), is }];
+                drift.push(Drifted { path: link.named.clone(), differences });
+            }
+        }
         Ok(drift)
     }
 

@@ -67,7 +67,7 @@ pub(super) fn manifest(
         entries.push(Owned { path, state });
     }
     let serial = install.own_serial;
-    Ok(Some(Manifest { group: group.clone(), deployment, serial, at, entries }))
+    Ok(Some(Manifest { group: group.clone(), deployment, serial, at, links: None, entries }))
 }
 
 /// What its instructions made, by path. Nothing where they cannot be read: they are wanted for the content alone.

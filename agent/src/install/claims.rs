@@ -1,21 +1,20 @@
 //! Who owns what before an install, and taking over from another agent.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::follow::{self, Trust};
 use super::index::digest;
 use super::inherited::Inherited;
 use super::last_install::{self, AwsInstall, LastInstall, installed_groups, last_install};
+use super::moved::{self, Moved, Ways};
 use super::root::Root;
 use super::{Cause, InstallRequest};
 use crate::disk::{self, Kind};
 use crate::ids::{DeploymentId, GroupId};
 use crate::journal::ListStamp;
 use crate::layout::Layout;
-use crate::plan::plain_path::split;
-use crate::plan::{Claims, Manifest, Owned, PathExpression, PathState};
+use crate::plan::{Claims, Links, Manifest, Owned, PathExpression, PathState};
 use crate::store::{Mark, StoreError};
 
 /// What is known of all groups before an install.
@@ -28,6 +27,10 @@ pub(super) struct Before {
     pub(super) serial: u64,
     /// The list for AWS's agent as it is now.
     pub(super) list: ListStamp,
+    /// The symlinks through which they were installed.
+    pub(super) links: Links,
+    /// What people should know of that.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads who installed what last, of all groups.
@@ -37,20 +40,23 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
     let (last, list) = last_install::read(request.layout, request.group)?;
     let serial = others_serial.max(last.own_serial()) + 1;
     let previous = last.deployment().cloned();
-    let claims = match last {
+    let mut moved = Moved::default();
+    let mut claims = match last {
         LastInstall::None => Claims::new(None, others),
         LastInstall::Own(mut manifest) => {
-            relocate(&root, &mut manifest)?;
+            moved = moved::follow(&root, &mut manifest, request.appspec)?;
             Claims::new(Some(manifest), others)
         }
         LastInstall::OwnUnlisted(mut manifest) => {
-            relocate(&root, &mut manifest)?;
+            moved = moved::follow(&root, &mut manifest, request.appspec)?;
             keep_unchanged(&root, &mut manifest)?;
             Claims::new(Some(manifest), others)
         }
         LastInstall::Aws(install) => take_over(&install.list, &root, others)?,
     };
-    Ok(Before { claims, previous, serial, list })
+    let Moved { links, earlier, warnings } = moved;
+    claims.take_back(earlier);
+    Ok(Before { claims, previous, serial, list, links, warnings })
 }
 
 /// What other groups installed last, and the highest number of their installs. What AWS's agent installed has number 0:
@@ -77,7 +83,7 @@ fn listed(install: AwsInstall, group: GroupId, root: &Root) -> Result<Option<Man
         // Of its state nothing is known, and of another group's paths nothing else is asked.
         entries.extend(resolved(root, path)?.map(|path| Owned { path, state: PathState::Other }));
     }
-    Ok(Some(Manifest { group, deployment, serial: 0, at, entries }))
+    Ok(Some(Manifest { group, deployment, serial: 0, at, links: None, entries }))
 }
 
 /// Leaves out what is no longer as it was installed.
@@ -114,29 +120,19 @@ fn is_unchanged(root: &Root, owned: &Owned) -> Result<bool, disk::Error> {
     }
 }
 
-/// Finds what was installed in a directory that root has moved elsewhere since, leaving a link.
-pub(super) fn relocate(root: &Root, manifest: &mut Manifest) -> Result<(), disk::Error> {
-    let mut moved: HashMap<OsString, Option<PathBuf>> = HashMap::new();
-    for owned in &mut manifest.entries {
-        let (parent, name) = split(&owned.path);
-        let now = match moved.get(parent.as_os_str()) {
-            Some(known) => known,
-            None => {
-                let found = follow::directory(root, parent, Trust::RootAlone)?.filter(|found| found != parent);
-                moved.entry(parent.as_os_str().to_owned()).or_insert(found)
-            }
-        };
-        if let Some(now) = now {
-            owned.path = now.join(name);
-        }
-    }
-    Ok(())
-}
-
 fn take_over(inherited: &Inherited, root: &Root, mut others: Vec<Manifest>) -> Result<Claims, disk::Error> {
     let (mut paths, mut rules) = (BTreeSet::new(), Vec::new());
+    // What a link leads to that was put in the place of a directory of the list is somebody else's.
+    let mut replaced: HashSet<&Path> = HashSet::new();
     for path in &inherited.paths {
-        paths.extend(resolved(root, path)?);
+        if path.parent().is_some_and(|parent| replaced.contains(parent)) {
+            replaced.insert(path);
+        } else if let Some(at) = resolved(root, path)? {
+            if root.facts(&at)?.is_some_and(|facts| facts.stat.kind == Kind::Symlink) {
+                replaced.insert(path);
+            }
+            paths.insert(at);
+        }
     }
     for path in &inherited.labelled {
         // AWS's agent takes the path itself for an expression, others spell it so that it is one.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::disk;
 use crate::ids::GroupId;
 use crate::layout::Layout;
-use crate::plan::{Manifest, OwnedToBe};
+use crate::plan::{Links, Manifest, OwnedToBe};
 
 /// The longest list that is read, in bytes.
 const MAX_CLEANUP: u64 = 64 << 20;
@@ -30,30 +30,38 @@ pub(super) fn read(layout: &Layout, group: &GroupId) -> disk::Result<Option<Vec<
     disk::read_if_exists(&layout.cleanup_file(group), MAX_CLEANUP)
 }
 
-/// The list of what a deployment owns: a path a line, what is in a directory after it, and its rule for a label after
-/// that. A name with a newline in it cannot be said.
-pub(super) fn text<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>) -> Vec<u8> {
+/// The list of what a deployment owns: a path a line, as the AppSpec names it, what is in a directory after it, and its
+/// rule for a label after that. A name with a newline in it cannot be said.
+pub(super) fn text<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>, links: &Links) -> Vec<u8> {
     let mut text = Vec::new();
-    pieces(entries, |piece| text.extend_from_slice(piece));
+    pieces(entries, links, |piece| text.extend_from_slice(piece));
     text
+}
+
+/// The same of a manifest.
+pub(super) fn text_of(manifest: &Manifest) -> Vec<u8> {
+    let links = manifest.links.clone().unwrap_or_default();
+    text(manifest.entries.iter().map(OwnedToBe::from), &links)
 }
 
 /// Whether a list is the one that this agent writes for a manifest.
 pub(super) fn is_of(list: &[u8], manifest: &Manifest) -> bool {
     let mut rest = Some(list);
-    pieces(manifest.entries.iter().map(OwnedToBe::from), |piece| {
+    let links = manifest.links.clone().unwrap_or_default();
+    pieces(manifest.entries.iter().map(OwnedToBe::from), &links, |piece| {
         rest = rest.and_then(|rest| rest.strip_prefix(piece));
     });
     rest.is_some_and(<[u8]>::is_empty)
 }
 
-fn pieces<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>, mut each: impl FnMut(&[u8])) {
+fn pieces<'a>(entries: impl Iterator<Item = OwnedToBe<'a>>, links: &Links, mut each: impl FnMut(&[u8])) {
     for owned in entries {
-        let path = owned.path.as_os_str().as_bytes();
-        if path.contains(&b'\n') {
+        let named = links.named(owned.path);
+        let (named, path) = (named.as_os_str().as_bytes(), owned.path.as_os_str().as_bytes());
+        if named.contains(&b'\n') || path.contains(&b'\n') {
             continue;
         }
-        each(path);
+        each(named);
         each(b"\n");
         // Undone from last to first: the rule goes before what it is for.
         if owned.state.label().is_some() {

@@ -24,6 +24,7 @@ mod index;
 mod inherited;
 mod last_install;
 mod lost;
+mod moved;
 mod names;
 mod packages;
 mod publish;

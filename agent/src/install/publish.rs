@@ -12,7 +12,7 @@ use crate::disk::{self, Dir};
 use crate::ids::{DeploymentId, TransactionId};
 use crate::journal::{Begin, ListStamp};
 use crate::layout::Layout;
-use crate::plan::{Change, Manifest, ManifestToBe, OwnedToBe, PathState, Sha256, Step};
+use crate::plan::{Change, Manifest, ManifestToBe, PathState, Sha256, Step};
 use crate::store::{self, StoreError};
 
 /// In the transaction's directory, until the commit is published.
@@ -32,7 +32,7 @@ pub(super) fn write_ahead(layout: &Layout, id: &TransactionId, manifest: &Manife
     let transaction = layout.transaction(id);
     let write = |name: &str, text: &[u8]| filesystems::write_ahead(&transaction.join(name), text, 0o644);
     let lists = || {
-        write(CLEANUP, &inherited::text(manifest.entries()))?;
+        write(CLEANUP, &inherited::text(manifest.entries(), manifest.links()))?;
         let text = for_people(manifest.deployment(), manifest.changes(), &transaction.join(INSTALL))?;
         Ok(write(INSTALL, &text)?)
     };
@@ -101,7 +101,7 @@ pub(super) fn publish(layout: &Layout, id: &TransactionId, begin: &Begin) -> Res
             let is_there = now.is_none_or(|list| inherited::is_of(&list, &manifest));
             return Ok(if is_there { Standing::Installed } else { Standing::Overtaken });
         }
-        let cleanup = inherited::text(manifest.entries.iter().map(OwnedToBe::from));
+        let cleanup = inherited::text_of(&manifest);
         disk::write_atomic(&layout.cleanup_file(&begin.group), &cleanup, 0o644)?;
     }
     Ok(Standing::Installed)

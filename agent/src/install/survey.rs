@@ -9,8 +9,8 @@ use super::surveyor::{Looked, Surveyor};
 use crate::appspec::AppSpec;
 use crate::disk::{self, Mounts};
 use crate::layout::Layout;
-use crate::plan::grounds::{Selinux, Site, Survey};
-use crate::plan::{Label, Target};
+use crate::plan::grounds::{Followed, Selinux, Site, Survey};
+use crate::plan::{Label, Links, Target};
 
 /// Looks at every target, and at everything that the group owns. Digests of what had to be read are added to those of
 /// `holdings`.
@@ -28,7 +28,8 @@ pub(super) fn survey<'a>(
             && (claims.ours().any(|(path, _)| claims.label(path).is_some())
                 || targets.iter().any(|target| claims.label(&target.path).is_some()));
     let accounts = accounts::resolve(&appspec.permissions)?;
-    let mut survey = Survey { accounts, own, ..Survey::default() };
+    let warnings = holdings.before.warnings.clone();
+    let mut survey = Survey { accounts, own, warnings, ..Survey::default() };
     if holdings.wants_labels || gave_labels {
         survey.selinux = selinux(appspec, holdings.mounts(), &mut survey.warnings)?;
     }
@@ -47,6 +48,10 @@ pub(super) fn survey<'a>(
         sites.push(site);
         ahead.push(is_ahead);
     }
+    survey.followed = surveyor.take_followed();
+    let pair = |followed: &Followed| (followed.named.clone(), followed.led_to.clone());
+    let destinations = appspec.files.iter().map(|mapping| mapping.destination.as_path());
+    survey.links = Links::new(survey.followed.iter().map(pair), destinations, &holdings.before.links);
     let ahead = sites.iter_mut().zip(ahead).filter_map(|(site, is_ahead)| is_ahead.then_some(site));
     surveyor.leaves(&mut ahead.collect::<Vec<_>>())?;
     for (number, (path, _)) in claims.ours().enumerate().filter(|(number, _)| targeted.get(*number) == Some(&false)) {

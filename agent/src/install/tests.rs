@@ -7,6 +7,7 @@ mod file_exists;
 mod filesystems;
 mod groups;
 mod labels;
+mod links;
 mod many;
 mod properties;
 mod random;

@@ -46,6 +46,12 @@ pub fn build(
     for site in sites {
         builder.target(site);
     }
+    // A link that is followed stays, whoever put it in the place of a directory of the group.
+    for followed in &grounds.survey.followed {
+        if let Some(wanted) = grounds.claims.number(&followed.at).and_then(|number| builder.wanted.get_mut(number)) {
+            *wanted = true;
+        }
+    }
     builder.leftovers();
     builder.finish()
 }
@@ -150,7 +156,8 @@ impl<'a> Builder<'a> {
                 if found.leads_to_directory && !self.is_ours(site, found) =>
             {
                 let (path, target) = (site.target.path.clone(), target.clone());
-                self.conflicts.push(Conflict::SymlinkInTheWay { path, target });
+                let by = site.place.limits.as_ref().and_then(|limits| limits.distrusted.clone());
+                self.conflicts.push(Conflict::SymlinkInTheWay { path, target, by });
                 None
             }
             _ => self.occupied(site, found),
@@ -241,6 +248,16 @@ impl<'a> Builder<'a> {
         if found.state.is_directory() {
             self.replaced.insert(site.path().to_owned());
         }
+        if let (PathState::Symlink { target, .. }, true) = (&found.state, found.leads_to_directory && want.is_directory())
+            && ours
+        {
+            self.warnings.push(format!(
+                "{} is a symlink to {} where the deployment group had a directory: the directory takes its place, and \
+                 what the link leads to stays as it is; a script that needs the link has to make it again",
+                site.target.path.display(),
+                target.display()
+            ));
+        }
         Decision::new(Change::Replace, want)
     }
 
@@ -288,12 +305,12 @@ impl<'a> Builder<'a> {
         self.warnings.extend(self.permissions.warnings());
         let rules = label_rules(self.grounds, &self.steps, &mut self.warnings);
         self.steps.sort_by(|one, other| in_order(&one.path, &other.path));
-        let Self { grounds: Grounds { group, deployment, .. }, steps, warnings, conflicts, .. } = self;
+        let Self { grounds: Grounds { group, deployment, survey, .. }, steps, warnings, conflicts, .. } = self;
         if !conflicts.is_empty() {
             return Err(Box::new(Blocked { conflicts: Conflicts(conflicts), steps, rules, warnings }));
         }
         let (group, deployment) = ((*group).clone(), (*deployment).clone());
-        Ok(Plan { group, deployment, steps, rules, warnings })
+        Ok(Plan { group, deployment, steps, rules, links: survey.links.clone(), warnings })
     }
 
     /// Whether what is decided can be done at the site.
@@ -331,6 +348,8 @@ impl<'a> Builder<'a> {
     }
 
     fn is_ours(&self, site: &Site<'_>, found: &Found) -> bool {
-        site.claim.is_some_and(|number| self.grounds.claims.covers(number, &found.state))
+        let claims = self.grounds.claims;
+        site.claim.is_some_and(|number| claims.covers(number, &found.state))
+            || claims.is_taken_back(site.path(), &found.state)
     }
 }

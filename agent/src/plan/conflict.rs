@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::grounds::{Distrust, Reach};
 use super::label::Label;
 use super::manifest::Installer;
 use crate::appspec::Position;
@@ -223,14 +224,17 @@ pub enum Conflict {
     },
     /// A symlink below a destination leads to a directory, and others than root could redirect it.
     #[error(
-        "{} is a symlink to {} where a directory is to be; it is followed only if it and all directories above it belong to root and only root can write them; replace it by a directory",
-        path.display(), target.display()
+        "{} is a symlink to {} where the revision has a directory, and it is not followed{}: remove the link, and the \
+         deployment makes the directory, or leave the path out of the revision",
+        path.display(), target.display(), by.as_ref().map(reason).unwrap_or_default()
     )]
     SymlinkInTheWay {
         /// The link.
         path: PathBuf,
         /// Where it points.
         target: PathBuf,
+        /// Who could lead it elsewhere, where that is known.
+        by: Option<Distrust>,
     },
     /// The path cannot be changed at all.
     #[error("{} cannot be changed: {reason}", path.display())]
@@ -271,6 +275,17 @@ impl fmt::Display for PathOwner {
             Self::Packages(names) => write!(out, "belongs to the package {}", names.join(", ")),
             Self::Unknown => out.write_str("nobody is known to own it"),
         }
+    }
+}
+
+/// Why a link is not followed, after the words that say so.
+fn reason(Distrust { path, owner, reach }: &Distrust) -> String {
+    let path = path.display();
+    match reach {
+        Reach::Owner => format!(
+            ", since {owner} owns {path} and could lead it to any directory, and does not own the one that it leads to"
+        ),
+        Reach::Others => format!(", since others than {owner}, the owner of {path}, can write there and lead it elsewhere"),
     }
 }
 

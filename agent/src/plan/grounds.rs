@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::label::{Label, PathExpression};
+use super::link::Links;
 use super::manifest::Claims;
 use super::state::{Identity, PathState};
 use super::target::Target;
@@ -72,8 +73,23 @@ pub struct Survey {
     pub selinux: Selinux,
     /// The agent's own directory, in which nothing may be installed.
     pub own: PathBuf,
+    /// The symlinks that are followed.
+    pub followed: Vec<Followed>,
+    /// The same with what is known of them from earlier installs.
+    pub links: Links,
     /// What people should know.
     pub warnings: Vec<String>,
+}
+
+/// A symlink that is followed to a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// As the AppSpec names it.
+    pub named: PathBuf,
+    /// Where it is, without symlinks on the way.
+    pub at: PathBuf,
+    /// The directory.
+    pub led_to: PathBuf,
 }
 
 /// What a host has of SELinux.
@@ -131,6 +147,28 @@ pub struct Limits {
     /// Where its file system is mounted, if that keeps no labels; looked for only where a permission entry
     /// asks for one.
     pub without_labels: Option<PathBuf>,
+    /// Why a symlink to a directory is not followed; looked for only where a directory is wanted.
+    pub distrusted: Option<Distrust>,
+}
+
+/// The reason why a symlink to a directory is not followed: somebody could lead the agent elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distrust {
+    /// The link, or a directory above it.
+    pub path: PathBuf,
+    /// The owner of that, as people know it.
+    pub owner: String,
+    /// The reach of those who could change it.
+    pub reach: Reach,
+}
+
+/// Who could change a symlink, or a directory above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Its owner, who does not own the directory that the link leads to.
+    Owner,
+    /// Others than its owner too.
+    Others,
 }
 
 impl Place {

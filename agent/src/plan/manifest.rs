@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Step;
 use super::label::{Label, PathExpression};
+use super::link::Links;
 use super::path_text;
-use super::plain_path::in_order;
+use super::plain_path::{below, in_order};
 use super::state::{Attrs, PathState};
 use crate::ids::{DeploymentId, GroupId};
 
@@ -27,6 +28,9 @@ pub struct Manifest {
     pub serial: u64,
     /// When it was installed; for people.
     pub at: Timestamp,
+    /// The symlinks through which it was installed; nothing where that was not written down, before version 0.2.
+    #[serde(default)]
+    pub links: Option<Links>,
     /// What is owned, in the order of paths: a directory comes before what is in it.
     pub entries: Vec<Owned>,
 }
@@ -48,6 +52,7 @@ pub struct ManifestToBe<'a> {
     pub(super) deployment: &'a DeploymentId,
     pub(super) serial: u64,
     pub(super) at: Timestamp,
+    pub(super) links: &'a Links,
     /// One after the other: all at once they would be in memory twice.
     #[serde(serialize_with = "entries_of")]
     #[serde(rename = "entries")]
@@ -58,6 +63,11 @@ impl<'a> ManifestToBe<'a> {
     /// The deployment whose manifest it will be.
     pub fn deployment(&self) -> &'a DeploymentId {
         self.deployment
+    }
+
+    /// The symlinks through which it will be installed.
+    pub fn links(&self) -> &'a Links {
+        self.links
     }
 
     /// At least as many paths as will be owned.
@@ -117,6 +127,8 @@ pub struct Claims {
     labels: BTreeMap<PathBuf, Label>,
     /// Rules for labels that another agent made for the group.
     left_rules: BTreeSet<PathExpression>,
+    /// Directories into which the group installed earlier, through links that lead there again.
+    earlier: Vec<PathBuf>,
 }
 
 /// What is known of a path that the group owns.
@@ -173,6 +185,21 @@ impl Claims {
         self.left_rules.extend(rules);
     }
 
+    /// Takes back directories into which the group installed earlier: what is in them counts as the group's own where
+    /// a revision has it too.
+    pub fn take_back(&mut self, directories: Vec<PathBuf>) {
+        self.earlier = directories;
+    }
+
+    /// Whether what was found at a path is in a directory into which the group installed earlier, and no other group
+    /// has it now.
+    pub fn is_taken_back(&self, path: &Path, found: &PathState) -> bool {
+        let is_in = |directory: &PathBuf| below(path, directory).is_some_and(|rest| !rest.as_os_str().is_empty());
+        self.earlier.iter().any(is_in)
+            && !matches!(found, PathState::Absent | PathState::Other)
+            && !self.others.contains_key(path)
+    }
+
     /// The rules for labels that another agent made for the group.
     pub fn left_rules(&self) -> impl Iterator<Item = &PathExpression> {
         self.left_rules.iter()
@@ -221,7 +248,8 @@ impl Claims {
 
     /// Whether what was found at the path is what the group put there.
     pub fn is_ours(&self, path: &Path, found: &PathState) -> bool {
-        self.ours.get(path.as_os_str()).is_some_and(|claim| claim.covers(found))
+        let is_claimed = self.ours.get(path.as_os_str()).is_some_and(|claim| claim.covers(found));
+        is_claimed || self.is_taken_back(path, found)
     }
 
     /// The attributes that the group gave a directory of its own.
@@ -240,11 +268,12 @@ impl Claims {
 
 impl Claim {
     /// Whether something of this kind can be what was claimed. A directory in a file's place was made
-    /// by somebody else, and the other way round.
+    /// by somebody else, and the other way round. A symlink in a directory's place is the group's to replace: scripts
+    /// put them there, and nothing is lost with a link.
     pub fn covers(&self, found: &PathState) -> bool {
         match (self, found) {
             (_, PathState::Absent | PathState::Other) => false,
-            (Self::Directory(_), PathState::Directory { .. }) | (Self::Unknown, _) => true,
+            (Self::Directory(_), PathState::Directory { .. } | PathState::Symlink { .. }) | (Self::Unknown, _) => true,
             (Self::Leaf, PathState::File { .. } | PathState::Symlink { .. }) => true,
             (Self::Directory(_), _) | (Self::Leaf, PathState::Directory { .. }) => false,
         }

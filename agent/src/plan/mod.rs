@@ -9,6 +9,7 @@ pub mod grounds;
 mod heritage;
 pub mod label;
 mod label_rules;
+pub mod link;
 pub mod manifest;
 pub mod path_text;
 mod permission;
@@ -32,6 +33,7 @@ pub use build::build;
 pub use conflict::{Conflict, Conflicts, PathOwner};
 pub use grounds::{Grounds, Refusals};
 pub use label::{Label, PathExpression, Rule};
+pub use link::{Link, Links};
 pub use manifest::{Claims, Installer, Manifest, ManifestToBe, Owned, OwnedToBe};
 pub use source::{Led, Sources};
 pub use state::{Attrs, Identity, PathState, Sha256, Time, is_unsafe_mode};
@@ -55,6 +57,9 @@ pub struct Plan {
     /// What happens to the host's rules for SELinux labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// The symlinks through which it installs.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub links: Links,
     /// What people should know.
     pub warnings: Vec<String>,
 }
@@ -146,7 +151,8 @@ impl Plan {
 
     /// What the deployment owns once it is installed.
     pub fn manifest(&self, serial: u64, at: Timestamp) -> ManifestToBe<'_> {
-        ManifestToBe { group: &self.group, deployment: &self.deployment, serial, at, steps: &self.steps }
+        let Self { group, deployment, links, steps, .. } = self;
+        ManifestToBe { group, deployment, serial, at, links, steps }
     }
 }
 

@@ -50,6 +50,24 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     deserializer.deserialize_any(Text)
 }
 
+/// The same for several paths.
+pub mod list {
+    use super::{Deserialize, Deserializer, PathBuf, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "super")] PathBuf);
+
+    /// For `#[serde(with = "path_text::list")]`.
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().cloned().map(Wrapped))
+    }
+
+    /// For `#[serde(with = "path_text::list")]`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(Vec::<Wrapped>::deserialize(deserializer)?.into_iter().map(|wrapped| wrapped.0).collect())
+    }
+}
+
 /// The same for a path that may be missing.
 pub mod option {
     use super::{Deserialize, Deserializer, Path, PathBuf, Serialize, Serializer};

@@ -80,6 +80,7 @@ fn each_bit_flipped_it_is_refused_or_the_same() {
         deployment: id("d-1"),
         serial: 7,
         at: jiff::Timestamp::UNIX_EPOCH,
+        links: Some(crate::plan::Links::default()),
         entries: vec![crate::plan::Owned { path: "/srv/app/file".into(), state: file }],
     };
     write(&path, &manifest).unwrap();

@@ -13,7 +13,7 @@ use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, shallow_state};
 use crate::disk::{self, Dir, Facts, Mounts};
-use crate::plan::grounds::{Foreign, Found, Limits, Place};
+use crate::plan::grounds::{Followed, Foreign, Found, Limits, Place};
 use crate::plan::plain_path::split;
 use crate::plan::{Claims, PathState, Sha256};
 use crate::store::{Lookup, Stamp};
@@ -45,6 +45,8 @@ pub(super) struct Surveyor<'a> {
     closed: HashMap<OsString, Option<String>>,
     /// Directories as the AppSpec names them, and where they are.
     ways: HashMap<OsString, Way>,
+    /// The symlinks that were followed to directories.
+    followed: Vec<Followed>,
     /// The directory that was looked into last: the next path is in it more often than not.
     last: Option<(PathBuf, Arc<Dir>)>,
 }
@@ -60,7 +62,13 @@ enum Way {
 
 impl<'a> Surveyor<'a> {
     pub(super) fn new(host: Host<'a>) -> Self {
-        Self { host, fresh: Vec::new(), closed: HashMap::new(), ways: HashMap::new(), last: None }
+        let (closed, ways) = (HashMap::new(), HashMap::new());
+        Self { host, fresh: Vec::new(), closed, ways, followed: Vec::new(), last: None }
+    }
+
+    /// The symlinks that were followed, each once.
+    pub(super) fn take_followed(&mut self) -> Vec<Followed> {
+        std::mem::take(&mut self.followed)
     }
 
     /// Digests of the files that had to be read, with the stamps that they had before that.
@@ -126,6 +134,7 @@ impl<'a> Surveyor<'a> {
             closed,
             without_acls: self.host.acls.lacking(self.host.root, self.host.mounts, path)?,
             without_labels: self.host.labels.lacking(self.host.root, self.host.mounts, path)?,
+            distrusted: None,
         };
         Ok(Place { found: None, limits: (limits != Limits::default()).then(|| Box::new(limits)) })
     }

@@ -6,7 +6,7 @@ use std::thread;
 use super::super::follow::{self, Trust};
 use super::{Surveyor, Way};
 use crate::disk;
-use crate::plan::grounds::{Place, Site};
+use crate::plan::grounds::{Followed, Place, Site};
 use crate::plan::plain_path::{same, split};
 use crate::plan::{PathState, Role, Target};
 
@@ -58,7 +58,9 @@ impl Surveyor<'_> {
             self.ways.insert(site.target.path.clone().into(), Way::Missing(site.path().to_owned()));
             return Ok(Looked::At(site));
         }
-        if let Some(directory) = self.followed(&site)? {
+        if let Some(directory) = self.followed(&mut site)? {
+            let (named, at, led_to) = (site.target.path.clone(), site.path().to_owned(), directory.clone());
+            self.followed.push(Followed { named, at, led_to });
             site.place = self.place(&directory, None)?;
             site.claim = self.host.claims.number(&directory);
             site.elsewhere = (directory != site.target.path).then_some(directory);
@@ -128,15 +130,29 @@ impl Surveyor<'_> {
         Ok(())
     }
 
-    /// Where a symlink in a directory's place leads, if it is one to follow. One of the group's own is
-    /// not: it counts as absent.
-    fn followed(&self, site: &Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
+    /// Where a symlink in a directory's place leads, if it is one to follow. One that the group installed is not: it
+    /// counts as absent. Neither is one in the place of a directory of the group, but on the way to a destination.
+    fn followed(&self, site: &mut Site<'_>) -> Result<Option<PathBuf>, disk::Error> {
         let Some(found) = &site.place.found else { return Ok(None) };
-        let is_link = matches!(found.state, PathState::Symlink { .. });
-        if !is_link || self.host.claims.is_ours(site.path(), &found.state) {
+        let (PathState::Symlink { .. }, claims) = (&found.state, self.host.claims) else { return Ok(None) };
+        let is_own = match site.target.role {
+            Role::Way => {
+                let is_claimed = site.claim.is_some_and(|number| claims.covers(number, &found.state));
+                is_claimed && claims.directory(site.path()).is_none()
+            }
+            Role::Directory | Role::Leaf => claims.is_ours(site.path(), &found.state),
+        };
+        if is_own || !found.leads_to_directory {
             return Ok(None);
         }
-        let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::RootAlone };
-        follow::directory(self.host.root, site.path(), trust)
+        let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::Safe };
+        let directory = follow::directory(self.host.root, site.path(), trust)?;
+        if directory.is_none()
+            && let Some(led_to) = follow::directory(self.host.root, site.path(), Trust::Any)?
+        {
+            let distrusted = follow::distrust(self.host.root, site.path(), &led_to)?;
+            site.place.limits.get_or_insert_default().distrusted = distrusted;
+        }
+        Ok(directory)
     }
 }

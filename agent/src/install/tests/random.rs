@@ -31,6 +31,10 @@ impl Host {
         let mut world = World::new();
         world.ownership = *random.choice([Ownership::Root, Ownership::Preserve].iter()).unwrap();
         let target = world.path("");
+        let has_releases = random.u8(..3) == 0;
+        if has_releases {
+            release(&mut random, &target);
+        }
         if random.u8(..3) == 0 {
             meddle(&mut random, &target);
         }
@@ -50,6 +54,9 @@ impl Host {
         }
         if random.bool() {
             meddle(&mut random, &target);
+        }
+        if has_releases {
+            release(&mut random, &target);
         }
         world.behavior = *random.choice([Disallow, Overwrite, Retain].iter()).unwrap();
         let old = old.filter(|_| random.u8(..4) != 0);
@@ -161,7 +168,7 @@ fn appspec(random: &mut Rng, world: &World, revision: &Path) -> AppSpec {
     sources.push(revision.to_owned());
     for _ in 0..random.usize(1..4) {
         let source = random.choice(&sources).unwrap().strip_prefix(revision).unwrap().to_owned();
-        let destination = ["app", "app", "app/a", "etc", "etc/b/c"][random.usize(..5)];
+        let destination = ["app", "app", "app/a", "etc", "etc/b/c", "current", "current/b"][random.usize(..7)];
         appspec.files.push(mapping(&format!("/{}", source.display()), &world.path(destination)));
     }
     appspec.file_exists_behavior = [None, None, Some(Overwrite), Some(Retain), Some(Disallow)][random.usize(..5)];
@@ -214,8 +221,13 @@ fn meddle(random: &mut Rng, target: &Path) {
         match random.u8(..24) {
             0 if is_directory => {
                 std::fs::remove_dir_all(&path).unwrap();
-                if random.bool() {
-                    write(random, &path, "in a directory's place");
+                match random.u8(..3) {
+                    0 => write(random, &path, "in a directory's place"),
+                    1 => {
+                        std::fs::create_dir_all(target.join("shared/a")).unwrap();
+                        symlink(target.join("shared"), &path).unwrap();
+                    }
+                    _ => {}
                 }
             }
             1 if path.symlink_metadata().is_ok() && !is_directory => {
@@ -239,6 +251,20 @@ fn meddle(random: &mut Rng, target: &Path) {
             _ => {}
         }
     }
+}
+
+/// Makes one of a few releases, or none, and points `current` there, as scripts do.
+fn release(random: &mut Rng, target: &Path) {
+    let release = Path::new("releases").join(["1", "2", "3"][random.usize(..3)]);
+    let current = target.join("current");
+    if current.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return;
+    }
+    if random.u8(..8) != 0 {
+        std::fs::create_dir_all(target.join(&release)).unwrap();
+    }
+    let _ = std::fs::remove_file(&current);
+    symlink(release, &current).unwrap();
 }
 
 /// Puts entries into a directory, no deeper than four below it.
