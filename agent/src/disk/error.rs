@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 /// What was tried on which path, and the system's answer.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {action} {}: {source}", path.display())]
+#[error("could not {action} {}: {source}{}", path.display(), self.remedy())]
 pub struct Error {
     /// What was tried, as a verb: `create`, `rename`, `sync`…
     pub action: &'static str,
@@ -20,6 +20,33 @@ impl Error {
     /// Joins an action and a path to the system's answer.
     pub fn new(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
         Self { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+
+    /// The likely cause and what to do, after the system's answer, where that alone tells neither.
+    fn remedy(&self) -> String {
+        use rustix::io::Errno;
+        let path = self.path.display();
+        match self.source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::ROFS) => {
+                format!("; make the file system writable (`findmnt -T {path}` shows where and how it is mounted)")
+            }
+            Some(Errno::BUSY) if self.is_of_a_name() => {
+                format!("; something is mounted on it, or uses it: unmount it (`findmnt -R {path}` shows what)")
+            }
+            Some(Errno::PERM) if self.is_of_a_name() && rustix::process::geteuid().is_root() => {
+                let directory = self.path.parent().unwrap_or(&self.path).display();
+                format!(
+                    "; it or its directory may be marked immutable or append-only (`lsattr -d {path} {directory}` shows \
+                     it): run `chattr -i -a` on that"
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Whether a name in a directory was to be made, moved or removed.
+    fn is_of_a_name(&self) -> bool {
+        matches!(self.action, "create" | "exchange" | "link" | "make directory" | "make symlink" | "remove" | "rename")
     }
 
     /// Whether the path, or a directory on the way to it, does not exist.

@@ -4,6 +4,28 @@ use std::path::Path;
 use super::*;
 
 #[test]
+fn what_the_systems_answer_does_not_tell_is_told_with_the_remedy() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let told = |errno: i32, action: &'static str| {
+        Error::new(action, "/srv/app/file", std::io::Error::from_raw_os_error(errno)).to_string()
+    };
+    assert!(told(30, "write").contains("(`findmnt -T /srv/app/file` shows"), "{}", told(30, "write"));
+    assert!(told(16, "remove").contains("unmount it (`findmnt -R /srv/app/file` shows"), "{}", told(16, "remove"));
+    assert!(told(2, "open").ends_with("(os error 2)"), "{}", told(2, "open"));
+    let temp = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(temp.path().join("sealed")).unwrap();
+    let seal = |flags: IFlags| ioctl_getflags(&file).and_then(|now| ioctl_setflags(&file, (now - IFlags::IMMUTABLE) | flags));
+    if seal(IFlags::IMMUTABLE).is_err() {
+        // Not as root, or not on this file system.
+        return;
+    }
+    let removed = Dir::open(temp.path()).unwrap().remove_tree("sealed");
+    seal(IFlags::empty()).unwrap();
+    let text = removed.unwrap_err().to_string();
+    assert!(text.contains("immutable") && text.contains("run `chattr -i -a` on that"), "{text}");
+}
+
+#[test]
 fn a_path_is_never_walked_through_a_symlink() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::create_dir(temp.path().join("real")).unwrap();

@@ -1,5 +1,6 @@
 //! What keeps a plan from being made. All conflicts of a plan are reported together.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,9 @@ use crate::appspec::permissions::FileObjectError;
 
 /// How many conflicts a message shows.
 const SHOWN: usize = 50;
+
+/// How many paths stand together in one line of it.
+const TOGETHER: usize = 5;
 
 /// What to do about a source that is not there.
 fn instead_of(source: &Path) -> &'static str {
@@ -278,6 +282,47 @@ impl fmt::Display for PathOwner {
     }
 }
 
+/// What a message says in one line.
+enum Line<'a> {
+    One(&'a Conflict),
+    /// Paths that cannot be changed for the same reason.
+    Unchangeable(&'a str, Vec<&'a PathBuf>),
+}
+
+/// A line for each conflict, and one for all paths that cannot be changed for the same reason.
+fn lines(conflicts: &[Conflict]) -> Vec<Line<'_>> {
+    let mut lines = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for conflict in conflicts {
+        let Conflict::Unchangeable { path, reason } = conflict else {
+            lines.push(Line::One(conflict));
+            continue;
+        };
+        let number = *known.entry(reason).or_insert(lines.len());
+        match lines.get_mut(number) {
+            Some(Line::Unchangeable(_, paths)) => paths.push(path),
+            _ => lines.push(Line::Unchangeable(reason, vec![path])),
+        }
+    }
+    lines
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(conflict) => conflict.fmt(out),
+            Self::Unchangeable(reason, paths) => {
+                let shown: Vec<String> = paths.iter().take(TOGETHER).map(|path| path.display().to_string()).collect();
+                out.write_str(&shown.join(", "))?;
+                if let Some(more) = paths.len().checked_sub(TOGETHER).filter(|more| *more > 0) {
+                    write!(out, " and {more} more")?;
+                }
+                write!(out, " cannot be changed: {reason}")
+            }
+        }
+    }
+}
+
 /// Why a link is not followed, after the words that say so.
 fn reason(Distrust { path, owner, reach }: &Distrust) -> String {
     let path = path.display();
@@ -303,10 +348,11 @@ impl fmt::Display for Conflicts {
             [only] => write!(out, "the revision cannot be installed, and nothing was changed: {only}"),
             many => {
                 write!(out, "the revision cannot be installed for {} reasons, and nothing was changed:", many.len())?;
-                for conflict in many.iter().take(SHOWN) {
-                    write!(out, "\n- {conflict}")?;
+                let lines = lines(many);
+                for line in lines.iter().take(SHOWN) {
+                    write!(out, "\n- {line}")?;
                 }
-                match many.len().saturating_sub(SHOWN) {
+                match lines.len().saturating_sub(SHOWN) {
                     0 => Ok(()),
                     more => write!(out, "\n- and {more} more"),
                 }

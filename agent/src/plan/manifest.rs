@@ -28,7 +28,8 @@ pub struct Manifest {
     pub serial: u64,
     /// When it was installed; for people.
     pub at: Timestamp,
-    /// The symlinks through which it was installed; nothing where that was not written down, before version 0.2.
+    /// The symlinks through which it was installed; nothing where that was not written
+    /// down, as by earlier versions.
     #[serde(default)]
     pub links: Option<Links>,
     /// What is owned, in the order of paths: a directory comes before what is in it.

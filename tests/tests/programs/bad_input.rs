@@ -218,8 +218,10 @@ fn a_file_system_that_is_mounted_read_only() -> Result<()> {
         let host = Host::new(place)?;
         mounted.remount("ro")?;
         let revision = host.revision("second", "")?.file("content/file", "two").file("content/new", "n");
-        let at = format!("the file system of {} is mounted read-only; mount it", host.destination().display());
-        host.refuses(&revision, 3, &["app/file cannot be changed", "app/new", "app/gone", &at])?;
+        let (at, point) = (host.destination().display().to_string(), place.path().join("target"));
+        let said = format!("the file system of {at} is mounted read-only on {}", point.display());
+        let remedy = format!("`mount -o remount,rw {}`", point.display());
+        host.refuses(&revision, 3, &["app/file, ", "app/new, ", "app/gone cannot be changed", &said, &remedy])?;
         mounted.remount("rw")?;
         let (code, said) = host.deploy("second", &revision)?;
         ensure!(code == Some(0), "{said}");

@@ -27,6 +27,7 @@ mod image_template;
 mod integrity;
 mod kill_moments;
 mod labels;
+mod links;
 mod local;
 mod logging;
 mod metrics;

@@ -12,7 +12,7 @@ use super::capability::Capability;
 use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, shallow_state};
-use crate::disk::{self, Dir, Facts, Mounts};
+use crate::disk::{self, Dir, Facts, Mount, Mounts};
 use crate::plan::grounds::{Followed, Foreign, Found, Limits, Place};
 use crate::plan::plain_path::split;
 use crate::plan::{Claims, PathState, Sha256};
@@ -164,10 +164,24 @@ impl<'a> Surveyor<'a> {
 
     fn fixed(&self, path: &Path, facts: &Facts) -> Option<String> {
         if facts.sealed {
-            return Some("it is marked immutable or append-only; run `chattr -i -a` on it first".to_owned());
+            let shown = path.display();
+            return Some(format!(
+                "it is marked immutable or append-only: run `chattr -i -a {shown}`, then deploy again"
+            ));
         }
-        let mounted = facts.mount_point || self.host.mounts.is_mount_point(path);
-        mounted.then(|| "something is mounted on it; unmount it, or choose another destination".to_owned())
+        let mounts = self.host.mounts;
+        (facts.mount_point || mounts.is_mount_point(path)).then(|| {
+            let mount = mounts.of(path).filter(|mount| mount.point.as_os_str() == path.as_os_str());
+            let what = mount.map_or_else(
+                || "something is mounted on it".to_owned(),
+                |Mount { kind, source, .. }| format!("{} ({kind}) is mounted on it", source.display()),
+            );
+            let shown = path.display();
+            format!(
+                "{what}, and what is mounted on cannot be replaced or removed: unmount it (`umount {shown}`) and deploy \
+                 again, or leave the path out of `files`"
+            )
+        })
     }
 
     /// Why nothing can be made or removed in a directory; nothing too where it is missing.
@@ -187,11 +201,17 @@ impl<'a> Surveyor<'a> {
         };
         let shown = directory.display();
         if dir.space()?.read_only {
-            return Ok(Some(format!("the file system of {shown} is mounted read-only; mount it writable first")));
+            let point = self.host.mounts.of(directory).map_or(directory, |mount| mount.point.as_path()).display();
+            return Ok(Some(format!(
+                "the file system of {shown} is mounted read-only on {point}: make it writable (`mount -o remount,rw \
+                 {point}`; `findmnt {point}` shows its options), or choose a destination on another file system"
+            )));
         }
         let sealed = directory.parent().is_some() && self.host.root.facts(directory)?.is_some_and(|facts| facts.sealed);
         if sealed {
-            return Ok(Some(format!("{shown} is marked immutable or append-only; run `chattr -i -a` on it first")));
+            return Ok(Some(format!(
+                "its directory is marked immutable or append-only: run `chattr -i -a {shown}`, then deploy again"
+            )));
         }
         Ok(dir.check_writable().err().map(|error| format!("{error}; the agent needs to write there")))
     }

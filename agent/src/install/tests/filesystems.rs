@@ -164,9 +164,13 @@ fn what_something_is_mounted_on_is_not_replaced() {
         return;
     };
     let text = world.plan("d-2", &["file=2"]).unwrap_err().to_string();
-    assert!(text.contains("something is mounted on it"), "{text}");
+    let file = world.path("app/file").display().to_string();
+    assert!(text.contains(") is mounted on it") && text.contains(&format!("`umount {file}`")), "{text}");
     let text = world.plan("d-2", &["other=2"]).unwrap_err().to_string();
-    assert!(text.contains("something is mounted on it"), "{text}");
+    assert!(text.contains(") is mounted on it") && text.contains(&format!("`umount {file}`")), "{text}");
+    // The remedies: left out of `files`, where nothing wants its place, or unmounted.
+    drop(_bound);
+    world.run("d-2", &["file=2"]).unwrap();
 }
 
 #[test]

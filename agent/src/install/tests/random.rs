@@ -225,7 +225,8 @@ fn meddle(random: &mut Rng, target: &Path) {
                     0 => write(random, &path, "in a directory's place"),
                     1 => {
                         std::fs::create_dir_all(target.join("shared/a")).unwrap();
-                        symlink(target.join("shared"), &path).unwrap();
+                        let depth = path.strip_prefix(target).unwrap().components().count() - 1;
+                        symlink(Path::new(&"../".repeat(depth)).join("shared"), &path).unwrap();
                     }
                     _ => {}
                 }
