@@ -14,7 +14,8 @@ fn what_the_systems_answer_does_not_tell_is_told_with_the_remedy() {
     assert!(told(2, "open").ends_with("(os error 2)"), "{}", told(2, "open"));
     let temp = tempfile::tempdir().unwrap();
     let file = std::fs::File::create(temp.path().join("sealed")).unwrap();
-    let seal = |flags: IFlags| ioctl_getflags(&file).and_then(|now| ioctl_setflags(&file, (now - IFlags::IMMUTABLE) | flags));
+    let seal =
+        |flags: IFlags| ioctl_getflags(&file).and_then(|now| ioctl_setflags(&file, (now - IFlags::IMMUTABLE) | flags));
     if seal(IFlags::IMMUTABLE).is_err() {
         // Not as root, or not on this file system.
         return;

@@ -7,7 +7,7 @@ use super::follow::{self, Trust};
 use super::index::digest;
 use super::inherited::Inherited;
 use super::last_install::{self, AwsInstall, LastInstall, installed_groups, last_install};
-use super::moved::{self, Moved, Ways};
+use super::moved::{self, Moved};
 use super::root::Root;
 use super::{Cause, InstallRequest};
 use crate::disk::{self, Kind};

@@ -87,9 +87,8 @@ fn prepend(path: &Path, here: &mut PathBuf, ahead: &mut VecDeque<OsString>) {
 /// The reason why a link to a directory is not followed, if there is one: whoever could change the link, or a directory
 /// above it, is not root, and would gain by it.
 pub(super) fn distrust(root: &Root, link: &Path, led_to: &Path) -> Result<Option<Distrust>, disk::Error> {
-    let distrust = |path: &Path, uid, reach| {
-        Some(Distrust { path: path.to_owned(), owner: accounts::name_of(uid), reach })
-    };
+    let distrust =
+        |path: &Path, uid, reach| Some(Distrust { path: path.to_owned(), owner: accounts::name_of(uid), reach });
     let mut user: Option<(PathBuf, u32)> = None;
     for path in link.ancestors() {
         let Some(stat) = stat(root, path)? else { return Ok(distrust(path, 0, Reach::Others)) };

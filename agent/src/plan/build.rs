@@ -248,7 +248,8 @@ impl<'a> Builder<'a> {
         if found.state.is_directory() {
             self.replaced.insert(site.path().to_owned());
         }
-        if let (PathState::Symlink { target, .. }, true) = (&found.state, found.leads_to_directory && want.is_directory())
+        if let (PathState::Symlink { target, .. }, true) =
+            (&found.state, found.leads_to_directory && want.is_directory())
             && ours
         {
             self.warnings.push(format!(

@@ -330,7 +330,9 @@ fn reason(Distrust { path, owner, reach }: &Distrust) -> String {
         Reach::Owner => format!(
             ", since {owner} owns {path} and could lead it to any directory, and does not own the one that it leads to"
         ),
-        Reach::Others => format!(", since others than {owner}, the owner of {path}, can write there and lead it elsewhere"),
+        Reach::Others => {
+            format!(", since others than {owner}, the owner of {path}, can write there and lead it elsewhere")
+        }
     }
 }
 

@@ -52,7 +52,9 @@ fn releases_behind_a_link_stay_whole_and_a_rollback_brings_one_back() -> Result<
         }
         for version in ["1", "2", "3"] {
             let release = base.join("releases").join(version);
-            ensure!(read(release.join("page"))? == version && read(release.join(format!("only-{version}")))? == version);
+            ensure!(
+                read(release.join("page"))? == version && read(release.join(format!("only-{version}")))? == version
+            );
         }
         ensure!(read(base.join("current/page"))? == "3");
         let drift = host.output(&["drift"])?;
@@ -117,6 +119,9 @@ fn a_source_that_is_a_link_is_told_planned_and_installed() -> Result<()> {
         symlink("/etc", Path::new(&directory).join("app"))?;
         let validated = host.output(&["validate", &directory])?;
         ensure!(!validated.status.success(), "{validated:?}");
-        contains(&String::from_utf8_lossy(&validated.stdout), &["`app` leads out of the revision: `app` is a symlink to"])
+        contains(
+            &String::from_utf8_lossy(&validated.stdout),
+            &["`app` leads out of the revision: `app` is a symlink to"],
+        )
     })
 }

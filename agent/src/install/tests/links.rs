@@ -50,14 +50,16 @@ fn what_was_installed_through_a_link_that_leads_elsewhere_stays() {
     assert_eq!(drift(&world), []);
     // The same link again: what the revision lacks is removed where the link leads.
     world.run("d-3", &["other=3"]).unwrap();
-    let expected =
-        ["current", "releases", "releases/1", "releases/1/file", "releases/1/gone", "releases/1/gone/inner"];
+    let expected = ["current", "releases", "releases/1", "releases/1/file", "releases/1/gone", "releases/1/gone/inner"];
     assert_eq!(names(&world)[..6], expected);
     assert_eq!(names(&world)[6..], ["releases/2", "releases/2/other"]);
     // A link that is gone takes nothing with it either.
     std::fs::remove_file(world.path("current")).unwrap();
     world.run("d-4", &["file=4"]).unwrap();
-    assert_eq!(names(&world), [&["current", "current/file"], &expected[1..], &["releases/2", "releases/2/other"]].concat());
+    assert_eq!(
+        names(&world),
+        [&["current", "current/file"], &expected[1..], &["releases/2", "releases/2/other"]].concat()
+    );
 }
 
 #[test]
@@ -108,7 +110,10 @@ fn a_copy_of_the_last_release_is_the_groups_where_nobody_else_can_have_led_it_th
     world.run("d-1", &["file=1", "gone=1"]).unwrap();
     copy(&world, "2");
     world.run("d-2", &["file=2"]).unwrap();
-    assert_eq!(names(&world)[2..], ["releases/1", "releases/1/file", "releases/1/gone", "releases/2", "releases/2/file"]);
+    assert_eq!(
+        names(&world)[2..],
+        ["releases/1", "releases/1/file", "releases/1/gone", "releases/2", "releases/2/file"]
+    );
     // A link of somebody who does not own what it leads to: nothing there is taken for the group's.
     copy(&world, "3");
     lchown(world.path("current"), Some(1234), None).unwrap();
@@ -156,7 +161,10 @@ fn each_group_owns_what_it_installed_through_a_shared_link() {
     assert_eq!(world.read("releases/1/plugins/plugin"), "1");
     world.group("plugins").destination = world.path("current/plugins");
     world.run("p-2", &["plugin=2"]).unwrap();
-    assert_eq!((world.read("releases/1/plugins/plugin"), world.read("releases/2/plugins/plugin")), ("1".into(), "2".into()));
+    assert_eq!(
+        (world.read("releases/1/plugins/plugin"), world.read("releases/2/plugins/plugin")),
+        ("1".into(), "2".into())
+    );
     assert_eq!(drift(&world), []);
     assert_eq!(drift(world.group("group")), [], "what is where the link led is as it was installed");
 }

@@ -59,7 +59,12 @@ impl Builder<'_> {
 
     /// What is at a site, as far as it counts: a label does only where one is wanted, or where it is the one
     /// that the group gave and does not want any more.
-    pub(super) fn as_it_counts<'s>(&self, site: &Site<'_>, found: &'s PathState, want: &PathState) -> Cow<'s, PathState> {
+    pub(super) fn as_it_counts<'s>(
+        &self,
+        site: &Site<'_>,
+        found: &'s PathState,
+        want: &PathState,
+    ) -> Cow<'s, PathState> {
         let Some(label) = found.label() else { return Cow::Borrowed(found) };
         if want.label().is_some() || self.grounds.claims.label(site.path()) == Some(label) {
             return Cow::Borrowed(found);
