@@ -1,9 +1,12 @@
 //! The result of a host command.
 
+mod warning;
+
 use serde::{Deserialize, Serialize};
 use slipway_protocol::commands::CommandStatus;
 use slipway_protocol::diagnostics::Diagnostics;
 pub use slipway_protocol::diagnostics::{ErrorCode, MAX_LOG, tail};
+pub use warning::{Subject, Warning, Warnings};
 
 /// How a host command ended; exactly what is reported, and what is reported again when asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,9 @@ pub enum Outcome {
         message: String,
         /// The end of the scripts' output.
         log: String,
+        /// What its operator should know all the same.
+        #[serde(default, skip_serializing_if = "Warnings::is_empty")]
+        warnings: Warnings,
     },
     /// It did not.
     Failed(Failure),
@@ -30,19 +36,54 @@ pub struct Failure {
     pub message: String,
     /// The end of the scripts' output.
     pub log: String,
+    /// What its operator should know besides.
+    #[serde(default, skip_serializing_if = "Warnings::is_empty")]
+    pub warnings: Warnings,
 }
 
 impl Failure {
     /// A failure that is no script's, with code 5.
     pub fn unknown(message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::UnknownError, script: String::new(), message: message.into(), log: String::new() }
+        Self::new(ErrorCode::UnknownError, message)
+    }
+
+    /// A failure that is no script's.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::of_script("", code, message)
+    }
+
+    /// The failure of a script, as the AppSpec names it; its output is not known yet.
+    pub fn of_script(script: impl Into<String>, code: ErrorCode, message: impl Into<String>) -> Self {
+        let (script, message) = (script.into(), message.into());
+        Self { code, script, message, log: String::new(), warnings: Warnings::default() }
     }
 }
 
 impl Outcome {
     /// Success with nothing to add.
     pub fn succeeded() -> Self {
-        Self::Succeeded { message: "Succeeded".to_owned(), log: String::new() }
+        Self::succeeded_with("Succeeded", "")
+    }
+
+    /// Success with this message, and this end of the scripts' output.
+    pub fn succeeded_with(message: impl Into<String>, log: impl Into<String>) -> Self {
+        Self::Succeeded { message: message.into(), log: log.into(), warnings: Warnings::default() }
+    }
+
+    /// The same outcome with more warnings.
+    #[must_use]
+    pub fn warned(mut self, more: Warnings) -> Self {
+        match &mut self {
+            Self::Succeeded { warnings, .. } | Self::Failed(Failure { warnings, .. }) => warnings.append(more),
+        }
+        self
+    }
+
+    /// What its operator should know besides.
+    pub fn warnings(&self) -> &Warnings {
+        match self {
+            Self::Succeeded { warnings, .. } | Self::Failed(Failure { warnings, .. }) => warnings,
+        }
     }
 
     /// The status that a completion carries.
@@ -56,16 +97,16 @@ impl Outcome {
     /// The diagnostics that a completion carries.
     pub fn diagnostics(&self) -> Diagnostics {
         match self {
-            Self::Succeeded { message, log } => Diagnostics {
+            Self::Succeeded { message, log, warnings } => Diagnostics {
                 error_code: ErrorCode::Success,
                 script_name: String::new(),
-                message: message.clone(),
+                message: warnings.below(message),
                 log: log.clone(),
             },
             Self::Failed(failure) => Diagnostics {
                 error_code: failure.code,
                 script_name: failure.script.clone(),
-                message: failure.message.clone(),
+                message: failure.warnings.below(&failure.message),
                 log: failure.log.clone(),
             },
         }

@@ -111,11 +111,45 @@ fn event(entry: &Entry, report: &mut Report) -> Option<EventName> {
         report.warn(entry.at, with_guess(message, name));
         return None;
     };
-    if !HOOK_EVENTS.contains(&name) && nearest(name, HOOK_EVENTS).is_some() {
-        let message = format!("`{name}` is taken for an event of your own");
-        report.warn(entry.at, with_guess(message, name));
-    }
     Some(event)
+}
+
+/// An event that has scripts and that no service runs by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnEvent {
+    /// Its name.
+    pub name: EventName,
+    /// Where it is in the AppSpec.
+    pub at: Position,
+}
+
+impl OwnEvent {
+    /// What becomes of its scripts, and what the author may have meant.
+    pub fn warning(&self) -> String {
+        let name = &self.name;
+        let message = format!("`{name}` is none of the events of a deployment, so its scripts do not run");
+        match nearest(name.as_str(), HOOK_EVENTS) {
+            Some(known) => format!("{message}; did you mean `{known}`?"),
+            None => format!("{message} unless it is asked for by name, as by `deploy-local --events {name}`"),
+        }
+    }
+}
+
+/// The events of an AppSpec file's `hooks` that have scripts and that no service runs by itself.
+pub fn own_events(root: &Node) -> Vec<OwnEvent> {
+    let entries = |node: &Node| match &node.value {
+        Value::Mapping(entries) => entries.clone(),
+        _ => Vec::new(),
+    };
+    let hooks = entries(root).into_iter().find(|entry| entry.key == "hooks");
+    let events = hooks.map(|hooks| entries(&hooks.value)).unwrap_or_default();
+    let own = events.into_iter().filter(|event| !event.value.is_null()).filter_map(|event| {
+        let name = EventName::parse(&event.key).ok()?;
+        let is_known =
+            [&HOOK_EVENTS[..], &SERVICE_EVENTS, &AGENT_EVENTS].iter().any(|list| list.contains(&name.as_str()));
+        (!is_known).then_some(OwnEvent { name, at: event.at })
+    });
+    own.collect()
 }
 
 fn with_guess(message: String, name: &str) -> String {

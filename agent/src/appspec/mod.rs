@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use files::{Destination, FileMapping};
-pub use hooks::Script;
+pub use hooks::{OwnEvent, Script, own_events};
 pub use locate::{AppSpecNotFound, locate};
 pub use pattern::{NamePattern, Pattern};
 pub use permissions::{AclEntry, Mode, PathKind, PermissionEntry, PermissionTarget, SelinuxContext};
@@ -52,13 +52,19 @@ pub struct Parsed {
     pub spec: AppSpec,
     /// What is ignored: other agents ignore it too, so it does not fail a deployment.
     pub warnings: Vec<Warning>,
+    /// Events that no service runs by itself, in the file's order.
+    pub own_events: Vec<OwnEvent>,
 }
 
 /// Parses an AppSpec file; `file` is its name in the revision, for the messages.
 pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
-    let Examined { spec, report, .. } = examine(text);
+    let Examined { root, spec, report, .. } = examine(text);
     match spec {
-        Some(spec) if report.findings.is_empty() => Ok(Parsed { spec, warnings: report.warnings }),
+        Some(spec) if report.findings.is_empty() => Ok(Parsed {
+            spec,
+            warnings: report.warnings,
+            own_events: root.as_ref().map(own_events).unwrap_or_default(),
+        }),
         _ => Err(AppSpecErrors { file: file.to_owned(), findings: report.findings, warnings: report.warnings }),
     }
 }

@@ -444,7 +444,6 @@ x: 1
             "5:34: the unknown key `destnation` is ignored; did you mean `destination`?",
             "7:5: this entry sets nothing: give it `owner`, `group`, `mode`, `acls` or `context`",
             "7:18: the unknown key `onwer` is ignored; did you mean `owner`?",
-            "9:3: `AfterInstal` is taken for an event of your own; did you mean `AfterInstall`?",
             "10:3: `Install` takes no scripts, these never run: use `BeforeInstall` or `AfterInstall`",
             "11:3: `DownloadBundle` takes no scripts, these never run: use `BeforeInstall`",
             "12:3: `After-Install` cannot be the name of an event (1 to 64 letters and digits), its scripts never run; did you mean `AfterInstall`?",

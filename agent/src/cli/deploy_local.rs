@@ -13,7 +13,7 @@ use super::{fail, logging, parse_group, unreadable};
 use crate::bundle::{is_web_address, parse_github_location, parse_s3_location};
 use crate::deployment::{BundleType, DeploymentSpec, RevisionSource};
 use crate::ids::{DeploymentId, EventName, GroupId};
-use crate::lifecycle::{Command, IN_PLACE};
+use crate::lifecycle::{Command, HOOK_EVENTS, IN_PLACE};
 
 /// The flags of AWS's `codedeploy-local`.
 #[derive(Debug, Args)]
@@ -118,6 +118,7 @@ fn spec(arguments: &Arguments) -> anyhow::Result<DeploymentSpec> {
             }),
         }),
         github_access_token: token,
+        all_possible_lifecycle_events: Some(possible_events(&arguments.events)),
         ..wire::DeploymentSpecification::default()
     };
     Ok(DeploymentSpec::local(spec, source)?)
@@ -149,6 +150,19 @@ fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} cannot be made an absolute path", path.display()))
+}
+
+/// The events that an AppSpec can have scripts for: those of every order, and those that are asked for by name. AWS's
+/// tool gives its agent such a list too, so scripts of any other event are refused and not passed over.
+fn possible_events(asked: &[String]) -> Vec<String> {
+    let asked = asked.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+    let mut names: Vec<String> = Vec::new();
+    for name in HOOK_EVENTS.into_iter().chain(IN_PLACE).chain(asked) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// The events in the order given; DownloadBundle and Install come first where they are left out,

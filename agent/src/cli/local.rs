@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::FAILED;
+use super::output::visible_text;
 use super::settings::Context;
 use crate::deployment::DeploymentSpec;
 use crate::disk::{Dir, Watch};
@@ -16,7 +17,7 @@ use crate::identity::Caller;
 use crate::ids::{DeploymentId, HostCommandId};
 use crate::ledger::{Ledger, Received, Work};
 use crate::lifecycle::Command;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, Warnings};
 use crate::store;
 
 /// How often requests are looked for where the kernel tells nothing of them, and at least.
@@ -76,13 +77,15 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             tracing::warn!(%error, "`history` will not know how this ended");
         }
         match execution {
-            Execution::Over(Outcome::Succeeded { .. }) => {
+            Execution::Over(Outcome::Succeeded { warnings, .. }) => {
                 println!("  {:<20} succeeded in {:.1?}", command.name(), started.elapsed());
+                warn(&warnings);
             }
             // Nobody asks a local deployment for that.
             Execution::HandedOver => bail!("the script of {} goes on without this command", command.name()),
             Execution::Over(Outcome::Failed(failure)) => {
                 println!("  {:<20} FAILED after {:.1?}", command.name(), started.elapsed());
+                warn(&failure.warnings);
                 explain(context, deployment, &failure);
                 return Ok(ExitCode::from(FAILED));
             }
@@ -90,6 +93,13 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
     }
     println!("Deployed {} in {:.1?}.", spec.deployment_id, begun.elapsed());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows warnings below the line of their command.
+fn warn(warnings: &Warnings) {
+    for line in warnings.lines() {
+        eprintln!("    warning: {}", visible_text(&line));
+    }
 }
 
 /// Ends the deployment where somebody asks for that, as the daemon does with its own.

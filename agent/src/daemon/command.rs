@@ -240,6 +240,11 @@ impl Daemon {
             Execution::Over(outcome) => format!("{:?}", outcome.status()),
             Execution::HandedOver => "handed over to the agent's next life".to_owned(),
         };
+        if let Execution::Over(outcome) = &execution {
+            for warning in outcome.warnings().lines() {
+                tracing::warn!("{warning}");
+            }
+        }
         tracing::info!(elapsed = ?started.elapsed(), status, "ended");
         execution
     }
@@ -266,10 +271,9 @@ impl Daemon {
                 self.execute(order.clone(), in_hand).await.into()
             }
             Ok(Some(CommandStatus::Succeeded)) => settled(Outcome::succeeded(), "Succeeded"),
-            Ok(Some(CommandStatus::Failed)) if noop => Answer::Ended(Outcome::Succeeded {
-                message: "Succeeded: CompletedNoopCommand".to_owned(),
-                log: String::new(),
-            }),
+            Ok(Some(CommandStatus::Failed)) if noop => {
+                Answer::Ended(Outcome::succeeded_with("Succeeded: CompletedNoopCommand", ""))
+            }
             Ok(Some(CommandStatus::Failed)) => {
                 let why = "the service gave the command up before it began; the deployment was most likely stopped";
                 settled(Failure::unknown(why).into(), "Failed")

@@ -82,7 +82,7 @@ impl Daemon {
              memory, or by a fault of its own (`journalctl -u slipway-agent` tells). It is not tried again; deploy \
              again once that is mended"
         );
-        Err(Failure { code: ErrorCode::FailedAfterRestart, script: String::new(), message, log: String::new() })
+        Err(Failure::new(ErrorCode::FailedAfterRestart, message))
     }
 
     /// Waits for the scripts of a command that have begun. Whether the command is settled with that.

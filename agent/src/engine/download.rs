@@ -13,13 +13,13 @@ use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
 use crate::hooks;
 use crate::ids::DeploymentId;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Subject, Warnings};
 use crate::revision::read_appspec;
 use crate::store::{self, Others, Who};
 use crate::unpack::{self, Content, Place};
 
 impl Engine {
-    pub(super) fn download(&self, spec: &DeploymentSpec) -> Result<Outcome, StageError> {
+    pub(super) fn download(&self, spec: &DeploymentSpec, warnings: &mut Warnings) -> Result<Outcome, StageError> {
         let logs = self.layout.scripts_log(&spec.group_id, &spec.deployment_id);
         if let Some(logs) = logs.parent() {
             Dir::open_or_create(logs, 0o755)?;
@@ -42,14 +42,14 @@ impl Engine {
                 "fetched"
             );
         }
-        let unpacked = self.unpack(spec, content(&acquired));
+        let unpacked = self.unpack(spec, content(&acquired), warnings);
         if self.policy.bundles == KeepBundles::No || unpacked.is_err() {
             disk::remove_if_exists(&bundle)?;
         }
         unpacked?;
         let revision = self.current_revision(spec)?;
         // A mistake in the AppSpec is worth knowing before anything of this host is stopped or changed.
-        let appspec = self.appspec(&revision, spec)?;
+        let appspec = self.new_appspec(&revision, spec, warnings)?;
         let mut scripts = appspec.hooks.values().flatten();
         if self.policy.hooks.default_user.is_some() || scripts.any(|script| script.runas.is_some()) {
             self.restrict(spec, Others::Pass)?;
@@ -95,7 +95,7 @@ impl Engine {
         Ok(self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, &self.s3, &self.github))?)
     }
 
-    fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>) -> Result<(), StageError> {
+    fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>, warnings: &mut Warnings) -> Result<(), StageError> {
         let place = Place {
             layout: &self.layout,
             group: &spec.group_id,
@@ -103,13 +103,12 @@ impl Engine {
             appspec: &spec.appspec_filename,
         };
         let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
-        for warning in &staged.report.warnings {
-            tracing::warn!("{warning}");
-        }
+        staged.report.warnings.iter().for_each(|warning| warnings.add(Subject::Bundle, warning));
         for script in &staged.made_executable {
-            tracing::warn!(
-                "the script {script} was not executable in the bundle and was made so; set its mode where the bundle is made"
+            let text = format!(
+                "the script {script} was not executable in the bundle and was made so: set its mode where the bundle is made"
             );
+            warnings.add(Subject::Script, text);
         }
         Ok(())
     }
@@ -157,7 +156,7 @@ impl Engine {
 
 /// As a deployment is told that would rather not have downloaded anything.
 fn from(source: &str) -> Outcome {
-    Outcome::Succeeded { message: format!("Succeeded: BundleSource={source}"), log: String::new() }
+    Outcome::succeeded_with(format!("Succeeded: BundleSource={source}"), "")
 }
 
 /// What is unpacked of what was acquired.

@@ -164,7 +164,6 @@ impl StageError {
 
 impl From<StageError> for Outcome {
     fn from(error: StageError) -> Self {
-        let code = error.code();
-        Self::Failed(Failure { code, script: String::new(), message: error.to_string(), log: String::new() })
+        Self::Failed(Failure::new(error.code(), error.to_string()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod download;
 mod event;
+mod events;
 mod failure;
 mod plan;
 mod restore;
@@ -16,18 +17,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::appspec::AppSpec;
 use crate::bundle::{GitHub, Requirement, S3, TrustedKeys};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
-use crate::hooks::{HookSettings, Wish, Wishes};
+use crate::hooks::{self, HookSettings, Wish, Wishes};
 use crate::ids::{EventName, GroupId, HostCommandId};
 use crate::install::{self, Ending};
 use crate::layout::Layout;
-use crate::lifecycle::{self, Command};
-use crate::outcome::Outcome;
+use crate::lifecycle::Command;
+use crate::outcome::{Outcome, Subject, Warnings};
 use crate::plan::Refusals;
 use crate::revision::Revision;
 use crate::store;
 use crate::unpack;
 use turn::Turn;
 
+use events::check_events;
 pub use failure::StageError;
 pub use plan::Planned;
 pub use restore::OnFailure;
@@ -155,7 +157,28 @@ impl Engine {
     /// Carries out an order, one at a time for each deployment group: waits for whoever else works on
     /// the group, settles what an earlier life left, and does what the order says.
     pub fn execute(&self, order: &Order, wishes: &Wishes) -> Execution {
-        self.attempt(order, wishes).unwrap_or_else(|error| Execution::Over(error.into()))
+        let mut warnings = Warnings::default();
+        let execution =
+            self.attempt(order, wishes, &mut warnings).unwrap_or_else(|error| Execution::Over(error.into()));
+        match execution {
+            Execution::Over(outcome) => {
+                let outcome = outcome.warned(warnings);
+                self.log_warnings(&order.spec, outcome.warnings());
+                Execution::Over(outcome)
+            }
+            Execution::HandedOver => {
+                self.log_warnings(&order.spec, &warnings);
+                Execution::HandedOver
+            }
+        }
+    }
+
+    /// Leaves warnings where the operator looks for the output of a deployment's scripts.
+    fn log_warnings(&self, spec: &DeploymentSpec, warnings: &Warnings) {
+        let about = (&spec.group_id, &spec.deployment_id);
+        if let Err(error) = hooks::log_warnings(&self.layout, &self.policy.hooks, about, warnings) {
+            tracing::warn!(%error, "warnings are missing in the deployment's log");
+        }
     }
 
     /// Whether there is nothing to do: an event whose revision has no scripts for it. Whatever cannot
@@ -167,7 +190,7 @@ impl Engine {
         }
     }
 
-    fn attempt(&self, order: &Order, wishes: &Wishes) -> Result<Execution, StageError> {
+    fn attempt(&self, order: &Order, wishes: &Wishes, warnings: &mut Warnings) -> Result<Execution, StageError> {
         let work = match &order.command {
             // It needs every group's turn, and takes them itself.
             Command::UpdateAgent => return self.update_agent(order, wishes),
@@ -185,8 +208,8 @@ impl Engine {
             return Err(StageError::Cancelled(reason));
         }
         match work {
-            Stage::Download => self.download(spec).map(Execution::Over),
-            Stage::Install => self.install(spec, wishes),
+            Stage::Download => self.download(spec, warnings).map(Execution::Over),
+            Stage::Install => self.install(spec, wishes, warnings),
             Stage::Event(name) => Ok(self.event(order, name, wishes)),
         }
     }
@@ -204,7 +227,12 @@ impl Engine {
         waiting.map_or(Ok(()), Err)
     }
 
-    fn install(&self, spec: &DeploymentSpec, wishes: &Wishes) -> Result<Execution, StageError> {
+    fn install(
+        &self,
+        spec: &DeploymentSpec,
+        wishes: &Wishes,
+        warnings: &mut Warnings,
+    ) -> Result<Execution, StageError> {
         let revision = self.current_revision(spec)?;
         let appspec = self.appspec(&revision, spec)?;
         check_events(&appspec, spec)?;
@@ -212,12 +240,8 @@ impl Engine {
             return Ok(Execution::HandedOver);
         };
         let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
-        for warning in &installed.warnings {
-            tracing::warn!("{warning}");
-        }
-        for drift in &installed.drift {
-            tracing::warn!("{drift}");
-        }
+        installed.warnings.iter().for_each(|warning| warnings.add(Subject::Install, warning));
+        installed.drift.iter().for_each(|drift| warnings.add(Subject::Install, drift));
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
         Ok(Execution::Over(Outcome::succeeded()))
     }
@@ -245,27 +269,4 @@ impl Engine {
             },
         }
     }
-}
-
-/// Holds an AppSpec to the list of events that the service gave, as AWS's agent does at Install.
-fn check_events(appspec: &AppSpec, spec: &DeploymentSpec) -> Result<(), StageError> {
-    let Some(possible) = &spec.all_possible_lifecycle_events else { return Ok(()) };
-    let unknown: Vec<&str> =
-        appspec.hooks.keys().filter(|event| !possible.contains(event)).map(|event| event.as_str()).collect();
-    if !unknown.is_empty() {
-        let possible: Vec<&str> = possible.iter().map(|event| event.as_str()).collect();
-        return Err(StageError::ImpossibleEvents { unknown: unknown.join(", "), possible: possible.join(", ") });
-    }
-    let own = |event: &EventName| {
-        let name = event.as_str();
-        lifecycle::HOOK_EVENTS.contains(&name)
-            || lifecycle::SERVICE_EVENTS.contains(&name)
-            || matches!(name, "DownloadBundle" | "Install")
-    };
-    let missing: Vec<&str> = possible
-        .iter()
-        .filter(|event| !own(event) && !appspec.hooks.contains_key(*event))
-        .map(|event| event.as_str())
-        .collect();
-    if missing.is_empty() { Ok(()) } else { Err(StageError::MissingEvents(missing.join(", "))) }
 }

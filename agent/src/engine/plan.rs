@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use super::Engine;
 use super::download::{content, scripts_of};
 use super::failure::StageError;
-use super::{Engine, check_events};
 use crate::bundle::Acquired;
 use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Dir, Lock};
 use crate::ids::DeploymentId;
 use crate::install::{self, Cause, InstallError};
+use crate::outcome::{Subject, Warnings};
 use crate::plan::{Blocked, Plan};
 use crate::revision::Revision;
 use crate::unpack;
@@ -41,13 +42,13 @@ impl Engine {
         if matches!(acquired, Acquired::Fetched(_)) {
             disk::remove_if_exists(&bundle)?;
         }
-        let mut warnings: Vec<String> = staged.report.warnings.iter().map(ToString::to_string).collect();
-        let made_executable = staged.made_executable.iter();
-        warnings.extend(
-            made_executable.map(|script| format!("the script {script} is not executable in the bundle and is made so")),
-        );
-        let appspec = self.appspec(&staged.revision, spec)?;
-        check_events(&appspec, spec)?;
+        let mut found = Warnings::default();
+        staged.report.warnings.iter().for_each(|warning| found.add(Subject::Bundle, warning));
+        for script in &staged.made_executable {
+            found.add(Subject::Script, format!("the script {script} is not executable in the bundle and is made so"));
+        }
+        let appspec = self.new_appspec(&staged.revision, spec, &mut found)?;
+        let mut warnings: Vec<String> = found.lines().collect();
         let _group = wait_where_there_is(&self.layout.group_lock(&spec.group_id))?;
         let _paths = wait_where_there_is(&self.layout.paths_lock())?;
         if let Ok(transactions) = Dir::open(self.layout.transactions())

@@ -13,7 +13,7 @@ use crate::disk::Dir;
 use crate::hooks::{self, Wishes};
 use crate::ids::{DeploymentId, EventName, GroupId, HostCommandId};
 use crate::lifecycle::Command;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, Warnings};
 use crate::store::{self, Who};
 
 /// How long a service waits for one event, by AWS's limits: an hour for its scripts and ten minutes more.
@@ -127,9 +127,11 @@ impl Engine {
         let id = HostCommandId::new(format!("restore/{}/{name}", spec.deployment_id));
         // Again, since it may be: a script that has begun is not begun a second time.
         let order = Order { id, command, spec: spec.clone(), life: Life::Again };
+        // They were told when that revision was deployed.
+        let mut known = Warnings::default();
         match &order.command {
-            Command::DownloadBundle => self.download(spec).map(Execution::Over),
-            Command::Install => self.install(spec, wishes),
+            Command::DownloadBundle => self.download(spec, &mut known).map(Execution::Over),
+            Command::Install => self.install(spec, wishes, &mut known),
             Command::Hook(event) => Ok(self.event_until(&order, event, Some(until), wishes)),
             Command::UpdateAgent => Err(StageError::UpdateRefused),
         }

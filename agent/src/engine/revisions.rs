@@ -1,10 +1,12 @@
 //! Revisions on this host: the one of a deployment, and its AppSpec.
 
 use super::Engine;
+use super::events::{check_events, never_run};
 use super::failure::StageError;
 use crate::appspec::{self, AppSpec};
 use crate::deployment::DeploymentSpec;
 use crate::disk::Dir;
+use crate::outcome::{Subject, Warnings};
 use crate::revision::{Revision, read_appspec};
 
 impl Engine {
@@ -24,10 +26,28 @@ impl Engine {
     pub(super) fn appspec(&self, revision: &Revision, spec: &DeploymentSpec) -> Result<AppSpec, StageError> {
         let root = Dir::open(revision.root())?;
         let (name, text) = read_appspec(&root, &spec.appspec_filename)?;
-        let parsed = appspec::parse(&text, &name.display().to_string())?;
-        for warning in &parsed.warnings {
-            tracing::debug!("{warning}");
+        Ok(appspec::parse(&text, &name.display().to_string())?.spec)
+    }
+
+    /// The AppSpec of a revision that was just unpacked, held to what its deployment runs. What of it is ignored is
+    /// told once in a deployment, here.
+    pub(super) fn new_appspec(
+        &self,
+        revision: &Revision,
+        spec: &DeploymentSpec,
+        warnings: &mut Warnings,
+    ) -> Result<AppSpec, StageError> {
+        let root = Dir::open(revision.root())?;
+        let (name, text) = read_appspec(&root, &spec.appspec_filename)?;
+        let name = name.display().to_string();
+        let parsed = appspec::parse(&text, &name)?;
+        let ignored = parsed.warnings.iter().map(|warning| (warning.at, warning.message.clone()));
+        let mut found: Vec<_> = ignored.chain(never_run(&parsed.own_events, spec)).collect();
+        found.sort_by_key(|(at, _)| *at);
+        for (at, text) in found {
+            warnings.add(Subject::AppSpec, format!("{name}:{at}: {text}"));
         }
+        check_events(&parsed.spec, spec)?;
         Ok(parsed.spec)
     }
 }

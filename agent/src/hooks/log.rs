@@ -8,9 +8,9 @@ use super::tail::Tail;
 use crate::disk::{self, AppendFile, Rotation};
 
 /// Size of a deployment's `scripts.log`.
-const SCRIPTS_LOG: Rotation = Rotation { bytes: 16 << 20, keep: 2 };
+pub(super) const SCRIPTS_LOG: Rotation = Rotation { bytes: 16 << 20, keep: 2 };
 /// Size of the log of all deployments.
-const DEPLOYMENTS_LOG: Rotation = Rotation { bytes: 64 << 20, keep: 8 };
+pub(super) const DEPLOYMENTS_LOG: Rotation = Rotation { bytes: 64 << 20, keep: 8 };
 
 /// One of a script's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,22 +97,18 @@ impl ScriptLog {
         self.write(&tagged);
     }
 
-    /// One write to each file. The formats are those of AWS's agent; times are UTC.
+    /// One write to each file.
     fn write(&mut self, lines: &[String]) {
         if lines.is_empty() {
             return;
         }
         let now = Timestamp::now();
         if let Some(file) = &mut self.scripts {
-            let stamp = now.strftime("%Y-%m-%d %H:%M:%S").to_string();
-            let text: String = lines.iter().flat_map(|line| [&stamp, " ", line, "\n"]).collect();
-            let result = file.append(text.as_bytes());
+            let result = file.append(scripts_lines(now, lines).as_bytes());
             self.noted(result);
         }
         if let Some(file) = &mut self.deployments {
-            let stamp = format!("[{}] [{}]", now.strftime("%Y-%m-%d %H:%M:%S%.3f"), self.deployment);
-            let text: String = lines.iter().flat_map(|line| [stamp.as_str(), line, "\n"]).collect();
-            let result = file.append(text.as_bytes());
+            let result = file.append(deployments_lines(now, &self.deployment, lines).as_bytes());
             self.noted(result);
         }
     }
@@ -126,4 +122,16 @@ impl ScriptLog {
             }
         }
     }
+}
+
+/// Lines as they are in a deployment's `scripts.log`. The formats are those of AWS's agent; times are UTC.
+pub(super) fn scripts_lines(now: Timestamp, lines: &[String]) -> String {
+    let stamp = now.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    lines.iter().flat_map(|line| [&stamp, " ", line, "\n"]).collect()
+}
+
+/// Lines as they are in the log of all deployments.
+pub(super) fn deployments_lines(now: Timestamp, deployment: &str, lines: &[String]) -> String {
+    let stamp = format!("[{}] [{deployment}]", now.strftime("%Y-%m-%d %H:%M:%S%.3f"));
+    lines.iter().flat_map(|line| [stamp.as_str(), line, "\n"]).collect()
 }

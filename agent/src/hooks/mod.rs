@@ -10,6 +10,7 @@ mod launch;
 mod lines;
 mod log;
 mod login;
+mod notes;
 mod preflight;
 mod profile;
 mod programs;
@@ -46,6 +47,7 @@ use report::{EventLog, Verdict};
 use step::{Step, Stepped};
 
 pub use launch::Launcher;
+pub use notes::log_warnings;
 pub use units::sweep;
 pub use wishes::{Wish, Wishes};
 
@@ -240,7 +242,7 @@ pub fn run_event(request: &EventRequest<'_>) -> Result<Ran, HookError> {
             Stepped::HandedOver => return Ok(Ran::HandedOver),
         }
     }
-    Ok(Ran::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+    Ok(Ran::Over(Outcome::succeeded_with("Succeeded", log.tail())))
 }
 
 /// What an earlier life left of an event.
@@ -279,7 +281,7 @@ pub fn recover(
             break;
         }
     }
-    Ok(Recovered::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+    Ok(Recovered::Over(Outcome::succeeded_with("Succeeded", log.tail())))
 }
 
 /// How long the scripts of an event took that have a result.

@@ -77,7 +77,7 @@ pub fn run_programs(request: &ProgramsRequest<'_>) -> Result<Ran, HookError> {
             return Ok(Ran::Over(Failure { log: log.tail(), ..failure }.into()));
         }
     }
-    Ok(Ran::Over(Outcome::Succeeded { message: "Succeeded".to_owned(), log: log.tail() }))
+    Ok(Ran::Over(Outcome::succeeded_with("Succeeded", log.tail())))
 }
 
 impl ProgramsRequest<'_> {

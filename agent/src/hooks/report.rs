@@ -117,7 +117,7 @@ impl Verdict<'_> {
     /// The failure of a script that was not begun, for somebody's reason.
     pub(super) fn not_begun(&self, reason: &str) -> Failure {
         let message = format!("{} was not started: {reason}.", self.what());
-        Failure { code: ErrorCode::UnknownError, script: self.0.subject.name.clone(), message, log: String::new() }
+        Failure::of_script(&self.0.subject.name, ErrorCode::UnknownError, message)
     }
 
     /// A failure with this message, and with whose script it is.
@@ -134,7 +134,7 @@ impl Verdict<'_> {
                 subject.path.display()
             ),
         };
-        Failure { code, script: subject.name.clone(), message, log: String::new() }
+        Failure::of_script(&subject.name, code, message)
     }
 
     fn what(&self) -> String {

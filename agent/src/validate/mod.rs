@@ -119,14 +119,10 @@ impl Examination {
         examined.spec
     }
 
-    /// Events that no service runs by itself. Slips of the known names are warned of by the reader.
+    /// Events that no service runs by itself.
     fn own_events(&mut self) {
-        for (name, at) in self.root.as_ref().map(places::own_events).unwrap_or_default() {
-            let message = format!(
-                "`{name}` is none of the events of a deployment: its scripts run only where it is asked for by name, \
-                 as by `deploy-local --events {name}`"
-            );
-            self.warning(at, message);
+        for event in self.root.as_ref().map(appspec::own_events).unwrap_or_default() {
+            self.warning(event.at, event.warning());
         }
     }
 

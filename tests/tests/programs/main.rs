@@ -52,5 +52,6 @@ mod takeover;
 mod tls;
 mod updates;
 mod validate;
+mod warnings;
 mod watch;
 mod wire;
