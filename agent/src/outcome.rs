@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use slipway_protocol::commands::CommandStatus;
 use slipway_protocol::diagnostics::Diagnostics;
 pub use slipway_protocol::diagnostics::{ErrorCode, MAX_LOG, tail};
-pub use warning::{Subject, Warning, Warnings};
+pub use warning::{Warning, WarningKind, Warnings};
 
 /// How a host command ended; exactly what is reported, and what is reported again when asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -82,7 +82,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn deployment(arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
-    Ok(LocalDeployment { spec: arguments.spec()?, commands: commands(&arguments.events)? })
+    let commands = commands(&arguments.events)?;
+    let mut spec = arguments.spec()?;
+    spec.order = Some(commands.iter().map(|command| EventName::parse(command.name())).collect::<Result<_, _>>()?);
+    Ok(LocalDeployment { spec, commands })
 }
 
 impl Arguments {

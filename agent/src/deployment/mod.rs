@@ -33,6 +33,8 @@ pub struct DeploymentSpec {
     pub file_exists_behavior: Option<FileExistsBehavior>,
     /// All events of this deployment, where the service says so.
     pub all_possible_lifecycle_events: Option<Vec<EventName>>,
+    /// The events that run, in order, where that is known: a service tells it one by one.
+    pub order: Option<Vec<EventName>>,
     /// A deployment on this host whose unpacked revision is to be used again.
     pub reuse_archive_from: Option<DeploymentId>,
     /// Where the revision is.
@@ -206,6 +208,7 @@ impl DeploymentSpec {
                 })
                 .transpose()?,
             all_possible_lifecycle_events: events,
+            order: None,
             reuse_archive_from: spec
                 .reuse_archive_from_deployment_id
                 .filter(|id| !id.is_empty())

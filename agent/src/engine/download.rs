@@ -13,7 +13,7 @@ use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
 use crate::hooks;
 use crate::ids::DeploymentId;
-use crate::outcome::{Outcome, Subject, Warnings};
+use crate::outcome::{Outcome, WarningKind, Warnings};
 use crate::revision::read_appspec;
 use crate::store::{self, Others, Who};
 use crate::unpack::{self, Content, Place};
@@ -103,12 +103,12 @@ impl Engine {
             appspec: &spec.appspec_filename,
         };
         let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
-        staged.report.warnings.iter().for_each(|warning| warnings.add(Subject::Bundle, warning));
+        staged.report.warnings.iter().for_each(|warning| warnings.add(WarningKind::Bundle, warning));
         for script in &staged.made_executable {
             let text = format!(
                 "the script {script} was not executable in the bundle and was made so: set its mode where the bundle is made"
             );
-            warnings.add(Subject::Script, text);
+            warnings.add(WarningKind::Script, text);
         }
         Ok(())
     }

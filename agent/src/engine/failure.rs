@@ -73,6 +73,9 @@ pub enum StageError {
         /// Where it should be.
         root: PathBuf,
     },
+    /// The first script to run cannot.
+    #[error("{}", .0.message)]
+    FirstScript(Box<Failure>),
     /// The AppSpec has hooks for events that the service does not know.
     #[error("the AppSpec has hooks for {unknown}, which this deployment never runs; its events are {possible}")]
     ImpossibleEvents {
@@ -157,6 +160,7 @@ impl StageError {
             | Self::Restore(_)
             | Self::UpdateRefused
             | Self::NoUpdate(_) => ErrorCode::UnknownError,
+            Self::FirstScript(failure) => failure.code,
             Self::OfAnother { source, .. } => source.code(),
         }
     }
@@ -164,6 +168,9 @@ impl StageError {
 
 impl From<StageError> for Outcome {
     fn from(error: StageError) -> Self {
-        Self::Failed(Failure::new(error.code(), error.to_string()))
+        match error {
+            StageError::FirstScript(failure) => Self::Failed(*failure),
+            error => Self::Failed(Failure::new(error.code(), error.to_string())),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod plan;
 mod restore;
 mod reuse;
 mod revisions;
+mod scripts_ahead;
 mod turn;
 mod update;
 
@@ -22,7 +23,7 @@ use crate::ids::{EventName, GroupId, HostCommandId};
 use crate::install::{self, Ending};
 use crate::layout::Layout;
 use crate::lifecycle::Command;
-use crate::outcome::{Outcome, Subject, Warnings};
+use crate::outcome::{Outcome, WarningKind, Warnings};
 use crate::plan::Refusals;
 use crate::revision::Revision;
 use crate::store;
@@ -240,8 +241,8 @@ impl Engine {
             return Ok(Execution::HandedOver);
         };
         let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
-        installed.warnings.iter().for_each(|warning| warnings.add(Subject::Install, warning));
-        installed.drift.iter().for_each(|drift| warnings.add(Subject::Install, drift));
+        installed.warnings.iter().for_each(|warning| warnings.add(WarningKind::Install, warning));
+        installed.drift.iter().for_each(|drift| warnings.add(WarningKind::Install, drift));
         store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
         Ok(Execution::Over(Outcome::succeeded()))
     }

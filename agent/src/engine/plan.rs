@@ -10,7 +10,7 @@ use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Dir, Lock};
 use crate::ids::DeploymentId;
 use crate::install::{self, Cause, InstallError};
-use crate::outcome::{Subject, Warnings};
+use crate::outcome::{WarningKind, Warnings};
 use crate::plan::{Blocked, Plan};
 use crate::revision::Revision;
 use crate::unpack;
@@ -43,9 +43,12 @@ impl Engine {
             disk::remove_if_exists(&bundle)?;
         }
         let mut found = Warnings::default();
-        staged.report.warnings.iter().for_each(|warning| found.add(Subject::Bundle, warning));
+        staged.report.warnings.iter().for_each(|warning| found.add(WarningKind::Bundle, warning));
         for script in &staged.made_executable {
-            found.add(Subject::Script, format!("the script {script} is not executable in the bundle and is made so"));
+            found.add(
+                WarningKind::Script,
+                format!("the script {script} is not executable in the bundle and is made so"),
+            );
         }
         let appspec = self.new_appspec(&staged.revision, spec, &mut found)?;
         let mut warnings: Vec<String> = found.lines().collect();

@@ -1,12 +1,12 @@
 //! Revisions on this host: the one of a deployment, and its AppSpec.
 
-use super::Engine;
 use super::events::{check_events, never_run};
 use super::failure::StageError;
+use super::{Engine, scripts_ahead};
 use crate::appspec::{self, AppSpec};
 use crate::deployment::DeploymentSpec;
 use crate::disk::Dir;
-use crate::outcome::{Subject, Warnings};
+use crate::outcome::{WarningKind, Warnings};
 use crate::revision::{Revision, read_appspec};
 
 impl Engine {
@@ -45,9 +45,10 @@ impl Engine {
         let mut found: Vec<_> = ignored.chain(never_run(&parsed.own_events, spec)).collect();
         found.sort_by_key(|(at, _)| *at);
         for (at, text) in found {
-            warnings.add(Subject::AppSpec, format!("{name}:{at}: {text}"));
+            warnings.add(WarningKind::AppSpec, format!("{name}:{at}: {text}"));
         }
         check_events(&parsed.spec, spec)?;
+        scripts_ahead::check(revision, &parsed.spec, spec, warnings)?;
         Ok(parsed.spec)
     }
 }

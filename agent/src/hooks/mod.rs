@@ -32,7 +32,7 @@ use crate::deployment::DeploymentSpec;
 use crate::disk;
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::layout::Layout;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, Warnings};
 use crate::process::{self, Environment};
 use crate::revision::Revision;
 use crate::store::{self, StoreError};
@@ -48,6 +48,7 @@ use step::{Step, Stepped};
 
 pub use launch::Launcher;
 pub use notes::log_warnings;
+pub use preflight::known_failure;
 pub use units::sweep;
 pub use wishes::{Wish, Wishes};
 
@@ -235,14 +236,18 @@ pub fn run_event(request: &EventRequest<'_>) -> Result<Ran, HookError> {
         return Ok(Ran::Over(Outcome::succeeded()));
     }
     let mut log = EventLog::begin(request.event);
+    let mut warnings = Warnings::default();
     for (index, script) in request.scripts.iter().enumerate() {
-        match (Step { request, index, script }).settle_or_run(&mut log)? {
+        match (Step { request, index, script }).settle_or_run(&mut log, &mut warnings)? {
             Stepped::Succeeded => {}
-            Stepped::Failed(failure) => return Ok(Ran::Over(Failure { log: log.tail(), ..failure }.into())),
+            Stepped::Failed(failure) => {
+                let failed = Outcome::from(Failure { log: log.tail(), ..failure });
+                return Ok(Ran::Over(failed.warned(warnings)));
+            }
             Stepped::HandedOver => return Ok(Ran::HandedOver),
         }
     }
-    Ok(Ran::Over(Outcome::succeeded_with("Succeeded", log.tail())))
+    Ok(Ran::Over(Outcome::succeeded_with("Succeeded", log.tail()).warned(warnings)))
 }
 
 /// What an earlier life left of an event.

@@ -6,6 +6,7 @@ use super::attach::{self, Found, Waited};
 use super::invocation::{self, Become, Subject};
 use super::launch;
 use super::login::Login;
+use super::preflight::Mended;
 use super::ran::ran;
 use super::record::{CoreDumps, Limits, RunnerSpec, SPEC, ScriptRecord, ScriptsOf};
 use super::report::{EventLog, Verdict};
@@ -14,7 +15,7 @@ use super::{EventRequest, HookError, HookSettings, Pam, judge, preflight};
 use crate::appspec::Script;
 use crate::appspec::hooks::Sudo;
 use crate::disk::Dir;
-use crate::outcome::{ErrorCode, Failure};
+use crate::outcome::{ErrorCode, Failure, WarningKind, Warnings};
 use crate::process::{self, Account, Resource};
 use crate::store;
 
@@ -38,11 +39,11 @@ pub(super) enum Stepped {
 
 impl Step<'_> {
     /// Runs the script, or waits for it, or takes the result that it has.
-    pub(super) fn settle_or_run(&self, log: &mut EventLog) -> Result<Stepped, HookError> {
+    pub(super) fn settle_or_run(&self, log: &mut EventLog, warnings: &mut Warnings) -> Result<Stepped, HookError> {
         let dir = self.dir();
         let (spec, found) = match attach::look(&dir)? {
             Found::NotStarted => {
-                let spec = match self.prepare()? {
+                let spec = match self.prepare(warnings)? {
                     Ok(spec) => spec,
                     Err(unfit) => return Ok(Stepped::Failed(unfit)),
                 };
@@ -68,11 +69,18 @@ impl Step<'_> {
     }
 
     /// What the runner is to be told, or what keeps the script from being run.
-    fn prepare(&self) -> Result<Result<RunnerSpec, Failure>, HookError> {
+    fn prepare(&self, warnings: &mut Warnings) -> Result<Result<RunnerSpec, Failure>, HookError> {
         let unfit = |code, message| Ok(Err(Verdict(&self.spec(Become::Nobody)).failure(code, message)));
-        if let Err(error) = preflight::check(self.request.revision, self.script) {
-            let message = format!("{}{}", error.message, self.remover(error.code));
-            return unfit(error.code, message);
+        match preflight::check(self.request.revision, self.script) {
+            Ok(Mended::Nothing) => {}
+            Ok(Mended::Mode) => {
+                let text = format!("the script {} was not executable and was made so", self.script.written);
+                warnings.add(WarningKind::Script, text);
+            }
+            Err(error) => {
+                let message = format!("{}{}", error.message, self.remover(error.code));
+                return unfit(error.code, message);
+            }
         }
         // A script with another environment than it should have is not run.
         self.request.settings.profile.evaluate()?;

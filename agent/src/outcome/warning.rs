@@ -19,7 +19,7 @@ const REPORTED: usize = 2000;
 /// The part of a deployment that a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subject {
+pub enum WarningKind {
     /// The AppSpec file.
     AppSpec,
     /// A script of the revision.
@@ -34,14 +34,14 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// The part that it is about.
-    pub subject: Subject,
+    pub kind: WarningKind,
     /// What is unusual, and what to do about it.
     text: String,
 }
 
 impl Warning {
     /// A warning of this text, which is put on one line and cut where it is long.
-    pub fn new(subject: Subject, text: &str) -> Self {
+    pub fn new(kind: WarningKind, text: &str) -> Self {
         let mut line = String::new();
         for c in text.chars() {
             match c {
@@ -53,7 +53,7 @@ impl Warning {
         if line.len() > LONGEST {
             line = format!("{}…", head(&line, LONGEST - '…'.len_utf8()));
         }
-        Self { subject, text: line }
+        Self { kind, text: line }
     }
 
     /// The text.
@@ -78,8 +78,8 @@ pub struct Warnings {
 
 impl Warnings {
     /// Adds a warning, unless it is there already.
-    pub fn add(&mut self, subject: Subject, text: impl fmt::Display) {
-        self.push(Warning::new(subject, &text.to_string()));
+    pub fn add(&mut self, kind: WarningKind, text: impl fmt::Display) {
+        self.push(Warning::new(kind, &text.to_string()));
     }
 
     /// Adds all warnings of another list.
@@ -148,15 +148,15 @@ mod tests {
 
     fn warnings(texts: &[&str]) -> Warnings {
         let mut warnings = Warnings::default();
-        texts.iter().for_each(|text| warnings.add(Subject::AppSpec, text));
+        texts.iter().for_each(|text| warnings.add(WarningKind::AppSpec, text));
         warnings
     }
 
     #[test]
     fn a_warning_is_a_line_of_bounded_length() {
-        let warning = Warning::new(Subject::Bundle, "one\ntwo\u{1b}[31m\r");
+        let warning = Warning::new(WarningKind::Bundle, "one\ntwo\u{1b}[31m\r");
         assert_eq!(warning.text(), "one two\\u{1b}[31m\\r");
-        let long = Warning::new(Subject::Bundle, &"ä".repeat(LONGEST));
+        let long = Warning::new(WarningKind::Bundle, &"ä".repeat(LONGEST));
         assert!(long.text().len() <= LONGEST && long.text().ends_with("ä…"), "{}", long.text().len());
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let mut found = warnings(&["a", "b", "a"]);
         assert_eq!(found.lines().collect::<Vec<_>>(), ["a", "b"]);
         for n in 0..60 {
-            found.add(Subject::Install, n);
+            found.add(WarningKind::Install, n);
         }
         assert_eq!(found.iter().count(), KEPT);
         assert_eq!(found.lines().last().as_deref(), Some("and 12 more warnings"));

@@ -61,7 +61,7 @@ fn a_script_that_is_not_in_the_revision_has_a_code_of_its_own() -> Result<()> {
         let appspec = "version: 0.0\nos: linux\nhooks:\n  BeforeInstall:\n    - location: scripts/gone.sh\n";
         let revision = Revision::with_appspec(appspec);
         let finished = fleet.group.deploy(&fleet.group.push("v1", &revision, BundleKind::Tar)?)?;
-        contains(&failed_in(&finished, "BeforeInstall")?, &["scripts/gone.sh"])?;
+        contains(&failed_in(&finished, "DownloadBundle")?, &["scripts/gone.sh", "the first script of this revision"])?;
         ensure!(finished.failed_event()?.diagnostic("errorCode") == "ScriptMissing");
         Ok(())
     })
