@@ -475,3 +475,17 @@ fn the_guides_examples_are_true() {
         assert!(guide.contains(message), "the guide lacks {message:?}");
     }
 }
+
+#[test]
+fn a_timeout_is_decimal_with_leading_zeros_too() {
+    let script = |timeout: &str| {
+        parsed(&format!(
+            "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - {{location: a, timeout: {timeout}}}\n"
+        ))
+    };
+    for (text, seconds) in [("100", 100), ("0100", 100), ("\"0100\"", 100)] {
+        let parsed = script(text);
+        let timeout = parsed.spec.hooks.values().flatten().next().unwrap().timeout;
+        assert_eq!(timeout.as_secs(), seconds, "{text}");
+    }
+}

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::FAILED;
 use super::output::visible_text;
 use super::settings::Context;
+use super::{FAILED, local_findings};
 use crate::deployment::DeploymentSpec;
 use crate::disk::{Dir, Watch};
 use crate::engine::{Execution, Life, Order};
@@ -87,6 +87,7 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
                 println!("  {:<20} FAILED after {:.1?}", command.name(), started.elapsed());
                 warn(&failure.warnings);
                 explain(context, deployment, &failure);
+                local_findings::show(context, spec, command, &failure);
                 return Ok(ExitCode::from(FAILED));
             }
         }

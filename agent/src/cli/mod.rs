@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod migrate;
 mod local;
+mod local_findings;
 mod logging;
 mod logging_file;
 mod logging_journal;

@@ -201,7 +201,7 @@ impl Context {
 
     /// What a revision is held to on this host, before it is deployed.
     pub(super) fn host_rules(&self) -> HostRules {
-        HostRules { refusals: self.refusals(), symlinks: self.unpack_policy().symlinks }
+        HostRules { refusals: self.refusals(), symlinks: self.unpack_policy().symlinks, ..HostRules::default() }
     }
 
     /// What a bundle may hold on this host.

@@ -17,7 +17,7 @@ use crate::disk::{self, Dir, Scratch};
 use crate::process;
 use crate::revision::Revision;
 use crate::unpack::{self, Content, UnpackError};
-use crate::validate::{self, Finding, HostRules, Severity, Validation};
+use crate::validate::{self, Audience, Finding, HostRules, Severity, Validation};
 
 /// The longest AppSpec that is read: one byte more than its reader takes, which then says so.
 const MAX_APPSPEC: u64 = (1 << 20) + 1;
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
+    /// Also warn of what AWS's agent refuses or takes differently
+    #[arg(long)]
+    portable: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn check(path: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let hosts = match &arguments.config {
+    let mut hosts = match &arguments.config {
         Some(config) => {
             let context = Context::load(Some(config))?;
             context.warn_on_stderr();
@@ -72,6 +75,9 @@ fn check(path: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         None => Host { rules: HostRules::default(), unpack: unpack::Policy::default() },
     };
+    if arguments.portable {
+        hosts.rules.audience = Audience::BothAgents;
+    }
     let validation = validated(path, &arguments.appspec_filename, &hosts)?;
     let (errors, warnings) = (validation.count(Severity::Error), validation.count(Severity::Warning));
     if arguments.json {

@@ -185,4 +185,21 @@ mod tests {
         assert!(text.len() < REPORTED + 100, "{}", text.len());
         assert!(text.ends_with("xx\nand 5 more warnings: see the deployment's log on the host"), "{text}");
     }
+
+    #[test]
+    fn outcomes_of_earlier_versions_are_read_and_those_without_warnings_look_like_them() {
+        use crate::outcome::Outcome;
+        for text in [
+            r#"{"Succeeded":{"message":"Succeeded","log":"a"}}"#,
+            r#"{"Failed":{"code":4,"script":"a.sh","message":"it failed","log":""}}"#,
+        ] {
+            let outcome: Outcome = serde_json::from_str(text).unwrap();
+            assert!(outcome.warnings().is_empty());
+            assert_eq!(serde_json::to_string(&outcome).unwrap(), text);
+            let warned = outcome.warned(warnings(&["a"]));
+            let again: Outcome = serde_json::from_str(&serde_json::to_string(&warned).unwrap()).unwrap();
+            assert_eq!(again, warned);
+            assert!(warned.diagnostics().message.ends_with("\nwarning: a"));
+        }
+    }
 }

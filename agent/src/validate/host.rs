@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::places::Field;
-use super::{Examination, Finding, Severity};
+use super::{Audience, Examination, Finding, Severity};
 use crate::appspec::AppSpec;
 use crate::plan::grounds::{Labels, Modes};
 use crate::plan::{Index, Label, PathState, Refusals, is_unsafe_mode};
@@ -16,11 +16,13 @@ pub struct HostRules {
     pub refusals: Refusals,
     /// Whether it takes revisions with symlinks.
     pub symlinks: Symlinks,
+    /// Whose hosts the revision is for besides.
+    pub audience: Audience,
 }
 
 impl Default for HostRules {
     fn default() -> Self {
-        Self { refusals: Refusals::default(), symlinks: Symlinks::Kept }
+        Self { refusals: Refusals::default(), symlinks: Symlinks::Kept, audience: Audience::default() }
     }
 }
 

@@ -8,6 +8,7 @@ mod excerpt;
 mod finding;
 mod host;
 mod places;
+mod portable;
 mod scripts;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::path::Path;
 pub use excerpt::Excerpt;
 pub use finding::{Finding, Severity, Validation};
 pub use host::HostRules;
+pub use portable::Audience;
 
 use crate::appspec::{self, AppSpec};
 use crate::deployment::RelativePath;
@@ -49,7 +51,9 @@ impl From<Cause> for ValidateError {
 /// names are there cannot be told.
 pub fn appspec_alone(text: &[u8], file: &str, rules: &HostRules) -> Validation {
     let mut examination = Examination::new(text, file);
-    if let Some(spec) = examination.examine(text) {
+    let spec = examination.examine(text);
+    examination.portable_appspec(text, rules);
+    if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
     }
     examination.validation
@@ -70,6 +74,7 @@ pub fn revision(
     };
     let mut examination = Examination::new(&text, &shown.join(name).display().to_string());
     let spec = examination.examine(&text);
+    examination.portable_appspec(&text, rules);
     let index = install::contents(revision)?;
     examination.special_files(&index, shown);
     examination.refused_files(&index, shown, rules);
@@ -78,6 +83,7 @@ pub fn revision(
         examination.content(&spec, &install::sources(revision, &spec)?, &index);
         examination.lone_sources(&index);
         examination.scripts(&spec, revision, shown)?;
+        examination.portable_content((&spec, &index), revision, shown, rules);
     }
     Ok(examination.validation)
 }

@@ -443,6 +443,7 @@ fn what_the_hosts_configuration_refuses_is_an_error_for_these_hosts_alone() {
     let strict = HostRules {
         refusals: Refusals { modes: Modes::UnsafeRefused, labels: Labels::UnconfinedRefused },
         symlinks: Symlinks::Refused,
+        ..HostRules::default()
     };
     assert_found(
         &tree.findings_for(&strict),
@@ -456,4 +457,80 @@ fn what_the_hosts_configuration_refuses_is_an_error_for_these_hosts_alone() {
     let text = std::fs::read(tree.0.path().join("appspec.yml")).unwrap();
     assert_eq!(appspec_alone(&text, "appspec.yml", &strict).count(Severity::Error), 2);
     assert_eq!(appspec_alone(&text, "appspec.yml", &HostRules::default()).count(Severity::Error), 0);
+}
+
+#[test]
+fn what_other_agents_take_differently_is_told_where_it_is_asked_for() {
+    let appspec = "\
+file_exists_behavior: overwrite
+files:
+  - source: 1.10
+    destination: /srv
+  - source: conf/a.txt/
+    destination: /srv
+  - source: tree
+    destination: /srv/tree
+permissions:
+  - object: /srv
+    mode: 0644
+    owner: 1000
+    group: \"1000\"
+  - object: /srv/tree
+    mode: \"0755\"
+    type: &both [file]
+    owner: root
+  - object: /srv/tree/none
+    mode: 0755
+    type: *both
+hooks:
+  Install:
+    - runas: root
+  AfterInstall:
+    - location: my scripts/a.sh
+      timeout: 0100
+      environment: {A: b}
+  ApplicationStart:
+";
+    let tree = Tree::new(appspec)
+        .file("1.10", "x")
+        .file("conf/a.txt", "x")
+        .file("tree/inner/x", "x")
+        .script("my scripts/a.sh", "#!/bin/sh\ntrue\n");
+    std::os::unix::fs::symlink("inner", tree.0.path().join("tree/link")).unwrap();
+    std::os::unix::fs::symlink("inner/x", tree.0.path().join("tree/file-link")).unwrap();
+    let own = tree.findings();
+    assert!(!own.iter().any(|finding| finding.contains("AWS's agent")), "{own:#?}");
+    let both = tree.findings_for(&HostRules { audience: Audience::BothAgents, ..HostRules::default() });
+    let told: Vec<String> = both.into_iter().filter(|finding| finding.contains("AWS's agent")).collect();
+    assert_found(
+        &told,
+        &[
+            ("rev/appspec.yml:3:23: warning", "`OVERWRITE` in capitals alone"),
+            ("rev/appspec.yml:5:13: warning", "as a number"),
+            ("rev/appspec.yml:7:13: warning", "remove the `/`"),
+            ("rev/appspec.yml:13:11: warning", "sets the mode 0420: write `mode: \"0644\"`"),
+            ("rev/appspec.yml:14:12: warning", "looks for a user by name alone"),
+            ("rev/appspec.yml:15:12: warning", "looks for a group by name alone"),
+            ("rev/appspec.yml:18:17: warning", "an alias"),
+            ("rev/appspec.yml:21:11: warning", "refuses this mode"),
+            ("rev/appspec.yml:25:7: warning", "without `location`, though `Install` runs none"),
+            ("rev/appspec.yml:27:17: warning", "divides the path of a script at spaces"),
+            ("rev/appspec.yml:28:16: warning", "64 seconds"),
+            ("rev/appspec.yml:29:7: warning", "does not know `environment`"),
+            ("rev/appspec.yml:30:3: warning", "`ApplicationStart` without scripts"),
+            ("rev/tree/link: warning", "here it stays a link"),
+        ],
+    );
+}
+
+#[test]
+fn an_appspec_that_other_agents_cannot_read_is_told_by_its_first_line() {
+    let rules = HostRules { audience: Audience::BothAgents, ..HostRules::default() };
+    let validation = appspec_alone(b"\xEF\xBB\xBFversion: \"0.0\"\nos: linux\n", "appspec.yml", &rules);
+    let found: Vec<String> = validation.findings().iter().map(ToString::to_string).collect();
+    assert_eq!(validation.count(Severity::Error), 0, "{found:#?}");
+    assert_found(
+        &found,
+        &[("appspec.yml:1:1: warning", "byte order mark"), ("appspec.yml:1:", "write `version: 0.0`")],
+    );
 }
