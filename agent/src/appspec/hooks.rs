@@ -77,20 +77,25 @@ pub(super) fn read(section: &Node, report: &mut Report) -> BTreeMap<EventName, V
 
 /// Keys of other places are no events, and their values no scripts.
 fn is_misplaced(entry: &Entry, report: &mut Report) -> bool {
+    let Some(place) = right_place(entry) else { return false };
+    report.expected(entry.at, "the name of an event", format!("`{}`, which {place}", entry.key));
+    true
+}
+
+/// Where a key of another place belongs.
+fn right_place(entry: &Entry) -> Option<&'static str> {
     let has_location =
         |node: &Node| matches!(&node.value, Value::Mapping(keys) if keys.iter().any(|key| key.key == "location"));
     if matches!(&entry.value.value, Value::Sequence(items) if items.iter().all(has_location)) {
-        return false;
+        return None;
     }
-    let place = if super::KEYS.contains(&entry.key.as_str()) {
-        "belongs at the top level: take its indentation away"
+    if super::KEYS.contains(&entry.key.as_str()) {
+        Some("belongs at the top level: take its indentation away")
     } else if KEYS.contains(&entry.key.as_str()) {
-        "belongs in a script of an event, in the column of its `location`, which begins with a dash"
+        Some("belongs in a script of an event, in the column of its `location`, which begins with a dash")
     } else {
-        return false;
-    };
-    report.expected(entry.at, "the name of an event", format!("`{}`, which {place}", entry.key));
-    true
+        None
+    }
 }
 
 /// Other agents ignore what they do not know here, so nothing of it fails a deployment.
@@ -147,7 +152,7 @@ pub fn own_events(root: &Node) -> Vec<OwnEvent> {
         let name = EventName::parse(&event.key).ok()?;
         let is_known =
             [&HOOK_EVENTS[..], &SERVICE_EVENTS, &AGENT_EVENTS].iter().any(|list| list.contains(&name.as_str()));
-        (!is_known).then_some(OwnEvent { name, at: event.at })
+        (!is_known && right_place(&event).is_none()).then_some(OwnEvent { name, at: event.at })
     });
     own.collect()
 }

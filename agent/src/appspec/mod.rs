@@ -58,14 +58,19 @@ pub struct Parsed {
 
 /// Parses an AppSpec file; `file` is its name in the revision, for the messages.
 pub fn parse(text: &[u8], file: &str) -> Result<Parsed, AppSpecErrors> {
-    let Examined { root, spec, report, .. } = examine(text);
+    let Examined { root, spec, mut report, .. } = examine(text);
     match spec {
         Some(spec) if report.findings.is_empty() => Ok(Parsed {
             spec,
             warnings: report.warnings,
             own_events: root.as_ref().map(own_events).unwrap_or_default(),
         }),
-        _ => Err(AppSpecErrors { file: file.to_owned(), findings: report.findings, warnings: report.warnings }),
+        _ => {
+            for event in root.as_ref().map(own_events).unwrap_or_default() {
+                report.warn(event.at, event.warning());
+            }
+            Err(AppSpecErrors { file: file.to_owned(), findings: report.findings, warnings: report.warnings })
+        }
     }
 }
 

@@ -166,7 +166,7 @@ hooks:
             "appspec.yml:10:13: expected a space after the colon of `runas`, found none",
             "appspec.yml:13:16: expected `timeout` as whole seconds from 1 to 2147483647, found `soon`",
             "appspec.yml:3:1: warning: the unknown key `fils` is ignored; did you mean `files`?",
-            "appspec.yml:8:3: warning: `AfterInstal` is taken for an event of your own; did you mean `AfterInstall`?",
+            "appspec.yml:8:3: warning: `AfterInstal` is none of the events of a deployment, so its scripts do not run; did you mean `AfterInstall`?",
             "appspec.yml:14:7: warning: the unknown key `run_as` is ignored; did you mean `runas`?",
         ]
     );
