@@ -116,3 +116,71 @@ fn many_warnings_leave_the_report_its_room() -> Result<()> {
         contains(&log, &["`x_49`", "Warning - and 30 more warnings"])
     })
 }
+
+/// Deploys by hand, and gives the exit and all that was said.
+fn deploy(host: &Agent<'_>, location: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
+    let arguments = [&["deploy-local", "-l", location, "-g", "g1"], more].concat();
+    let output = host.output(&arguments)?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ok((output.status.code(), said))
+}
+
+#[test]
+fn a_script_that_an_earlier_one_makes_runs() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let ran = place.path().join("ran");
+        let appspec = "version: 0.0\nos: linux\nhooks:\n  BeforeInstall:\n    - location: make.sh\n    - location: link.sh\n  \
+                       AfterInstall:\n    - location: late.sh\n";
+        let write = format!("printf '#!/bin/sh\\necho late >> {}\\n' > \"$(dirname \"$0\")/late.sh\"", ran.display());
+        let revision = Revision::with_appspec(appspec)
+            .script("make.sh", &write)
+            .file("plain.sh", format!("#!/bin/sh\necho link >> {}\n", ran.display()))
+            .symlink("link.sh", "plain.sh");
+        let directory = place.directory("revision")?;
+        revision.write(&directory)?;
+        let (code, said) = deploy(&host, &directory.display().to_string(), &[])?;
+        ensure!(code == Some(0), "{said}");
+        ensure!(fs::read_to_string(&ran)? == "link\nlate\n", "{said}");
+        contains(
+            &said,
+            &[
+                "AfterInstall fails, unless a script that runs before puts that right",
+                "the script late.sh was not executable and was made so",
+                "the script link.sh was not executable and was made so",
+            ],
+        )
+    })
+}
+
+#[test]
+fn a_missing_script_of_an_event_that_does_not_run_fails_nothing() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let directory = place.directory("revision")?;
+        let location = directory.display().to_string();
+        let appspec = "version: 0.0\nos: linux\nhooks:\n  ApplicationStop:\n    - location: gone.sh\n  ApplicationStart:\n    \
+                       - location: gone.sh\n";
+        Revision::with_appspec(appspec).write(&directory)?;
+        let (code, said) = deploy(&host, &location, &["-e", "AfterInstall"])?;
+        ensure!(code == Some(0), "{said}");
+        contains(&said, &["gone.sh", "ApplicationStart fails, unless"])?;
+        let (code, said) = deploy(&host, &location, &[])?;
+        ensure!(code == Some(1), "{said}");
+        contains(&said, &["DownloadBundle       FAILED", "gone.sh", "the first script of this revision"])
+    })
+}
+
+#[test]
+fn all_that_is_wrong_with_a_revision_is_shown_after_one_deployment() -> Result<()> {
+    scenario(|place| {
+        let host = Agent::alone(place, "web-1")?;
+        let directory = place.directory("revision")?;
+        let appspec = "version: 0.0\nos: linux\nfiles:\n  - source: nowhere\n    destination: /srv/none\nhooks:\n  \
+                       BeforeInstall:\n    - location: gone.sh\n  AfterInstall:\n    - location: lost.sh\n";
+        Revision::with_appspec(appspec).write(&directory)?;
+        let (code, said) = deploy(&host, &directory.display().to_string(), &[])?;
+        ensure!(code == Some(1), "{said}");
+        contains(&said, &["gone.sh", "`validate`", "appspec.yml:4:13: error: the revision has no `nowhere`", "lost.sh"])
+    })
+}
