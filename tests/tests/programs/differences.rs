@@ -251,6 +251,27 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "a_file_that_is_there_already_is_not_overwritten_unasked",
     ),
     (
+        "a tar with xz or bzip2",
+        "tests/tests/programs/archives.rs",
+        "archives_of_every_tool_are_deployed_and_what_is_not_as_they_have_it_is_told",
+    ),
+    (
+        "`..` in a path of a bundle",
+        "agent/src/unpack/tests/hostile.rs",
+        "paths_that_leave_the_revision_are_refused_and_named",
+    ),
+    (
+        "an entry of a bundle below a symlink",
+        "agent/src/unpack/tests/hostile.rs",
+        "nothing_is_written_through_a_symlink",
+    ),
+    (
+        "`app/` beside `__MACOSX/`",
+        "agent/src/unpack/tests/place.rs",
+        "what_macos_adds_beside_the_single_directory_is_left_out",
+    ),
+    ("`s3_endpoint_override` by name", "agent/src/bundle/s3/address.rs", "buckets_are_addressed_by_host_or_by_path"),
+    (
         "mistakes in an AppSpec",
         "tests/tests/programs/failures.rs",
         "every_mistake_of_an_appspec_is_told_with_its_place",
