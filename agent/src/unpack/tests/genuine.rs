@@ -97,6 +97,9 @@ fn every_format_of_gnu_tar_is_unpacked_as_tar_itself_does() {
     }
 }
 
+/// A pax record: its key and value.
+type Record<'a> = (&'a str, &'a [u8]);
+
 #[test]
 fn names_and_comments_with_line_ends_acls_and_capabilities_are_unpacked_as_tar_does() {
     let mut builder = ::tar::Builder::new(Vec::new());
@@ -104,7 +107,7 @@ fn names_and_comments_with_line_ends_acls_and_capabilities_are_unpacked_as_tar_d
     Entry { kind: EntryType::XGlobalHeader, ..file("pax_global_header", global) }.append(&mut builder);
     let acl = b"user::rw-\nuser:daemon:r--\ngroup::r--\nmask::r--\nother::r--\n".as_slice();
     let capability = b"\x01\0\0\x02\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice();
-    let described: [(&str, [(&str, &[u8]); 2]); 4] = [
+    let described: [(&str, [Record<'_>; 2]); 4] = [
         ("acl", [("SCHILY.acl.access", acl), ("mtime", b"1600000000.5")]),
         ("capability", [("SCHILY.xattr.security.capability", capability), ("uid", b"4713")]),
         ("comment", [("comment", b"one\ntwo\n"), ("size", b"1")]),
