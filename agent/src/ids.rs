@@ -129,6 +129,18 @@ id! {
     }
 }
 
+impl EventName {
+    /// The last event of a deployment on a host that takes its traffic itself.
+    pub fn validate_service() -> Self {
+        Self("ValidateService".to_owned())
+    }
+
+    /// The last event of a deployment on a host behind a load balancer.
+    pub fn after_allow_traffic() -> Self {
+        Self("AfterAllowTraffic".to_owned())
+    }
+}
+
 impl TransactionId {
     /// A new random id.
     pub fn random() -> Self {

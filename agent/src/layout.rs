@@ -164,6 +164,21 @@ impl Layout {
         self.transaction(transaction).join("journal")
     }
 
+    /// Why an install transaction is not settled, and since when.
+    pub fn unsettled_record(&self, transaction: &TransactionId) -> PathBuf {
+        self.transaction(transaction).join("unsettled.json")
+    }
+
+    /// Is there once an install transaction is given up.
+    pub fn abandonment(&self, transaction: &TransactionId) -> PathBuf {
+        self.transaction(transaction).join("abandoned.json")
+    }
+
+    /// Install transactions that were given up, kept for whoever asks what happened.
+    pub fn abandoned(&self) -> PathBuf {
+        self.own().join("abandoned")
+    }
+
     /// Runner directories of all hooks.
     pub fn hooks(&self) -> PathBuf {
         self.own().join("hooks")

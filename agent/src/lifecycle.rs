@@ -88,8 +88,10 @@ pub enum ScriptSource {
 /// How a deployment came to be, as far as it decides whose scripts run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Situation {
-    /// Anything but the next.
+    /// Anything but the next two.
     Ordinary,
+    /// A `BLUE_GREEN` deployment, but for its rollback.
+    BlueGreen,
     /// A rollback (`codeDeployRollback`) of a `BLUE_GREEN` deployment.
     BlueGreenRollback,
 }
@@ -111,6 +113,30 @@ pub fn script_source(event: &EventName, situation: Situation, current: CurrentRe
             CurrentRevision::Unpacked => ScriptSource::Current,
         },
         _ => ScriptSource::Current,
+    }
+}
+
+/// What a deployment did with the traffic of a load balancer before Install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Nothing.
+    Untouched,
+    /// It was kept from the host; at the end the host gets it again.
+    Blocked,
+}
+
+/// The event with which a deployment ends on a host. `possible` is the deployment's own list of events, where it has
+/// one.
+pub fn last_event(situation: Situation, traffic: Traffic, possible: Option<&[EventName]>) -> EventName {
+    let usual = match (situation, traffic) {
+        (Situation::Ordinary, Traffic::Untouched) => EventName::validate_service(),
+        (Situation::Ordinary, Traffic::Blocked) | (Situation::BlueGreen | Situation::BlueGreenRollback, _) => {
+            EventName::after_allow_traffic()
+        }
+    };
+    match possible {
+        Some([.., last]) if !possible.is_some_and(|events| events.contains(&usual)) => last.clone(),
+        _ => usual,
     }
 }
 
@@ -138,6 +164,29 @@ mod tests {
         assert!(Command::parse("BlockTraffic").is_err());
         assert!(Command::parse("../x").is_err());
         assert!(Command::parse("").is_err());
+    }
+
+    #[test]
+    fn a_deployment_ends_with_the_last_event_that_its_host_is_sent() {
+        use Situation::{BlueGreen, Ordinary};
+        use Traffic::{Blocked, Untouched};
+        let own = [event("ApplicationStart"), event("SmokeTest")];
+        let all = [event("ValidateService"), event("AfterAllowTraffic")];
+        for (situation, traffic, possible, last) in [
+            (Ordinary, Untouched, None, "ValidateService"),
+            (Ordinary, Blocked, None, "AfterAllowTraffic"),
+            (BlueGreen, Untouched, None, "AfterAllowTraffic"),
+            (Ordinary, Untouched, Some(&all[..]), "ValidateService"),
+            (Ordinary, Blocked, Some(&all[..]), "AfterAllowTraffic"),
+            (Ordinary, Untouched, Some(&own[..]), "SmokeTest"),
+            (Ordinary, Untouched, Some(&[]), "ValidateService"),
+        ] {
+            assert_eq!(
+                last_event(situation, traffic, possible).as_str(),
+                last,
+                "{situation:?} {traffic:?} {possible:?}"
+            );
+        }
     }
 
     #[test]

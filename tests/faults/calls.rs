@@ -84,6 +84,17 @@ pub enum Fault {
     LeftOut,
 }
 
+impl Fault {
+    /// As strace has it.
+    fn action(self) -> String {
+        match self {
+            Self::Killed => "signal=KILL".to_owned(),
+            Self::Error(error) => format!("error={error}"),
+            Self::LeftOut => "retval=0".to_owned(),
+        }
+    }
+}
+
 impl Call {
     /// Whether it makes something durable.
     pub fn is_sync(&self) -> bool {
@@ -118,11 +129,7 @@ pub fn inject(call: &Call, fault: Fault, command: &Command) -> Result<Output> {
 /// Runs a command in which calls meet a fault: all those of the name whose numbers are in `when`, as
 /// strace writes ranges.
 pub fn inject_into(name: &str, when: &str, fault: Fault, command: &Command) -> Result<Output> {
-    let action = match fault {
-        Fault::Killed => "signal=KILL".to_owned(),
-        Fault::Error(error) => format!("error={error}"),
-        Fault::LeftOut => "retval=0".to_owned(),
-    };
+    let action = fault.action();
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={name}")]);
     // With the filter, strace injects no signals.
@@ -131,6 +138,14 @@ pub fn inject_into(name: &str, when: &str, fault: Fault, command: &Command) -> R
     }
     strace.args(["-e", &format!("inject={name}:{action}:when={when}")]);
     follow(strace, command).output().context("run strace")
+}
+
+/// The command in which every call of that name on that path meets a fault.
+pub fn inject_on(name: &str, path: &Path, fault: Fault, command: &Command) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(path).args(["-e", &format!("trace={name}")]);
+    strace.args(["-e", &format!("inject={name}:{}:when=1+", fault.action())]);
+    follow(strace, command)
 }
 
 /// Whether the process was killed; strace ends in the same way as what it follows.

@@ -113,14 +113,14 @@ impl Moment<'_> {
 }
 
 /// The sync of the last records before the first target is moved.
-fn before_moves(calls: &[Call]) -> Result<Call> {
+pub fn before_moves(calls: &[Call]) -> Result<Call> {
     let moved = calls.iter().position(|call| call.line.contains("RENAME_")).context("something is moved")?;
     let sync = calls[..moved].iter().rposition(|call| call.name == "fdatasync").context("the journal is synced")?;
     Ok(calls[sync].clone())
 }
 
 /// The sync of the commit: every path has its new state then.
-fn before_commit(calls: &[Call]) -> Result<Call> {
+pub fn before_commit(calls: &[Call]) -> Result<Call> {
     let moved =
         calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
     let sync = calls[moved..].iter().position(|call| call.name == "fsync").context("directories are synced")?;
@@ -128,7 +128,7 @@ fn before_commit(calls: &[Call]) -> Result<Call> {
 }
 
 /// The first backup that is removed.
-fn after_commit(calls: &[Call]) -> Result<Call> {
+pub fn after_commit(calls: &[Call]) -> Result<Call> {
     let moved =
         calls.iter().rposition(|call| call.line.contains("RENAME_EXCHANGE")).context("something is exchanged")?;
     let removed = calls[moved..].iter().position(|call| call.name == "unlinkat").context("backups are removed")?;

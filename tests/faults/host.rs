@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use slipway_tests::{binaries, until::until};
 
 use crate::revisions::{self, Destinations, Version};
+use crate::stuck::is_name_of;
 use crate::tree::Tree;
 
 pub use verdict::State;
@@ -206,6 +207,57 @@ impl Host {
         Ok(command)
     }
 
+    /// The command that deploys something of another group, beside the revisions.
+    pub fn deploy_elsewhere(&self) -> Result<Command> {
+        let (revision, destination) = (self.place.join("elsewhere"), self.elsewhere());
+        fs::create_dir_all(&revision)?;
+        fs::write(revision.join("page"), "1")?;
+        let files = format!("files:\n  - source: page\n    destination: {}\n", destination.display());
+        fs::write(revision.join("appspec.yml"), format!("version: 0.0\nos: linux\n{files}"))?;
+        let mut command = binaries::agent()?;
+        command.args(["deploy-local", "--group", "elsewhere", "--bundle-location"]).arg(revision);
+        command.arg("--config").arg(self.place.join("agent.yml"));
+        Ok(command)
+    }
+
+    /// The command that gives an install up.
+    pub fn abandon(&self, transaction: &str) -> Result<Command> {
+        let mut command = self.recover()?;
+        command.args(["--abandon", transaction, "--yes"]);
+        Ok(command)
+    }
+
+    /// The command that runs the daemon, for no service.
+    pub fn daemon(&self) -> Result<Command> {
+        let mut command = binaries::agent()?;
+        command.arg("run").arg("--config").arg(self.place.join("agent.yml"));
+        Ok(command)
+    }
+
+    /// Removes old states that were kept when an install was given up, and what another group installed.
+    pub fn remove_kept(&self, transaction: &str) -> Result<()> {
+        if self.elsewhere().exists() {
+            fs::remove_dir_all(self.elsewhere())?;
+        }
+        let mut ahead = vec![self.place.join("target"), self.place.join("state/beside")];
+        while let Some(directory) = ahead.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                match (is_name_of(&path, transaction), path.is_dir() && !path.is_symlink()) {
+                    (true, true) => fs::remove_dir_all(&path)?,
+                    (true, false) => fs::remove_file(&path)?,
+                    (false, true) => ahead.push(path),
+                    (false, false) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn elsewhere(&self) -> PathBuf {
+        self.place.join("target/elsewhere")
+    }
+
     /// The command that settles what was cut off.
     pub fn recover(&self) -> Result<Command> {
         let mut command = binaries::agent()?;
@@ -223,7 +275,8 @@ impl Host {
         &self.place
     }
 
-    fn root(&self) -> PathBuf {
+    /// The agent's root directory.
+    pub fn root(&self) -> PathBuf {
         self.place.join("state/root")
     }
 

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::host::{self, Host, Kind, Reach};
 use crate::report::Report;
-use crate::{corrupt, errors, kill, power, selftest};
+use crate::{corrupt, errors, kill, power, selftest, stuck};
 
 /// The rows of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -22,6 +22,8 @@ pub enum Test {
     KillRecovery,
     /// ENOSPC, EIO, EDQUOT and EROFS at every call
     SyscallError,
+    /// An error at calls of a recovery that does not go away
+    SettleStuck,
     /// A damaged journal
     JournalCorrupt,
     /// Every prefix of the writes of an install
@@ -73,6 +75,7 @@ impl Test {
             Self::KillEverySyscall => 500,
             Self::KillRecovery => 300,
             Self::SyscallError => 2000,
+            Self::SettleStuck => 15,
             Self::JournalCorrupt => 1000,
             Self::PowerPrefix | Self::PowerReorder => 300,
             Self::PowerRecovery => 200,
@@ -83,7 +86,7 @@ impl Test {
     /// The file systems that it runs on. What a call answers and what a journal holds is the same on all.
     pub fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::SyscallError | Self::JournalCorrupt => &[Kind::Ext4],
+            Self::SyscallError | Self::SettleStuck | Self::JournalCorrupt => &[Kind::Ext4],
             _ => &[Kind::Ext4, Kind::Xfs],
         }
     }
@@ -99,7 +102,11 @@ impl Test {
     /// Programs without which there is nothing to run.
     fn needs(self) -> &'static [&'static str] {
         match self {
-            Self::KillEverySyscall | Self::KillRecovery | Self::SyscallError | Self::JournalCorrupt => &["strace"],
+            Self::KillEverySyscall
+            | Self::KillRecovery
+            | Self::SyscallError
+            | Self::SettleStuck
+            | Self::JournalCorrupt => &["strace"],
             Self::PowerPrefix | Self::PowerReorder | Self::PowerRecovery => &["qemu-storage-daemon"],
             Self::HarnessSelftest => &["strace", "qemu-storage-daemon"],
         }
@@ -158,6 +165,7 @@ impl Job {
             Test::KillEverySyscall => kill::every_call(&mut host, self.shard),
             Test::KillRecovery => kill::recovery(&mut host, self.shard),
             Test::SyscallError => errors::every_call(&mut host, self.shard),
+            Test::SettleStuck => stuck::settling(&mut host),
             Test::JournalCorrupt => corrupt::journal(&mut host),
             Test::PowerPrefix => power::prefix(&mut host),
             Test::PowerReorder => power::reorder(&mut host),

@@ -15,6 +15,7 @@ mod power;
 mod report;
 mod revisions;
 mod selftest;
+mod stuck;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};

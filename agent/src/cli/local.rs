@@ -92,6 +92,7 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             }
         }
     }
+    engine.note_end(spec);
     println!("Deployed {} in {:.1?}.", spec.deployment_id, begun.elapsed());
     Ok(ExitCode::SUCCESS)
 }

@@ -100,8 +100,8 @@ enum Command {
     Drift(drift::Arguments),
     /// Say what is wrong with a revision or an AppSpec file; needs no configuration, and can take one
     Validate(validate::Arguments),
-    /// Finish or undo installs that were cut off; the daemon does this at every start
-    Recover(ConfigFile),
+    /// Finish or undo installs that were cut off, as the daemon does at every start; or give one up
+    Recover(recover::Arguments),
     /// Make this host ready to be an image: remove identity, host commands and logs, keep what is deployed
     ImageClean(image_clean::Arguments),
     /// Say what this agent takes over from AWS's agent on this host, what it ignores, and what is different
@@ -157,7 +157,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Drift(arguments) => drift::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
-        Command::Recover(config) => recover::run(&config),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::ImageClean(arguments) => image_clean::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::HookRunner { directory } => crate::hooks::runner::main(&directory),

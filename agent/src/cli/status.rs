@@ -17,6 +17,7 @@ use super::{ConfigFile, fail, output, status_watch, unreadable};
 use crate::daemon::status::{self, Connection, Status};
 use crate::disk::Dir;
 use crate::ids::{DeploymentId, GroupId};
+use crate::install::{self, Unsettled};
 use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::store::{self, DriftCheck, Markers, Request};
@@ -49,6 +50,8 @@ struct Report {
     cancelled: Vec<Cancelled>,
     groups: Vec<Group>,
     unreported: Vec<Unreported>,
+    /// Installs that are not settled, and hold back their groups and paths.
+    unsettled: Vec<Unsettled>,
 }
 
 #[derive(Debug, Serialize)]
@@ -198,6 +201,7 @@ fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
         cancelled,
         groups,
         unreported,
+        unsettled: install::unsettled(layout)?,
     })
 }
 

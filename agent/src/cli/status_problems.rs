@@ -11,6 +11,7 @@ use super::when::{since_when, when};
 use super::{FAILED, NOT_RUNNING, past, rollback};
 use crate::daemon::status::{Connection, Status};
 use crate::ids::{DeploymentId, GroupId};
+use crate::install::{self, Unsettled};
 use crate::layout::Layout;
 use crate::ledger::{Past, Standing};
 use crate::store::{self, Who};
@@ -21,6 +22,8 @@ use crate::store::{self, Who};
 pub(super) enum Problem {
     /// The newest deployment of a group failed.
     DeploymentFailed(Box<FailedDeployment>),
+    /// An install was cut off and cannot be settled.
+    InstallNotSettled(Box<Unsettled>),
     /// The daemon runs and gets no answer.
     PollsFail {
         /// Since when.
@@ -63,6 +66,13 @@ pub(super) fn find(layout: &Layout, daemon: Option<(bool, &Status)>, only: &Only
     for past in newest_of_each(past::remembered(layout)?, only) {
         if let Some(failed) = failed(layout, past)? {
             problems.push(Problem::DeploymentFailed(Box::new(failed)));
+        }
+    }
+    for unsettled in install::unsettled(layout)? {
+        let is_wanted = only.is_all() || unsettled.group.as_ref().is_some_and(|group| only.shows(group));
+        // What nobody has tried to settle most likely will be.
+        if is_wanted && unsettled.why.is_some() {
+            problems.push(Problem::InstallNotSettled(Box::new(unsettled)));
         }
     }
     match daemon {
@@ -127,6 +137,7 @@ pub(super) fn text(problems: &[Problem], terminal: Terminal) -> String {
     for problem in problems {
         match problem {
             Problem::DeploymentFailed(failed) => failed.write(&mut out, terminal),
+            Problem::InstallNotSettled(unsettled) => not_settled(&mut out, unsettled, terminal),
             Problem::PollsFail { since, attempts, why } => {
                 let head = format!("polls of the service, {attempts} in a row since {}", since_when(*since));
                 let next = format!("{:<34}  checks what is in the way", "slipway-agent doctor");
@@ -137,6 +148,20 @@ pub(super) fn text(problems: &[Problem], terminal: Terminal) -> String {
         }
     }
     out
+}
+
+fn not_settled(out: &mut String, unsettled: &Unsettled, terminal: Terminal) {
+    let whose = match (&unsettled.deployment, &unsettled.group) {
+        (Some(deployment), Some(group)) => format!("{deployment} to group {group}: "),
+        (None, Some(group)) => format!("group {group}: "),
+        (_, None) => String::new(),
+    };
+    let since = unsettled.since.map(|since| format!(", since {}", since_when(since))).unwrap_or_default();
+    let head =
+        format!("{whose}an install that was cut off cannot be settled{since}; held back are {}", unsettled.reach);
+    let abandon = format!("slipway-agent recover --abandon {}", unsettled.transaction);
+    let next = [format!("{:<34}  tries again", "slipway-agent recover"), format!("{abandon:<34}  gives it up")];
+    write(out, terminal, &head, unsettled.why.as_deref().unwrap_or_default(), &next);
 }
 
 impl FailedDeployment {

@@ -219,7 +219,13 @@ impl Daemon {
         let started = Instant::now();
         let span = Span::current();
         let work = tokio::task::spawn_blocking(move || {
-            let ended = span.in_scope(|| daemon.engine.execute(&running, &wishes));
+            let ended = span.in_scope(|| {
+                let ended = daemon.engine.execute(&running, &wishes);
+                if matches!(ended, Execution::Over(Outcome::Succeeded { .. })) {
+                    daemon.note_success(&running);
+                }
+                ended
+            });
             process::give_heap_back();
             ended
         });
@@ -270,8 +276,12 @@ impl Daemon {
                 }
                 self.execute(order.clone(), in_hand).await.into()
             }
-            Ok(Some(CommandStatus::Succeeded)) => settled(Outcome::succeeded(), "Succeeded"),
+            Ok(Some(CommandStatus::Succeeded)) => {
+                self.noted_success(order).await;
+                settled(Outcome::succeeded(), "Succeeded")
+            }
             Ok(Some(CommandStatus::Failed)) if noop => {
+                self.noted_success(order).await;
                 Answer::Ended(Outcome::succeeded_with("Succeeded: CompletedNoopCommand", ""))
             }
             Ok(Some(CommandStatus::Failed)) => {
@@ -285,6 +295,17 @@ impl Daemon {
                 Answer::Ended(Failure::unknown(why).into())
             }
         }
+    }
+
+    fn note_success(&self, order: &Order) {
+        self.engine.note_success(&order.spec.group_id, &order.spec.deployment_id, &order.command);
+    }
+
+    /// The same, where nothing was run.
+    async fn noted_success(self: &Arc<Self>, order: &Arc<Order>) {
+        let (daemon, order) = (self.clone(), order.clone());
+        // What it says it has logged.
+        let _ = tokio::task::spawn_blocking(move || daemon.note_success(&order)).await;
     }
 
     /// Fetches and verifies what a command is about; with it the digest of what was signed.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::status::{Connection, Status};
 use crate::disk::{Dir, Kind};
 use crate::ids::{DeploymentId, GroupId};
+use crate::install;
 use crate::layout::Layout;
 use crate::ledger::{self, Ledger, Standing};
 
@@ -131,6 +132,12 @@ pub fn text(layout: &Layout, daemon: Daemon, status: Option<&Status>, usage: &mu
     for (group, bytes) in usage.by_group(layout)? {
         out.sample("slipway_revisions_bytes", &[("group", group.as_str())], bytes);
     }
+    out.family(
+        "slipway_unsettled_installs",
+        "gauge",
+        "Installs that were cut off and are not settled: their groups and paths are held back.",
+    );
+    out.sample("slipway_unsettled_installs", &[], install::count_unsettled(layout)?);
     if let Some(status) = status {
         out.of_daemon(status);
     }

@@ -14,6 +14,7 @@
 mod command;
 pub mod figures;
 mod host;
+mod leftovers;
 mod outbox;
 mod poll;
 pub mod progress;
@@ -36,11 +37,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::deployment::envelope::Trust;
 use crate::disk::{Lock, LockError};
 use crate::engine::Engine;
-use crate::hooks::{self, Wish, Wishes};
+use crate::hooks::{Wish, Wishes};
 use crate::http::{Backoff, ThrottleGate};
 use crate::identity::Host;
 use crate::ids::{DeploymentId, HostCommandId};
-use crate::install;
 use crate::ledger::{Ledger, LedgerError};
 use crate::service::CommandsService;
 use crate::store::{Request, RunningSettings};
@@ -56,9 +56,6 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The first pause after an error, at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How often services of hooks are looked at that stay for what scripts have left running.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the end waits for the service to take the last results.
 const LAST_REPORTS: Duration = Duration::from_secs(15);
@@ -166,7 +163,7 @@ pub async fn run(
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
     let recovering = daemon.clone();
-    tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")??;
+    tokio::task::spawn_blocking(move || recovering.recover()).await.context("the recovery was cut off")?;
     // Nothing of an earlier life is taken up or reported before it is known to be this host's.
     let host = tokio::select! {
         host = daemon.know_host() => Some(host?),
@@ -233,25 +230,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Brings the disk in order before anything new is taken: installs that were cut off are finished
-    /// or undone.
-    fn recover(&self) -> anyhow::Result<()> {
-        for settled in install::settle(self.engine.layout()).context("an install that was cut off cannot be settled")? {
-            tracing::warn!("{settled}");
-        }
-        // Before anything is taken up or polled for.
-        self.look_at_requests();
-        if let Err(error) = self.sweep_requests() {
-            tracing::warn!(%error, "requests for deployments that are gone could not be removed");
-        }
-        match hooks::sweep(self.engine.layout()) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "services of hooks in which nothing runs any more were let go"),
-            Err(error) => tracing::warn!(%error, "services of hooks that are over could not be let go"),
-        }
-        Ok(())
-    }
-
     /// Leaves scripts that run to their runners, for the agent's next life to wait for; lets everything else go
     /// on to its end, its reports too, for as long as the configuration allows.
     async fn finish_running(&self) {
@@ -277,18 +255,6 @@ impl Daemon {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "results that were not taken yet are sent after the next start"),
             Err(_) => tracing::warn!("the service did not answer; results are sent after the next start"),
-        }
-    }
-
-    /// Lets go, now and then, of services of hooks in which the last background process has ended.
-    async fn sweep_for_ever(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
-            let daemon = self.clone();
-            let swept = tokio::task::spawn_blocking(move || hooks::sweep(daemon.engine.layout())).await;
-            if let Ok(Err(error)) = swept {
-                tracing::debug!(%error, "services of hooks that are over could not be let go");
-            }
         }
     }
 

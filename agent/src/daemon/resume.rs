@@ -104,7 +104,15 @@ impl Daemon {
         let (daemon, work, its, wishes) = (self.clone(), work.clone(), its.clone(), in_hand.wishes.clone());
         let (deployment, group) = (work.deployment.clone(), work.group.clone());
         let span = Span::current();
-        let wait = move || span.in_scope(|| daemon.engine.recover(&work, &its, &wishes));
+        let wait = move || {
+            span.in_scope(|| {
+                let recovered = daemon.engine.recover(&work, &its, &wishes);
+                if matches!(recovered, Some(Execution::Over(Outcome::Succeeded { .. }))) {
+                    daemon.engine.note_success(&work.group, &work.deployment, &its);
+                }
+                recovered
+            })
+        };
         let mut waiting = tokio::task::spawn_blocking(wait);
         let _progress = self.report_progress(&in_hand.id, &deployment, &group);
         let (mut settled, mut asking) = (None, true);

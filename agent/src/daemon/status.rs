@@ -45,6 +45,9 @@ pub struct Status {
     /// When a poll was answered last; at most a minute older than the truth.
     #[serde(default)]
     pub last_poll: Option<Timestamp>,
+    /// Installs that were cut off and are not settled, with what they hold back.
+    #[serde(default)]
+    pub unsettled: Vec<String>,
     /// What the daemon has counted since its start.
     #[serde(default)]
     pub counters: Counters,
@@ -139,6 +142,7 @@ impl Board {
             connection: Connection::Connecting,
             paused: None,
             cancelled: Vec::new(),
+            unsettled: Vec::new(),
             last_poll: None,
             counters: Counters::default(),
             running: Vec::new(),

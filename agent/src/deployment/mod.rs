@@ -196,7 +196,11 @@ impl DeploymentSpec {
             group_id: GroupId::parse(&required(spec.deployment_group_id, "DeploymentGroupId")?)?,
             group_name: required(spec.deployment_group_name, "DeploymentGroupName")?,
             application_name: required(spec.application_name, "ApplicationName")?,
-            situation: if rollback && blue_green { Situation::BlueGreenRollback } else { Situation::Ordinary },
+            situation: match (blue_green, rollback) {
+                (false, _) => Situation::Ordinary,
+                (true, false) => Situation::BlueGreen,
+                (true, true) => Situation::BlueGreenRollback,
+            },
             appspec_filename: RelativePath::parse(&filename)
                 .ok()
                 .filter(|path| !path.is_root())

@@ -52,6 +52,19 @@ impl Lock {
         }
     }
 
+    /// Whether another process has it. Nothing is made where there is no file.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(|source| Error::new("open lock file", path, source))?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(Error::new("examine lock", path, errno)),
+        }
+    }
+
     /// Notes for others what the lock is held for: one line, at most 256 bytes. The note counts only as long as
     /// the lock is held, and is never synced.
     pub fn note(&mut self, holder: &str) -> Result<()> {

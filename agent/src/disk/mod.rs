@@ -16,6 +16,7 @@ mod facts;
 pub mod fault;
 mod file;
 mod follow;
+mod kernel;
 mod label;
 mod lock;
 mod log;
@@ -49,6 +50,7 @@ pub use file::{
     remove_if_exists, sweep_temporaries, write_atomic, write_unsynced,
 };
 pub use follow::{Follower, read_tail};
+pub use kernel::KERNEL_DIRECTORIES;
 pub use label::{has_label, read_label, set_label};
 pub use lock::{Lock, LockError};
 pub use log::LogFile;

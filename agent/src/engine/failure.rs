@@ -7,7 +7,7 @@ use crate::bundle::BundleError;
 use crate::disk;
 use crate::hooks::HookError;
 use crate::ids::{DeploymentId, GroupId};
-use crate::install::{InstallError, SettleError};
+use crate::install::InstallError;
 use crate::outcome::{ErrorCode, Failure, Outcome};
 use crate::revision::NoAppSpec;
 use crate::store::StoreError;
@@ -22,10 +22,7 @@ pub enum StageError {
     /// State could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An earlier install is in the way.
-    #[error("an install that was cut off could not be settled, so nothing new was begun: {0}")]
-    Settle(#[from] SettleError),
-    /// An earlier install waits for its file system, or for somebody.
+    /// An earlier install of the group is not settled.
     #[error("{0} Nothing new was begun.")]
     Waiting(String),
     /// The bundle could not be had.
@@ -141,7 +138,6 @@ impl StageError {
         match self {
             Self::Disk(_)
             | Self::Store(_)
-            | Self::Settle(_)
             | Self::Waiting(_)
             | Self::Bundle(_)
             | Self::Unpack(_)

@@ -5,6 +5,7 @@ mod event;
 mod events;
 mod failure;
 mod plan;
+mod proof;
 mod restore;
 mod reuse;
 mod revisions;
@@ -12,21 +13,22 @@ mod scripts_ahead;
 mod turn;
 mod update;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::appspec::AppSpec;
 use crate::bundle::{GitHub, Requirement, S3, TrustedKeys};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{self, HookSettings, Wish, Wishes};
-use crate::ids::{EventName, GroupId, HostCommandId};
-use crate::install::{self, Ending};
+use crate::ids::{EventName, GroupId, HostCommandId, TransactionId};
+use crate::install::{self, Settled};
 use crate::layout::Layout;
 use crate::lifecycle::Command;
 use crate::outcome::{Outcome, WarningKind, Warnings};
 use crate::plan::Refusals;
 use crate::revision::Revision;
-use crate::store;
 use crate::unpack;
 use turn::Turn;
 
@@ -137,12 +139,14 @@ pub struct Engine {
     s3: S3,
     github: GitHub,
     fetched: AtomicU64,
+    /// What was said of installs that are not settled.
+    told: Mutex<BTreeMap<TransactionId, String>>,
 }
 
 impl Engine {
     /// An engine over `layout`.
     pub fn new(layout: Layout, policy: Policy, s3: S3, github: GitHub) -> Self {
-        Self { layout, policy, s3, github, fetched: AtomicU64::new(0) }
+        Self { layout, policy, s3, github, fetched: AtomicU64::new(0), told: Mutex::default() }
     }
 
     /// Where everything is.
@@ -215,17 +219,42 @@ impl Engine {
         }
     }
 
-    /// Finishes or undoes installs that were cut off. One of this group that has to wait for a file
-    /// system, or that is left aside, keeps the group waiting too; one of another group is that group's.
+    /// Finishes or undoes installs that were cut off. One of this group that is not settled keeps the group waiting;
+    /// one of another group is that group's, and Install looks after the paths.
     fn settle(&self, group: &GroupId) -> Result<(), StageError> {
         let mut waiting = None;
         for settled in install::settle(&self.layout)? {
-            tracing::warn!("{settled}");
-            if settled.is_of(group) && matches!(settled.ending, Ending::Waiting { .. } | Ending::LeftAside { .. }) {
+            if settled.holds_back(group) {
                 waiting = Some(StageError::Waiting(settled.to_string()));
+            } else {
+                self.tell(&settled);
             }
         }
         waiting.map_or(Ok(()), Err)
+    }
+
+    /// Settles what was cut off, for nobody's deployment, and says what is new. Returns what is not settled.
+    pub fn settle_leftovers(&self) -> Result<Vec<Settled>, StageError> {
+        let settled = install::settle(&self.layout)?;
+        settled.iter().for_each(|one| self.tell(one));
+        Ok(settled.into_iter().filter(Settled::is_unsettled).collect())
+    }
+
+    /// Logs what became of an install; of one that is tried again and again, only what was not said before.
+    fn tell(&self, settled: &Settled) {
+        let text = settled.to_string();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = settled.is_unsettled() && told.get(&settled.transaction) == Some(&text);
+        if is_known {
+            tracing::debug!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
+        if settled.is_unsettled() {
+            told.insert(settled.transaction.clone(), text);
+        } else {
+            told.remove(&settled.transaction);
+        }
     }
 
     fn install(
@@ -243,7 +272,7 @@ impl Engine {
         let installed = install::run_under(&self.install_request(spec, &revision, &appspec), paths)?;
         installed.warnings.iter().for_each(|warning| warnings.add(WarningKind::Install, warning));
         installed.drift.iter().for_each(|drift| warnings.add(WarningKind::Install, drift));
-        store::mark_last_good(&self.layout, &spec.group_id, &spec.deployment_id)?;
+        self.put_on_trial(spec)?;
         Ok(Execution::Over(Outcome::succeeded()))
     }
 

@@ -11,7 +11,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::ids::DeploymentId;
 use crate::install::{self, Cause, InstallError};
 use crate::outcome::{WarningKind, Warnings};
-use crate::plan::{Blocked, Plan};
+use crate::plan::{Blocked, Conflict, Conflicts, Plan};
 use crate::revision::Revision;
 use crate::unpack;
 
@@ -54,9 +54,7 @@ impl Engine {
         let mut warnings: Vec<String> = found.lines().collect();
         let _group = wait_where_there_is(&self.layout.group_lock(&spec.group_id))?;
         let _paths = wait_where_there_is(&self.layout.paths_lock())?;
-        if let Ok(transactions) = Dir::open(self.layout.transactions())
-            && !transactions.entries()?.is_empty()
-        {
+        if install::unsettled(&self.layout)?.iter().any(|one| one.why.is_none()) {
             let hint = "an earlier install was cut off, and a deployment settles it first, which changes what is said \
                         here: run `slipway-agent recover`, then plan again";
             warnings.push(hint.to_owned());
@@ -66,8 +64,27 @@ impl Engine {
             Err(InstallError { cause: Cause::Conflicts(blocked), .. }) => Err(blocked),
             Err(error) => return Err(error.into()),
         };
+        let plan = self.held_back(spec, plan)?;
         let previous = install::last_install(&self.layout, &spec.group_id)?.deployment().cloned();
         Ok(Planned { plan, revision: staged.revision, previous, warnings })
+    }
+}
+
+impl Engine {
+    /// A plan of what an install that is not settled holds back is in the way of itself.
+    fn held_back(
+        &self,
+        spec: &DeploymentSpec,
+        plan: Result<Plan, Box<Blocked>>,
+    ) -> Result<Result<Plan, Box<Blocked>>, StageError> {
+        let steps = plan.as_ref().map_or_else(|blocked| &blocked.steps, |plan| &plan.steps);
+        let Some(refusal) = install::refusal(&self.layout, &spec.group_id, steps)? else { return Ok(plan) };
+        let mut blocked = plan.map_or_else(
+            |blocked| *blocked,
+            |Plan { steps, rules, warnings, .. }| Blocked { conflicts: Conflicts(Vec::new()), steps, rules, warnings },
+        );
+        blocked.conflicts.0.insert(0, Conflict::HeldBack(refusal));
+        Ok(Err(Box::new(blocked)))
     }
 }
 

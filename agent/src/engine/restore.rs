@@ -113,6 +113,7 @@ impl Engine {
                 }
             }
         }
+        self.note_end(&spec);
         Ok(Some(Restored::To(good)))
     }
 

@@ -26,7 +26,7 @@ pub(super) fn after_undo(root: &Root, transaction: &Transaction, drift: &mut Vec
         let at = transaction.names.staged(&step.path);
         if look(root, &at, staged.old, staged.new)? == Seen::New {
             let left = if step.want.is_directory() {
-                remove_members(root, &at, transaction, staged.step)?
+                remove_members(root, &at, &transaction.steps, staged.step)?
             } else {
                 remove(root, &at)?;
                 false
@@ -90,14 +90,9 @@ fn old_states(root: &Root, names: &Names, steps: &[(&Staged, &Step)]) -> Result<
 
 /// Removes from a new directory what the transaction put into it, and the directory if nothing else is
 /// left; tells whether something is.
-pub(super) fn remove_members(
-    root: &Root,
-    base: &Path,
-    transaction: &Transaction,
-    step: usize,
-) -> Result<bool, disk::Error> {
+pub(super) fn remove_members(root: &Root, base: &Path, steps: &[Step], step: usize) -> Result<bool, disk::Error> {
     let mut left = false;
-    for (_, first, members) in trees(&transaction.steps).filter(|(number, _, _)| *number == step) {
+    for (_, first, members) in trees(steps).filter(|(number, _, _)| *number == step) {
         for member in members.iter().rev() {
             let Ok(relative) = member.path.strip_prefix(&first.path) else { continue };
             left |= remove_member(root, &base.join(relative), member.want.is_directory())?;
@@ -120,7 +115,8 @@ fn remove_member(root: &Root, path: &Path, is_directory: bool) -> Result<bool, d
     }
 }
 
-fn remove(root: &Root, path: &Path) -> Result<(), disk::Error> {
+/// Removes what is at a path with all below it, if anything is.
+pub(super) fn remove(root: &Root, path: &Path) -> Result<(), disk::Error> {
     match root.parent(path) {
         Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(()),
         parent => parent?.remove_tree(name(path)),

@@ -28,7 +28,7 @@ pub enum Aftermath {
     /// Everything was put back as it was, except what somebody else changed in the meantime.
     PutBack(Vec<Drift>),
     /// Neither putting back nor going on worked, or it had to wait; it will be tried again before the
-    /// next deployment.
+    /// next deployment. What it holds back, and what to do.
     Unsettled(String),
 }
 
@@ -41,8 +41,7 @@ impl std::fmt::Display for Aftermath {
                 drift.iter().try_for_each(|drift| write!(out, "; {drift}"))
             }
             Self::Unsettled(why) => {
-                write!(out, "; settling it is not finished ({why}): ")?;
-                out.write_str("it goes on before the next deployment, or now by `slipway-agent recover`")
+                write!(out, "; and it could not be put back or finished. {why}")
             }
         }
     }
@@ -77,21 +76,12 @@ pub enum Cause {
         /// The file.
         path: PathBuf,
     },
-    /// An earlier install was cut off and cannot be settled.
-    #[error("an earlier install was cut off and cannot be settled: {0}")]
-    Leftover(#[source] SettleError),
-    /// An earlier install was cut off, and a file system that it concerns is not mounted.
-    #[error(
-        "an earlier install was cut off, and the file system of {} is not there as it was then; \
-         mount it, then deploy again", mount_point.display()
-    )]
-    Waiting {
-        /// Where it was mounted.
-        mount_point: PathBuf,
-    },
-    /// An earlier install of the group was cut off, and its recovery has ended the agent too often.
+    /// It is not known whether earlier installs were cut off.
+    #[error("it is not known whether an earlier install was cut off: {0}")]
+    Leftover(#[source] disk::Error),
+    /// An earlier install was cut off and is not settled, and holds back the group or paths of the plan.
     #[error("{0}")]
-    LeftAside(String),
+    HeldBack(String),
     /// The install was committed, but what follows from it could not be done.
     #[error("the revision is installed, but the install could not be finished: {0}")]
     Unfinished(#[source] SettleError),

@@ -6,6 +6,7 @@
 //! up. [`settle`] finishes or undoes an install that was cut off; a failed one is undone by the same
 //! code.
 
+mod abandon;
 mod accounts;
 mod apply;
 mod attempts;
@@ -19,6 +20,7 @@ mod display;
 mod error;
 mod filesystems;
 mod follow;
+mod held_back;
 mod holdings;
 mod index;
 mod inherited;
@@ -28,6 +30,7 @@ mod moved;
 mod names;
 mod packages;
 mod publish;
+mod reach;
 mod remember;
 mod root;
 mod rules;
@@ -35,24 +38,29 @@ mod settle;
 mod sources;
 mod space;
 mod stage;
+mod story;
 mod survey;
 mod surveyor;
 mod threads;
 mod transaction;
 mod undo;
+mod unsettled;
 
-use std::path::Path;
 use std::sync::OnceLock;
 
+pub use abandon::{AbandonError, Abandonment, abandon, look_before_abandoning};
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, InstalledBy, audit};
 pub use error::{Aftermath, Cause, InstallError};
+pub use held_back::refusal;
 pub use index::{contents, everything};
 pub use inherited::Inherited;
 pub use last_install::{AwsInstall, LastInstall, installed_groups, last_install};
+pub use reach::Reach;
 pub use rules::RulesError;
 pub use settle::{Drift, Ending, SettleError, Settled, settle, settle_all_the_same};
 pub use sources::sources;
 pub use space::{Amount, Shortage};
+pub use unsettled::{Unsettled, count_unsettled, unsettled};
 
 use crate::appspec::AppSpec;
 use crate::deployment::FileExistsBehavior;
@@ -136,12 +144,11 @@ pub fn run(request: &InstallRequest<'_>) -> Result<Installed, InstallError> {
 pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed, InstallError> {
     store::prepare(request.layout).map_err(Cause::from)?;
     let settled = settle::settle_all(request.layout, Patience::Bounded).map_err(Cause::Leftover)?;
-    check_left_aside(&settled, request.group)?;
-    check_waiting(&settled, |install, _| install.is_some_and(|(group, _)| group == request.group))?;
+    held_back::check_group(&settled, request.group)?;
     let (content, mut holdings) = read_inputs(request)?;
-    let plan = planned(request, &content, &mut holdings)?;
+    let plan = planned(request, &content, &mut holdings).map_err(|cause| held_back::explained(&settled, cause))?;
     drop(content);
-    check_waiting(&settled, |_, mount_point| plan.changes().any(|step| step.path.starts_with(mount_point)))?;
+    held_back::check_steps(&settled, holdings.root(), &plan.steps)?;
     let (changed, warnings) = (plan.changes().count(), plan.warnings.clone());
     let installed = |drift| Installed { changed, warnings, settled, drift };
     let id = TransactionId::random();
@@ -154,40 +161,18 @@ pub fn run_under(request: &InstallRequest<'_>, _paths: Lock) -> Result<Installed
         }
         Err(failed) => failed,
     };
-    let aftermath = match settle::settle_one(request.layout, id, Patience::Unbounded) {
-        Ok(Settled { ending: Ending::Completed, drift, .. }) => return Ok(installed(drift)),
+    let left = settle::settle_one(request.layout, id, Patience::Unbounded);
+    let aftermath = match left.ending {
+        Ending::Completed => return Ok(installed(left.drift)),
         // The journal itself was already removed, and only its directory was left.
-        Ok(Settled { ending: Ending::Discarded, drift, .. }) if phase == Phase::Done => return Ok(installed(drift)),
-        Ok(Settled { ending: Ending::Discarded, .. }) => Aftermath::Untouched,
-        Ok(Settled { ending: Ending::RolledBack, drift, .. }) => Aftermath::PutBack(drift),
-        Ok(Settled { ending: Ending::Waiting { mount_point }, .. }) => {
-            Aftermath::Unsettled(format!("the file system of {} is gone", mount_point.display()))
+        Ending::Discarded if phase == Phase::Done => return Ok(installed(left.drift)),
+        Ending::Discarded => Aftermath::Untouched,
+        Ending::RolledBack => Aftermath::PutBack(left.drift),
+        Ending::Waiting { .. } | Ending::LeftAside { .. } | Ending::Failed { .. } | Ending::Abandoned { .. } => {
+            Aftermath::Unsettled(left.to_string())
         }
-        Ok(left @ Settled { ending: Ending::LeftAside { .. }, .. }) => Aftermath::Unsettled(left.to_string()),
-        Err(error) => Aftermath::Unsettled(error.to_string()),
     };
     Err(InstallError { cause, aftermath })
-}
-
-/// Refuses where an install of the same group is left aside: what it was to change is neither old nor new.
-fn check_left_aside(settled: &[Settled], group: &GroupId) -> Result<(), Cause> {
-    let is_left = |one: &&Settled| matches!(one.ending, Ending::LeftAside { .. }) && one.is_of(group);
-    settled.iter().find(is_left).map_or(Ok(()), |left| Err(Cause::LeftAside(left.to_string())))
-}
-
-/// Refuses where an install that waits for its file system is concerned.
-fn check_waiting(
-    settled: &[Settled],
-    is_concerned: impl Fn(Option<&(GroupId, DeploymentId)>, &Path) -> bool,
-) -> Result<(), Cause> {
-    for one in settled {
-        if let Ending::Waiting { mount_point } = &one.ending
-            && is_concerned(one.install.as_ref(), mount_point)
-        {
-            return Err(Cause::Waiting { mount_point: mount_point.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// An attempt that succeeded.

@@ -124,6 +124,14 @@ pub(super) fn mark(layout: &Layout, begin: &Begin, standing: Standing) -> Result
     Ok(())
 }
 
+/// Publishes a list of what a group owns that no install leads to, for other agents too.
+pub(super) fn put(layout: &Layout, manifest: &Manifest) -> Result<(), StoreError> {
+    store::write(&layout.manifest(&manifest.group), manifest)?;
+    Dir::open_or_create(layout.instructions(), 0o755)?;
+    let list = inherited::text(manifest.entries.iter().map(OwnedToBe::from));
+    Ok(disk::write_atomic(&layout.cleanup_file(&manifest.group), &list, 0o644)?)
+}
+
 /// Whether a file that was written ahead was put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {

@@ -3,36 +3,55 @@
 
 use std::path::{Path, PathBuf};
 
+use super::abandon;
 use super::attempts::{Attempt, GivenUp, Patience};
 use super::filesystems::Filesystems;
 use super::names::Names;
+use super::reach::Reach;
 use super::root::{Root, identity};
 use super::rules::RulesError;
+use super::story::Story;
 use super::threads::{beside, threads_for};
 use super::transaction::{Phase, Transaction};
-use super::{apply, clean, lost, publish, rules, undo};
+use super::{apply, clean, lost, publish, rules, undo, unsettled};
 use crate::disk::{self, Dir, Lock, Mounts};
 use crate::ids::{DeploymentId, GroupId, TransactionId};
 use crate::journal::{Filesystem, Journal, JournalError, Record};
 use crate::layout::Layout;
-use crate::plan::Identity;
+use crate::plan::{Identity, Step};
 use crate::store::StoreError;
 
 /// What became of one install that had been cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
+    /// Its transaction.
+    pub transaction: TransactionId,
     /// Whose install it was; unknown if it did not even get as far as its plan.
     pub install: Option<(GroupId, DeploymentId)>,
     /// What became of it.
     pub ending: Ending,
     /// What somebody else changed in the meantime, and was left.
     pub drift: Vec<Drift>,
+    /// What it holds back, as long as it is not settled.
+    pub reach: Reach,
 }
 
 impl Settled {
-    /// Whether it may be of that group.
-    pub fn is_of(&self, group: &GroupId) -> bool {
-        self.install.as_ref().is_none_or(|(its, _)| its == group)
+    fn over(transaction: TransactionId, install: Option<(GroupId, DeploymentId)>, ending: Ending) -> Self {
+        Self { transaction, install, ending, drift: Vec::new(), reach: Reach::default() }
+    }
+
+    /// Whether it is still to be settled.
+    pub fn is_unsettled(&self) -> bool {
+        match self.ending {
+            Ending::Discarded | Ending::RolledBack | Ending::Completed | Ending::Abandoned { .. } => false,
+            Ending::Waiting { .. } | Ending::LeftAside { .. } | Ending::Failed { .. } => true,
+        }
+    }
+
+    /// Whether it is still to be settled before anything is deployed to the group.
+    pub fn holds_back(&self, group: &GroupId) -> bool {
+        self.is_unsettled() && self.reach.holds(group)
     }
 }
 
@@ -56,6 +75,16 @@ pub enum Ending {
         /// How many recoveries were begun.
         recoveries: u32,
         /// The directory of what is known of it.
+        record: PathBuf,
+    },
+    /// It could not be settled; it will be tried again.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// Somebody gave it up: what it had changed is as it was found.
+    Abandoned {
+        /// Where its journal is kept.
         record: PathBuf,
     },
 }
@@ -88,20 +117,22 @@ pub enum SettleError {
 }
 
 /// Settles every install that was cut off, but those whose recovery has ended the agent too often. Waits for
-/// one that is under way.
-pub fn settle(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
+/// one that is under way. One that cannot be settled keeps no other from that. An error only where it is not even
+/// known which installs there are.
+pub fn settle(layout: &Layout) -> Result<Vec<Settled>, disk::Error> {
     settle_with(layout, Patience::Bounded)
 }
 
 /// As [`settle`], however often a recovery has ended the agent.
-pub fn settle_all_the_same(layout: &Layout) -> Result<Vec<Settled>, SettleError> {
+pub fn settle_all_the_same(layout: &Layout) -> Result<Vec<Settled>, disk::Error> {
     settle_with(layout, Patience::Unbounded)
 }
 
-fn settle_with(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, SettleError> {
+fn settle_with(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, disk::Error> {
     let mut cut_off = false;
     for id in transactions(layout)? {
-        cut_off |= !Journal::is_held(&layout.journal(&id))?;
+        // What cannot even be asked is found out when it is settled.
+        cut_off |= !Journal::is_held(&layout.journal(&id)).unwrap_or(false);
     }
     if !cut_off {
         return Ok(Vec::new());
@@ -112,43 +143,64 @@ fn settle_with(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, Sett
 }
 
 /// As [`settle`], by whoever holds the lock on all paths.
-pub(super) fn settle_all(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, SettleError> {
-    transactions(layout)?.into_iter().map(|id| settle_one(layout, id, patience)).collect()
+pub(super) fn settle_all(layout: &Layout, patience: Patience) -> Result<Vec<Settled>, disk::Error> {
+    Ok(transactions(layout)?.into_iter().map(|id| settle_one(layout, id, patience)).collect())
 }
 
-/// Settles one install.
-pub(super) fn settle_one(layout: &Layout, id: TransactionId, patience: Patience) -> Result<Settled, SettleError> {
-    let path = layout.journal(&id);
-    let discarded = Settled { install: None, ending: Ending::Discarded, drift: Vec::new() };
+/// Settles one install. What cannot be settled comes back with what it holds back, and that is put down.
+pub(super) fn settle_one(layout: &Layout, id: TransactionId, patience: Patience) -> Settled {
+    let mut settled = attempt(layout, &id, patience).unwrap_or_else(|error| {
+        Settled::over(id.clone(), None, Ending::Failed { why: error.to_string().trim_end_matches('.').to_owned() })
+    });
+    if settled.is_unsettled() {
+        let story = Story::read(layout, &id);
+        settled.reach = Reach::of(layout, &id, &story);
+        if let Ending::Waiting { mount_point } = &settled.ending {
+            settled.reach = settled.reach.without(mount_point);
+        }
+        settled.install = story.install();
+        unsettled::note(layout, &settled);
+    }
+    settled
+}
+
+fn attempt(layout: &Layout, id: &TransactionId, patience: Patience) -> Result<Settled, SettleError> {
+    if abandon::is_decided(layout, id)? {
+        let record = abandon::finish(layout, id)?;
+        let install = None;
+        return Ok(Settled::over(id.clone(), install, Ending::Abandoned { record }));
+    }
+    let path = layout.journal(id);
+    let over = |install, ending| Settled::over(id.clone(), install, ending);
     let Some(mut replay) = Journal::open(&path)? else {
-        Transaction::forget(layout, &id)?;
-        return Ok(discarded);
+        Transaction::forget(layout, id)?;
+        return Ok(over(None, Ending::Discarded));
     };
     replay.affirm_commit()?;
     let root = Root::open()?;
     let Some(transaction) = Transaction::from_replay(id.clone(), &path, replay)? else {
         lost::check_begun(layout, &root, &Names(id.clone()))?;
-        Transaction::forget(layout, &id)?;
-        return Ok(discarded);
+        Transaction::forget(layout, id)?;
+        return Ok(over(None, Ending::Discarded));
     };
     let begin = &transaction.begin;
     let install = Some((begin.group.clone(), begin.deployment.clone()));
     if !matches!(transaction.phase, Phase::Begun | Phase::Done)
         && let Some(mount_point) = missing_filesystem(&transaction)?
     {
-        return Ok(Settled { install, ending: Ending::Waiting { mount_point }, drift: Vec::new() });
+        return Ok(over(install, Ending::Waiting { mount_point }));
     }
-    lost::check(layout, &root, &transaction)?;
-    let attempt = match Attempt::begin(layout, &id, patience) {
+    lost::check(layout, &root, &lost::Told::by(&transaction))?;
+    let attempt = match Attempt::begin(layout, id, patience) {
         Ok(attempt) => attempt,
         Err(GivenUp { count }) => {
-            let ending = Ending::LeftAside { recoveries: count, record: layout.transaction(&id) };
-            return Ok(Settled { install, ending, drift: Vec::new() });
+            let ending = Ending::LeftAside { recoveries: count, record: layout.transaction(id) };
+            return Ok(over(install, ending));
         }
     };
     let mut drift = Vec::new();
     match finish(layout, &root, transaction, &mut drift) {
-        Ok(ending) => Ok(Settled { install, ending, drift }),
+        Ok(ending) => Ok(Settled { drift, ..over(install, ending) }),
         Err(error) => {
             attempt.outlived();
             Err(error)
@@ -265,7 +317,7 @@ pub(super) fn look(
     })
 }
 
-fn transactions(layout: &Layout) -> Result<Vec<TransactionId>, disk::Error> {
+pub(super) fn transactions(layout: &Layout) -> Result<Vec<TransactionId>, disk::Error> {
     let dir = match Dir::open(layout.transactions()) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
@@ -276,8 +328,13 @@ fn transactions(layout: &Layout) -> Result<Vec<TransactionId>, disk::Error> {
 
 /// The mount point of a file system that is not there as it was, or that hides a path of the plan.
 fn missing_filesystem(transaction: &Transaction) -> Result<Option<PathBuf>, disk::Error> {
+    missing_of(&transaction.begin.filesystems, &transaction.steps)
+}
+
+/// The same, of these file systems and steps.
+pub(super) fn missing_of(filesystems: &[Filesystem], steps: &[Step]) -> Result<Option<PathBuf>, disk::Error> {
     let mounts = Mounts::read()?;
-    for known in &transaction.begin.filesystems {
+    for known in filesystems {
         let mount = mounts.of(&known.mount_point).filter(|mount| mount.point == known.mount_point);
         let is_same = match mount {
             Some(mount) => mount.kind == known.kind && !differ(known, mount.volume()?),
@@ -287,12 +344,12 @@ fn missing_filesystem(transaction: &Transaction) -> Result<Option<PathBuf>, disk
             return Ok(Some(known.mount_point.clone()));
         }
     }
-    let points: Vec<&Path> = transaction.begin.filesystems.iter().map(|known| known.mount_point.as_path()).collect();
-    let hidden = |step: &crate::plan::Step| {
+    let points: Vec<&Path> = filesystems.iter().map(|known| known.mount_point.as_path()).collect();
+    let hidden = |step: &Step| {
         let mount = mounts.of(step.path.parent()?)?;
         (!points.contains(&mount.point.as_path())).then(|| mount.point.clone())
     };
-    Ok(transaction.steps.iter().find_map(hidden))
+    Ok(steps.iter().find_map(hidden))
 }
 
 /// Volumes differ if both are named in the same way and the names are not the same: udev may not have

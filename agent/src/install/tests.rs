@@ -15,4 +15,5 @@ mod setgid;
 mod sources;
 mod syncs;
 mod takeover;
+mod unsettled;
 mod world;

@@ -227,7 +227,7 @@ impl Transaction {
 }
 
 /// Whether a path is absolute, goes straight down, and is spelt as all of a plan are.
-fn is_plain(path: &Path) -> bool {
+pub(super) fn is_plain(path: &Path) -> bool {
     path.file_name().is_some()
         && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         && path.is_absolute()

@@ -45,7 +45,7 @@ impl Undo<'_> {
             self.root.parent(&self.step.path)?.unlink(name(&self.step.path))?;
             return Ok(None);
         }
-        let left = remove_members(self.root, &self.step.path, self.transaction, self.staged.step)?;
+        let left = remove_members(self.root, &self.step.path, &self.transaction.steps, self.staged.step)?;
         Ok(left.then(|| "something was put into this new directory".to_owned()))
     }
 

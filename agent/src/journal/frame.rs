@@ -56,6 +56,17 @@ pub(super) fn encode(covered: usize, record: &Record, bytes: &mut Vec<u8>) -> Re
 /// Reads records up to the first bad one. That one was being written when the machine stopped, unless
 /// a record after it says that it had been synced.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
+    let (decoded, corrupt) = split(bytes);
+    corrupt.map_or(Ok(decoded), Err)
+}
+
+/// The records before the first bad one, and whether that had been synced.
+pub(super) fn readable(bytes: &[u8]) -> (Vec<Frame>, Option<Corrupt>) {
+    let (decoded, corrupt) = split(bytes);
+    (decoded.frames.into_iter().map(|(_, frame)| frame).collect(), corrupt)
+}
+
+fn split(bytes: &[u8]) -> (Decoded, Option<Corrupt>) {
     let mut decoded = Decoded::default();
     let mut rest = bytes;
     while let Some((frame, length)) = one(rest) {
@@ -70,10 +81,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
         if let Some((frame, _)) = one(rest.get(at + 1..).unwrap_or_default())
             && frame.covered > number
         {
-            return Err(Corrupt { number, offset: decoded.end });
+            let offset = decoded.end;
+            return (decoded, Some(Corrupt { number, offset }));
         }
     }
-    Ok(decoded)
+    (decoded, None)
 }
 
 fn one(bytes: &[u8]) -> Option<(Frame, usize)> {

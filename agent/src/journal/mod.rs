@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub use record::{Begin, FORMAT, Filesystem, ListStamp, Record, Staged};
 
 use crate::disk::{self, LogFile};
+use frame::Corrupt;
 
 /// The longest journal that is read: some hundred thousand paths.
 const MAX_BYTES: u64 = 256 << 20;
@@ -27,8 +28,8 @@ pub enum JournalError {
     /// A record that had been written safely is not readable any more.
     #[error(
         "the journal {} is damaged: record {number} at byte {offset} was safely written once and is unreadable now; \
-         nothing was touched; check the disk, then move {} away to go on without it",
-        path.display(), path.parent().unwrap_or(path).display()
+         nothing was touched; check the disk",
+        path.display()
     )]
     Corrupt {
         /// The journal.
@@ -133,6 +134,22 @@ impl Journal {
         let journal = Self { file, gathered: Vec::new(), written: count, covered: count };
         let records = decoded.frames.into_iter().map(|(_, frame)| frame.record).collect();
         Ok(Some(Replay { journal, records, commit }))
+    }
+
+    /// The records that can be read, for whoever wants to know what an install is about and changes nothing. What is
+    /// wrong with the rest comes with them.
+    pub fn peek(path: &Path) -> (Vec<Record>, Option<JournalError>) {
+        let bytes = match disk::read_if_exists(path, MAX_BYTES) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => return (Vec::new(), Some(error.into())),
+        };
+        let (frames, corrupt) = frame::readable(&bytes);
+        let records: Vec<Record> = frames.into_iter().map(|frame| frame.record).collect();
+        let problem = match corrupt {
+            Some(Corrupt { number, offset }) => Some(JournalError::Corrupt { path: path.to_owned(), number, offset }),
+            None => check_format(path, records.first()).err(),
+        };
+        (if matches!(problem, Some(JournalError::Newer { .. })) { Vec::new() } else { records }, problem)
     }
 
     /// Adds a record. It is durable after the next [`Journal::sync`].

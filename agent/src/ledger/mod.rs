@@ -264,6 +264,15 @@ impl Ledger {
             .any(|entry| entry.work.as_ref().is_some_and(|work| work.deployment == *deployment)))
     }
 
+    /// Whether one of these commands was begun for a deployment, and is still remembered.
+    pub fn has_begun(&self, deployment: &DeploymentId, names: &[&str]) -> Result<bool, LedgerError> {
+        let is_one = |entry: Entry| {
+            let its = entry.work.as_ref().is_some_and(|work| work.deployment == *deployment);
+            (its && names.contains(&entry.name.as_str())).then_some(())
+        };
+        Ok(!self.each(is_one)?.0.is_empty())
+    }
+
     /// The newest commands, the newest first.
     pub fn recent(&self, at_most: usize) -> Result<Listing, LedgerError> {
         let mut listing = self.all()?;

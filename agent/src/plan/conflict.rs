@@ -248,6 +248,9 @@ pub enum Conflict {
         /// Why, and what to do.
         reason: String,
     },
+    /// An earlier install that is not settled holds back the group, or paths of the plan.
+    #[error("{0}")]
+    HeldBack(String),
     /// The agent's own state would be written to.
     #[error("{} is inside the agent's own directory {}; choose another destination", path.display(), own.display())]
     OwnState {
@@ -256,6 +259,19 @@ pub enum Conflict {
         /// The directory.
         own: PathBuf,
     },
+}
+
+impl Conflict {
+    /// The path on the host where something is in the way.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Exists { path, .. }
+            | Self::ForeignEntries { path, .. }
+            | Self::SymlinkInTheWay { path, .. }
+            | Self::Unchangeable { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// To whom something belongs that is in the way.

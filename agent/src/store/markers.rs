@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Stored, read, update_from};
 use crate::disk::{self, Dir};
-use crate::ids::{DeploymentId, GroupId};
+use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::layout::Layout;
 
 /// How many good deployments are remembered; retention removes their revisions much earlier.
@@ -22,9 +22,12 @@ pub struct Markers {
     pub who: Option<Who>,
     /// The deployment whose Install succeeded last: its files are on the host, its scripts stop them.
     pub last_successful: Option<Mark>,
-    /// Deployments that were installed and of which no later event failed, the newest first, each once.
+    /// Deployments that ended well: installed, and each event after that succeeded. The newest first, each once.
     #[serde(default)]
     pub good: Vec<Mark>,
+    /// The deployment that is installed and has not ended yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_trial: Option<Trial>,
     /// The deployment whose revision was unpacked last.
     pub most_recent: Option<Mark>,
 }
@@ -36,6 +39,34 @@ pub struct Mark {
     pub deployment: DeploymentId,
     /// When it was marked; for people.
     pub at: Timestamp,
+}
+
+/// A deployment that is installed and has not ended yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The event with which it ends.
+    pub until: EventName,
+}
+
+/// What shows that a deployment ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// This event of it succeeded, which counts if it is the last one.
+    Event(&'a EventName),
+    /// All of its events succeeded.
+    WholeDeployment,
+}
+
+impl Trial {
+    fn ends_by(&self, deployment: &DeploymentId, proof: Proof<'_>) -> bool {
+        self.deployment == *deployment
+            && match proof {
+                Proof::Event(event) => self.until == *event,
+                Proof::WholeDeployment => true,
+            }
+    }
 }
 
 /// Names for people: a group is known by its id otherwise.
@@ -135,20 +166,51 @@ pub fn mark_last_successful(
     })
 }
 
-/// Remembers that a deployment ended well: Install committed, and no event after it failed.
-pub fn mark_last_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Result<Markers, StoreError> {
+/// Remembers that a deployment is installed, and with which event it ends. Until then it is none to go back to.
+pub fn put_on_trial(
+    layout: &Layout,
+    group: &GroupId,
+    deployment: &DeploymentId,
+    until: &EventName,
+) -> Result<Markers, StoreError> {
     change(layout, group, |markers| {
         markers.good.retain(|mark| mark.deployment != *deployment);
-        markers.good.insert(0, mark(deployment));
-        markers.good.truncate(REMEMBERED);
+        markers.on_trial = Some(Trial { deployment: deployment.clone(), until: until.clone() });
     })
 }
 
-/// Takes a deployment out of those that a rollback can go back to: an event after its Install failed.
+/// Remembers that a deployment ended well, if that is proved and it is the one that is installed.
+pub fn mark_last_good(
+    layout: &Layout,
+    group: &GroupId,
+    deployment: &DeploymentId,
+    proof: Proof<'_>,
+) -> Result<(), StoreError> {
+    let ends = |markers: &Markers| markers.on_trial.as_ref().is_some_and(|trial| trial.ends_by(deployment, proof));
+    if !ends(&read_markers(layout, group)?) {
+        return Ok(());
+    }
+    change(layout, group, |markers| {
+        // Another install may have come in between.
+        if ends(markers) {
+            markers.on_trial = None;
+            markers.good.retain(|mark| mark.deployment != *deployment);
+            markers.good.insert(0, mark(deployment));
+            markers.good.truncate(REMEMBERED);
+        }
+    })?;
+    Ok(())
+}
+
+/// Takes a deployment out of those that a rollback can go back to, now and later: an event of it failed.
 pub fn withdraw_good(layout: &Layout, group: &GroupId, deployment: &DeploymentId) -> Result<(), StoreError> {
-    if read_markers(layout, group)?.good.iter().any(|mark| mark.deployment == *deployment) {
+    let is_on_trial =
+        |markers: &Markers| markers.on_trial.as_ref().is_some_and(|trial| trial.deployment == *deployment);
+    let markers = read_markers(layout, group)?;
+    if is_on_trial(&markers) || markers.good.iter().any(|mark| mark.deployment == *deployment) {
         change(layout, group, |markers| {
             markers.good.retain(|mark| mark.deployment != *deployment);
+            markers.on_trial.take_if(|trial| trial.deployment == *deployment);
         })?;
     }
     Ok(())

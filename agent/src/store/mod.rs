@@ -33,8 +33,8 @@ pub use digests::{Digests, Known, Lookup, Stamp};
 pub use host::{Disowned, HostRecord, claim, disowned};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
-    Mark, Markers, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful, mark_most_recent,
-    read_markers, withdraw_good,
+    Mark, Markers, Proof, Trial, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful,
+    mark_most_recent, put_on_trial, read_markers, withdraw_good,
 };
 pub use objects::{LastObject, last_object, note_object};
 pub use requests::{

@@ -1,7 +1,7 @@
 mod retention;
 
 use super::*;
-use crate::ids::{DeploymentId, GroupId};
+use crate::ids::{DeploymentId, EventName, GroupId};
 
 #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Count {
@@ -158,7 +158,8 @@ fn markers_remember_good_deployments_newest_first() {
     mark_most_recent(&layout, &group, &id("d-1"), &who).unwrap();
     mark_last_successful(&layout, &group, &id("d-1")).unwrap();
     for good in ["d-1", "d-2", "d-1"] {
-        mark_last_good(&layout, &group, &id(good)).unwrap();
+        put_on_trial(&layout, &group, &id(good), &EventName::validate_service()).unwrap();
+        mark_last_good(&layout, &group, &id(good), Proof::WholeDeployment).unwrap();
     }
     let markers = read_markers(&layout, &group).unwrap();
     assert_eq!(markers.last_good(), Some(&id("d-1")));
@@ -168,6 +169,46 @@ fn markers_remember_good_deployments_newest_first() {
     let aws = std::fs::read_to_string(layout.last_successful_file(&group)).unwrap();
     assert_eq!(aws, layout.deployment(&group, &id("d-1")).to_str().unwrap());
     assert!(layout.most_recent_file(&group).exists());
+}
+
+#[test]
+fn only_a_deployment_that_ended_well_is_good() {
+    let (_temp, layout, group) = host();
+    let (last, start) = (EventName::validate_service(), EventName::parse("ApplicationStart").unwrap());
+    let good = || read_markers(&layout, &group).unwrap().last_good().map(ToString::to_string);
+    let prove =
+        |deployment: &str, event| mark_last_good(&layout, &group, &id(deployment), Proof::Event(event)).unwrap();
+    put_on_trial(&layout, &group, &id("d-1"), &last).unwrap();
+    prove("d-1", &start);
+    assert_eq!(good(), None);
+    prove("d-1", &last);
+    assert_eq!(good().as_deref(), Some("d-1"));
+    // The next one is on trial: the one before stays good, whatever becomes of it.
+    put_on_trial(&layout, &group, &id("d-2"), &last).unwrap();
+    assert_eq!(good().as_deref(), Some("d-1"));
+    withdraw_good(&layout, &group, &id("d-2")).unwrap();
+    prove("d-2", &last);
+    assert_eq!(good().as_deref(), Some("d-1"));
+    // An event of one whose place another has taken proves nothing.
+    put_on_trial(&layout, &group, &id("d-3"), &last).unwrap();
+    put_on_trial(&layout, &group, &id("d-4"), &last).unwrap();
+    prove("d-3", &last);
+    assert_eq!(good().as_deref(), Some("d-1"));
+    // One that ended well and fails later, behind its load balancer, is good no more.
+    prove("d-4", &last);
+    assert_eq!(good().as_deref(), Some("d-4"));
+    withdraw_good(&layout, &group, &id("d-4")).unwrap();
+    assert_eq!(good().as_deref(), Some("d-1"));
+}
+
+#[test]
+fn markers_of_versions_that_knew_no_trial_are_read() {
+    let (_temp, layout, group) = host();
+    let text = r#"{"format":1,"who":null,"last_successful":null,"good":[{"deployment":"d-1","at":"2026-01-01T00:00:00Z"}],"most_recent":null}"#;
+    std::fs::create_dir_all(layout.markers(&group).parent().unwrap()).unwrap();
+    std::fs::write(layout.markers(&group), text).unwrap();
+    let markers = read_markers(&layout, &group).unwrap();
+    assert_eq!((markers.last_good(), &markers.on_trial), (Some(&id("d-1")), &None));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! warnings are what it ignores, mends by itself, or cannot judge from here.
 
 mod content;
+mod destinations;
 mod excerpt;
 mod finding;
 mod host;
@@ -13,6 +14,7 @@ mod scripts;
 
 use std::path::Path;
 
+pub use destinations::kernel_directory;
 pub use excerpt::Excerpt;
 pub use finding::{Finding, Severity, Validation};
 pub use host::HostRules;
@@ -55,6 +57,7 @@ pub fn appspec_alone(text: &[u8], file: &str, rules: &HostRules) -> Validation {
     examination.portable_appspec(text, rules);
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
+        examination.destinations(&spec);
     }
     examination.validation
 }
@@ -80,6 +83,7 @@ pub fn revision(
     examination.refused_files(&index, shown, rules);
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
+        examination.destinations(&spec);
         examination.content(&spec, &install::sources(revision, &spec)?, &index);
         examination.lone_sources(&index);
         examination.scripts(&spec, revision, shown)?;

@@ -8,6 +8,7 @@ use crate::yaml::{Node, Position, Scalar, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Source,
+    Destination,
     Object,
     Mode,
     Context,
@@ -18,6 +19,7 @@ pub(super) enum Field {
 pub(super) fn value(node: &Node, entry: Position, field: Field) -> Option<Position> {
     let name = match field {
         Field::Source => "source",
+        Field::Destination => "destination",
         Field::Object => "object",
         Field::Mode => "mode",
         Field::Context => "context",

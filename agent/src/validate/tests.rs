@@ -534,3 +534,15 @@ fn an_appspec_that_other_agents_cannot_read_is_told_by_its_first_line() {
         &[("appspec.yml:1:1: warning", "byte order mark"), ("appspec.yml:1:", "write `version: 0.0`")],
     );
 }
+
+#[test]
+fn a_destination_of_the_kernels_own_is_refused() {
+    for (destination, directory) in [("/proc/x", "/proc"), ("/sys", "/sys"), ("/dev/pts/1", "/dev/pts")] {
+        let tree = Tree::new(&format!("files:\n  - source: a\n    destination: {destination}\n")).file("a", "1");
+        assert_found(&tree.findings(), &[("rev/appspec.yml:5:18", directory)]);
+    }
+    for destination in ["/process/x", "/dev/shm/x", "/srv/proc"] {
+        let tree = Tree::new(&format!("files:\n  - source: a\n    destination: {destination}\n")).file("a", "1");
+        assert_eq!(tree.findings(), [""; 0], "{destination}");
+    }
+}

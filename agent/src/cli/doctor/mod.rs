@@ -4,6 +4,7 @@ mod access;
 mod endpoints;
 mod files;
 mod finding;
+mod installs;
 mod probe;
 mod running;
 mod space;
@@ -36,7 +37,7 @@ pub(super) struct Arguments {
 
 /// All checks, in the order in which they are told: what others depend on comes first. Each looks at one thing,
 /// which can be there several times, and leaves untried what cannot be looked at.
-const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 14] = [
+const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 15] = [
     configuration,
     endpoints::clock,
     endpoints::names,
@@ -46,6 +47,7 @@ const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 14] = [
     access::poll,
     access::bundle,
     access::state,
+    installs::installs,
     space::space,
     files::permissions,
     systemd::unit,

@@ -19,7 +19,7 @@ use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, unreadable};
 use crate::disk::{self, Dir, Lock, LockError};
 use crate::hooks::attach;
-use crate::install::{self, Ending};
+use crate::install;
 use crate::layout::Layout;
 
 /// How much goes, or is looked at.
@@ -99,8 +99,8 @@ fn clean(context: &Context, extent: Extent) -> anyhow::Result<()> {
     }
     for settled in install::settle_all_the_same(layout)? {
         print(&format!("{settled}\n"))?;
-        if let Ending::Waiting { mount_point } = settled.ending {
-            bail!("nothing was removed, since an install cannot be settled without {}", mount_point.display());
+        if settled.is_unsettled() {
+            bail!("nothing was removed, since transaction {} is not settled", settled.transaction);
         }
     }
     let mut by_hand = 0;

@@ -146,6 +146,7 @@ fn state(layout: &Layout, found: &mut Found) -> Result<(), disk::Error> {
         ("results for the service", layout.outbox()),
         ("runs of scripts", layout.hooks()),
         ("requests of operators", layout.requests()),
+        ("installs that were given up", layout.abandoned()),
         ("deployments under way, of AWS's agent", layout.root().join(ONGOING)),
     ] {
         found.content(what, directory)?;

@@ -56,7 +56,8 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::NoSemanage { .. }
         | Conflict::UnknownLabel { .. }
         | Conflict::UnconfinedLabel { .. }
-        | Conflict::UnknownAccount { .. } => None,
+        | Conflict::UnknownAccount { .. }
+        | Conflict::HeldBack(_) => None,
     }
 }
 

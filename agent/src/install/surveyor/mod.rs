@@ -200,6 +200,12 @@ impl<'a> Surveyor<'a> {
             other => other?,
         };
         let shown = directory.display();
+        if let Some(kind) = dir.kernel_filesystem()? {
+            return Ok(Some(format!(
+                "{shown} is on a file system of the kernel's own ({kind}), which cannot hold an install; choose another \
+                 destination"
+            )));
+        }
         if dir.space()?.read_only {
             let point = self.host.mounts.of(directory).map_or(directory, |mount| mount.point.as_path()).display();
             return Ok(Some(format!(

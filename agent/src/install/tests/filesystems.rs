@@ -138,13 +138,13 @@ fn a_file_system_that_is_not_mounted_is_waited_for() {
         assert_eq!(settled[0].ending, Ending::Waiting { mount_point: point.clone() });
     }
     let error = world.run("d-3", &["file=3"]).unwrap_err();
-    assert!(matches!(error.cause, Cause::Waiting { .. }), "{error}");
+    assert!(matches!(error.cause, Cause::HeldBack(_)), "{error}");
     // Others are not held up by it, except below that mount point.
     world.group("other");
     world.destination = world.path("elsewhere");
     world.run("d-9", &["file=9"]).unwrap();
     world.destination = world.path("volume/app");
-    assert!(matches!(world.run("d-9", &["file=9"]).unwrap_err().cause, Cause::Waiting { .. }));
+    assert!(matches!(world.run("d-9", &["file=9"]).unwrap_err().cause, Cause::HeldBack(_)));
     world.destination = world.path("elsewhere");
     std::fs::remove_dir_all(world.path("elsewhere")).unwrap();
     world.group("group");

@@ -9,9 +9,7 @@ use crate::appspec::{
 };
 use crate::deployment::{FileExistsBehavior, RelativePath};
 use crate::ids::{DeploymentId, GroupId};
-use crate::install::{
-    self, Cause, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, SettleError, Settled,
-};
+use crate::install::{self, Cause, InstallError, InstallPolicy, InstallRequest, Installed, Ownership, Settled};
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::plan::{Acl, Conflict, Plan, Refusals};
@@ -148,15 +146,16 @@ impl World {
 
     /// Settles, however often that was cut off. A process that another test is just starting may hold a copy of the journal's descriptor
     /// for a moment, and then the install counts as alive: that moment is waited for.
-    pub(super) fn settle(&self) -> Result<Vec<Settled>, SettleError> {
+    /// An error where one cannot be settled.
+    pub(super) fn settle(&self) -> Result<Vec<Settled>, String> {
         self.wait_for_journals();
-        install::settle_all_the_same(&self.layout)
+        settled(install::settle_all_the_same(&self.layout))
     }
 
     /// As the daemon settles at its start.
-    pub(super) fn settle_at_start(&self) -> Result<Vec<Settled>, SettleError> {
+    pub(super) fn settle_at_start(&self) -> Result<Vec<Settled>, String> {
         self.wait_for_journals();
-        install::settle(&self.layout)
+        settled(install::settle(&self.layout))
     }
 
     fn wait_for_journals(&self) {
@@ -192,6 +191,14 @@ impl World {
 
     pub(super) fn mode(&self, relative: &str) -> u32 {
         std::fs::symlink_metadata(self.path(relative)).unwrap().permissions().mode() & 0o7777
+    }
+}
+
+fn settled(result: Result<Vec<Settled>, crate::disk::Error>) -> Result<Vec<Settled>, String> {
+    let all = result.map_err(|error| error.to_string())?;
+    match all.iter().find(|one| matches!(one.ending, install::Ending::Failed { .. })) {
+        Some(failed) => Err(failed.to_string()),
+        None => Ok(all),
     }
 }
 
