@@ -221,7 +221,7 @@ fn a_file_system_that_is_mounted_read_only() -> Result<()> {
         let (at, point) = (host.destination().display().to_string(), place.path().join("target"));
         let said = format!("the file system of {at} is mounted read-only on {}", point.display());
         let remedy = format!("`mount -o remount,rw {}`", point.display());
-        host.refuses(&revision, 3, &["app/file, ", "app/new, ", "app/gone cannot be changed", &said, &remedy])?;
+        host.refuses(&revision, 3, &["app/file", "app/new", "app/gone cannot be changed", &said, &remedy])?;
         mounted.remount("rw")?;
         let (code, said) = host.deploy("second", &revision)?;
         ensure!(code == Some(0), "{said}");
