@@ -84,10 +84,11 @@ pub fn revision(
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
         examination.destinations(&spec);
-        examination.content(&spec, &install::sources(revision, &spec)?, &index);
+        let sources = install::sources(revision, &spec)?;
+        examination.content(&spec, &sources, &index);
         examination.lone_sources(&index);
         examination.scripts(&spec, revision, shown)?;
-        examination.portable_content((&spec, &index), revision, shown, rules);
+        examination.portable_content((&spec, &sources, &index), revision, shown, rules);
     }
     Ok(examination.validation)
 }

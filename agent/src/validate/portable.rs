@@ -10,7 +10,7 @@ use super::{Examination, Finding, HostRules, Severity};
 use crate::appspec::AppSpec;
 use crate::disk::{self, Dir};
 use crate::lifecycle::{HOOK_EVENTS, SERVICE_EVENTS};
-use crate::plan::{self, Index, PathState};
+use crate::plan::{self, Index, PathState, Sources};
 use crate::revision::Revision;
 use crate::yaml::{Entry, Node, Position, Scalar, Style, Value, quoted};
 
@@ -158,7 +158,7 @@ impl Examination {
     /// What the revision's tree tells: links, and files that are named like directories.
     pub(super) fn portable_content(
         &mut self,
-        (spec, index): (&AppSpec, &Index),
+        (spec, sources, index): (&AppSpec, &Sources, &Index),
         revision: &Revision,
         shown: &Path,
         rules: &HostRules,
@@ -167,7 +167,7 @@ impl Examination {
             return;
         }
         for file in &spec.files {
-            let is_file = matches!(index.get(file.source.as_path()), Some(PathState::File { .. }));
+            let is_file = matches!(index.get(file.source.as_path()), Some((_, PathState::File { .. })));
             let at = self.place(file.at, Field::Source);
             let written = self.root.as_ref().and_then(|root| places::scalar_at(root, at));
             if is_file && written.is_some_and(|source| source.text.trim().ends_with('/')) {
@@ -176,7 +176,7 @@ impl Examination {
             }
         }
         let mut told = Vec::new();
-        for target in plan::expand(spec, index, &mut Vec::new()) {
+        for target in plan::expand(spec, sources, index, &mut Vec::new()) {
             let source = target.source;
             if !matches!(target.state, PathState::Symlink { .. }) || told.contains(&source) {
                 continue;

@@ -288,6 +288,12 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "a_local_deployment_gives_scripts_nothing_of_a_careless_parent",
     ),
     (
+        "a script with `runas`",
+        "agent/src/hooks/invocation/tests.rs",
+        "what_a_login_gives_comes_before_the_base_and_after_the_appspec",
+    ),
+    ("scripts without `runas`", "agent/src/hooks/invocation/tests.rs", "home_and_names_follow_the_user"),
+    (
         "a script leaves something running",
         "agent/tests/hooks/output.rs",
         "output_left_open_names_the_holder_and_the_remedy_and_ends_it",
