@@ -76,6 +76,7 @@ fn every_key_is_read_into_its_type() {
 profile: compatible
 root_dir: /srv//slipway/
 log_dir: /srv/log
+pid_dir: /srv/pids
 program_name: agent
 verbose: yes
 log_format: json
