@@ -165,6 +165,8 @@ fn a_missing_script_of_an_event_that_does_not_run_fails_nothing() -> Result<()> 
         let (code, said) = deploy(&host, &location, &["-e", "AfterInstall"])?;
         ensure!(code == Some(0), "{said}");
         contains(&said, &["gone.sh", "ApplicationStart fails, unless"])?;
+        // On a host of its own: there is no earlier revision whose script would stop it.
+        let host = Agent::alone(place, "web-2")?;
         let (code, said) = deploy(&host, &location, &[])?;
         ensure!(code == Some(1), "{said}");
         contains(&said, &["DownloadBundle       FAILED", "gone.sh", "the first script of this revision"])
