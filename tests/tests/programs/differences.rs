@@ -272,6 +272,16 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("`s3_endpoint_override` by name", "agent/src/bundle/s3/address.rs", "buckets_are_addressed_by_host_or_by_path"),
     (
+        "a `source` that is a symlink",
+        "agent/src/install/tests/sources.rs",
+        "a_source_that_is_a_symlink_stands_for_the_directory_that_it_leads_to",
+    ),
+    (
+        "a link that a script put",
+        "agent/src/install/tests/links.rs",
+        "a_directory_takes_the_place_of_a_link_that_a_script_put_there",
+    ),
+    (
         "mistakes in an AppSpec",
         "tests/tests/programs/failures.rs",
         "every_mistake_of_an_appspec_is_told_with_its_place",
@@ -283,7 +293,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "apt_upgrades_the_agent_which_is_restarted_by_that_and_reports_it_all_the_same",
     ),
     (
-        "by `codedeploy-local`, scripts have",
+        "what scripts get by `codedeploy-local`",
         "tests/tests/programs/birth.rs",
         "a_local_deployment_gives_scripts_nothing_of_a_careless_parent",
     ),
@@ -358,7 +368,9 @@ fn each_row_about_revisions_is_true() -> Result<()> {
 #[test]
 fn each_row_about_the_agent_has_a_test() -> Result<()> {
     let rows = table("## What is different")?;
-    ensure!(rows.len() == ELSEWHERE.len(), "the guide has {} rows, this test {}", rows.len(), ELSEWHERE.len());
+    for (begin, ..) in ELSEWHERE {
+        ensure!(rows.iter().any(|(case, _)| case.starts_with(begin)), "the guide has no row {begin:?}");
+    }
     for (case, _) in &rows {
         let named = ELSEWHERE.iter().find(|(begin, ..)| case.starts_with(begin));
         let (_, file, test) = named.with_context(|| format!("no test is named for the row {case:?}"))?;
