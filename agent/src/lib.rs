@@ -12,6 +12,7 @@ pub mod appspec;
 pub mod config;
 pub mod plan;
 pub mod outcome;
+pub mod causes;
 // effects
 pub mod disk;
 pub mod config_files;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, ground floor first; each imports only from those before it. One row is a floor.
 const FLOORS: [(&str, &[&str]); 7] = [
-    ("pure", &["ids", "lifecycle", "deployment", "yaml", "appspec", "config", "plan", "outcome"]),
+    ("pure", &["ids", "lifecycle", "deployment", "yaml", "appspec", "config", "plan", "outcome", "causes"]),
     ("effects", &["disk", "config_files", "process"]),
     ("network", &["http", "identity"]),
     ("state", &["layout", "store", "ledger", "journal"]),

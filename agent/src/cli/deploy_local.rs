@@ -1,183 +1,141 @@
-//! `deploy-local`: a deployment without a control service, by the same engine.
+//! `deploy-local`: a deployment without a control service, by the same engine. Also AWS's `codedeploy-local`.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
-use slipway_protocol::specification as wire;
+use anyhow::bail;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 
-use super::local::{self, LocalDeployment};
-use super::settings::{Context, variable};
-use super::{fail, logging, parse_group, unreadable};
-use crate::bundle::{is_web_address, parse_github_location, parse_s3_location};
-use crate::deployment::{BundleType, DeploymentSpec, RevisionSource};
-use crate::ids::{DeploymentId, EventName, GroupId};
+use super::local::{self, LocalDeployment, Manner};
+use super::revision_arguments::{LOCATION, RevisionArguments};
+use super::settings::Context;
+use super::{fail, logging, unreadable, usage};
+use crate::ids::EventName;
 use crate::lifecycle::{Command, HOOK_EVENTS, IN_PLACE};
 
-/// The flags of AWS's `codedeploy-local`.
+/// What to deploy, and how to show it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Bundle or directory: a path, s3://bucket/key?versionId=…&etag=…, or a commit's address on GitHub
-    #[arg(short = 'l', long, value_name = "LOCATION")]
-    bundle_location: String,
-    /// How the bundle is packed
-    #[arg(short = 't', long = "type", value_enum, default_value = "directory")]
-    kind: Kind,
-    /// What to do about files that exist already
-    #[arg(short = 'b', long, value_name = "BEHAVIOR", default_value = "DISALLOW", ignore_case = true)]
-    file_exists_behavior: Behavior,
-    /// Id of the deployment group; owns the files
-    #[arg(short = 'g', long = "deployment-group", alias = "group", value_name = "ID",
-          default_value = "default-local-deployment-group", value_parser = parse_group)]
-    group: GroupId,
-    /// Name of the deployment group, for hooks
-    #[arg(short = 'd', long = "deployment-group-name", value_name = "NAME", default_value = "LocalFleet")]
-    group_name: String,
-    /// Name of the application, for hooks; the location's by default
-    #[arg(short = 'a', long, value_name = "NAME")]
-    application_name: Option<String>,
-    /// Lifecycle events to run, in this order; DownloadBundle and Install run first if left out
-    #[arg(short = 'e', long, value_name = "EVENT", value_delimiter = ',')]
-    events: Vec<String>,
-    /// Where in the revision the AppSpec is
-    #[arg(short = 'A', long, value_name = "FILE", default_value = "appspec.yml")]
-    appspec_filename: String,
-    /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
-    #[arg(short = 'c', long = "config", visible_alias = "agent-configuration-file", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    revision: RevisionArguments,
+    #[command(flatten)]
+    manner: MannerArguments,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Tgz,
-    Tar,
-    Zip,
-    Directory,
+/// How a deployment is shown.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct MannerArguments {
+    /// Print JSON at the end, and nothing before
+    #[arg(long)]
+    json: bool,
+    /// Print nothing unless it fails
+    #[arg(short = 'q', long)]
+    quiet: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "UPPER")]
-enum Behavior {
-    Disallow,
-    Overwrite,
-    Retain,
+impl MannerArguments {
+    pub(super) fn manner(&self) -> Manner {
+        match (self.json, self.quiet) {
+            (true, _) => Manner::Json,
+            (false, true) => Manner::Quiet,
+            (false, false) => Manner::Table,
+        }
+    }
 }
+
+/// Deploy a bundle or directory on this host, as AWS's codedeploy-local does. Without a location, deploy the current
+/// directory.
+#[derive(Debug, Parser)]
+#[command(name = "codedeploy-local", version, disable_version_flag = true)]
+struct AwsTool {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// Print version
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    version: (),
+}
+
+/// In whose order events run where none are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Those of a host without a load balancer.
+    InPlace,
+    /// AWS's tool also runs those around a load balancer.
+    Aws,
+}
+
+/// What AWS's tool runs by itself.
+const AWS_ORDER: [&str; 11] = [
+    "BeforeBlockTraffic",
+    "AfterBlockTraffic",
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+    "BeforeAllowTraffic",
+    "AfterAllowTraffic",
+];
+
+/// Events that concern what runs before the revision is there, by AWS's rules of order.
+const BEFORE_DOWNLOAD: [&str; 3] = ["BeforeBlockTraffic", "AfterBlockTraffic", "ApplicationStop"];
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = match Context::load(arguments.config.as_deref()) {
+    deploy(arguments, Order::InPlace)
+}
+
+/// Runs the program under the name of AWS's tool.
+pub(super) fn run_as_aws_tool(arguments: Vec<OsString>) -> ExitCode {
+    let parsed = aws_tool().try_get_matches_from(arguments).and_then(|matches| AwsTool::from_arg_matches(&matches));
+    match parsed {
+        Ok(tool) => deploy(&tool.arguments, Order::Aws),
+        Err(error) => usage(&error),
+    }
+}
+
+/// What that tool's command line is.
+pub(super) fn aws_tool() -> clap::Command {
+    AwsTool::command().mut_group(LOCATION, |group| group.required(false))
+}
+
+fn deploy(arguments: &Arguments, order: Order) -> ExitCode {
+    let context = match Context::load(arguments.revision.config()) {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
-    logging::start_quiet(context.shape());
+    let notices = logging::start_quiet(context.shape());
     context.warn();
-    let deployment = match deployment(arguments) {
+    let deployment = match deployment(arguments, order) {
         Ok(deployment) => deployment,
         Err(error) => return unreadable(&error),
     };
-    match local::deploy(&context, &deployment) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    local::deploy(&context, &deployment, arguments.manner.manner(), &notices).unwrap_or_else(|error| fail(&error))
 }
 
-fn deployment(arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
-    let commands = commands(&arguments.events)?;
-    let mut spec = arguments.spec()?;
+fn deployment(arguments: &Arguments, order: Order) -> anyhow::Result<LocalDeployment> {
+    let commands = commands(&arguments.revision.events, order)?;
+    let mut spec = arguments.revision.spec()?;
     spec.order = Some(commands.iter().map(|command| EventName::parse(command.name())).collect::<Result<_, _>>()?);
-    Ok(LocalDeployment { spec, commands })
+    Ok(LocalDeployment { spec, commands, brings_back: None })
 }
 
-impl Arguments {
-    /// The configuration file that they name.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
-    }
-
-    /// The deployment that they describe, under an id of its own.
-    pub(super) fn spec(&self) -> anyhow::Result<DeploymentSpec> {
-        spec(self)
-    }
-}
-
-fn spec(arguments: &Arguments) -> anyhow::Result<DeploymentSpec> {
-    let id = DeploymentId::parse(&local::random_id())?;
-    let application = arguments.application_name.clone().unwrap_or_else(|| arguments.bundle_location.clone());
-    let source = source(arguments)?;
-    // As other programs for GitHub have it. For anything else it is nobody's business.
-    let token = match source {
-        RevisionSource::GitHub(_) => variable("GITHUB_TOKEN").filter(|token| !token.is_empty()),
-        _ => None,
-    };
-    let spec = wire::DeploymentSpecification {
-        deployment_id: Some(id.to_string()),
-        deployment_group_id: Some(arguments.group.to_string()),
-        deployment_group_name: Some(arguments.group_name.clone()),
-        application_name: Some(application),
-        app_spec_filename: Some(arguments.appspec_filename.clone()),
-        agent_action_overrides: Some(wire::AgentActionOverrides {
-            agent_overrides: Some(wire::AgentOverrides {
-                file_exists_behavior: Some(format!("{:?}", arguments.file_exists_behavior)),
-            }),
-        }),
-        github_access_token: token,
-        all_possible_lifecycle_events: Some(possible_events(&arguments.events)),
-        ..wire::DeploymentSpecification::default()
-    };
-    Ok(DeploymentSpec::local(spec, source)?)
-}
-
-fn source(arguments: &Arguments) -> anyhow::Result<RevisionSource> {
-    let location = &arguments.bundle_location;
-    let bundle_type = match arguments.kind {
-        Kind::Tgz => Some(BundleType::Tgz),
-        Kind::Tar => Some(BundleType::Tar),
-        Kind::Zip => Some(BundleType::Zip),
-        Kind::Directory => None,
-    };
-    if location.starts_with("s3://") {
-        let Some(bundle_type) = bundle_type else {
-            bail!("{location} is an object in S3: say how it is packed with --type tgz, tar or zip");
-        };
-        return Ok(RevisionSource::S3(parse_s3_location(location, bundle_type)?));
-    }
-    if is_web_address(location) {
-        return Ok(RevisionSource::GitHub(parse_github_location(location, bundle_type)?));
-    }
-    let path = absolute(Path::new(location))?;
-    Ok(match bundle_type {
-        Some(bundle_type) => RevisionSource::LocalFile { path, bundle_type },
-        None => RevisionSource::LocalDirectory { path },
-    })
-}
-
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("{} cannot be made an absolute path", path.display()))
-}
-
-/// The events that an AppSpec can have scripts for: those of every order, and those that are asked for by name. AWS's
-/// tool gives its agent such a list too, so scripts of any other event are refused and not passed over.
-fn possible_events(asked: &[String]) -> Vec<String> {
-    let asked = asked.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-    let mut names: Vec<String> = Vec::new();
-    for name in HOOK_EVENTS.into_iter().chain(IN_PLACE).chain(asked) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
-}
-
-/// The events in the order given; DownloadBundle and Install come first where they are left out,
-/// and the whole in-place order where nothing is given.
-fn commands(events: &[String]) -> anyhow::Result<Vec<Command>> {
+/// The events in the order given; DownloadBundle and Install come first where they are left out, and the whole order
+/// where nothing is given.
+fn commands(events: &[String], order: Order) -> anyhow::Result<Vec<Command>> {
     let mut names: Vec<&str> = events.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
-        names = IN_PLACE.to_vec();
+        names = match order {
+            Order::InPlace => IN_PLACE.to_vec(),
+            Order::Aws => AWS_ORDER.to_vec(),
+        };
     }
     if let Some(twice) = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name)) {
         bail!("the event {} is given twice; each event runs once in a deployment", twice.1);
     }
+    check_order(&names)?;
     for (n, needed) in ["DownloadBundle", "Install"].into_iter().enumerate() {
         if !names.contains(&needed) {
             let after_download = names.iter().position(|name| *name == "DownloadBundle").map_or(n, |at| at + 1);
@@ -185,6 +143,32 @@ fn commands(events: &[String]) -> anyhow::Result<Vec<Command>> {
         }
     }
     names.into_iter().map(check_event).collect()
+}
+
+/// Holds DownloadBundle and Install to what may come before them, as AWS's tool does. An event of the revision's own
+/// may come anywhere.
+fn check_order(names: &[&str]) -> anyhow::Result<()> {
+    let early_for_download = |name: &&&str| **name == "Install" || is_of_new_revision(name);
+    let early_for_install = |name: &&&str| is_of_new_revision(name) && **name != "BeforeInstall";
+    let before = |event: &str| names.iter().position(|name| *name == event).map_or(&names[..0], |at| &names[..at]);
+    if let Some(early) = before("DownloadBundle").iter().find(early_for_download) {
+        bail!(
+            "{early} cannot run before DownloadBundle: only {} can; correct the order of --events",
+            BEFORE_DOWNLOAD.join(", ")
+        );
+    }
+    if let Some(early) = before("Install").iter().find(early_for_install) {
+        bail!(
+            "{early} cannot run before Install: only {}, DownloadBundle and BeforeInstall can; correct the order of \
+             --events",
+            BEFORE_DOWNLOAD.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn is_of_new_revision(name: &str) -> bool {
+    HOOK_EVENTS.contains(&name) && !BEFORE_DOWNLOAD.contains(&name)
 }
 
 fn check_event(name: &str) -> anyhow::Result<Command> {
@@ -204,14 +188,20 @@ fn check_event(name: &str) -> anyhow::Result<Command> {
 mod tests {
     use super::*;
 
-    fn names(events: &[&str]) -> Vec<String> {
+    fn names_by(events: &[&str], order: Order) -> Result<Vec<String>, String> {
         let events: Vec<String> = events.iter().map(|event| (*event).to_owned()).collect();
-        commands(&events).unwrap().iter().map(|command| command.name().to_owned()).collect()
+        let commands = commands(&events, order).map_err(|error| error.to_string())?;
+        Ok(commands.iter().map(|command| command.name().to_owned()).collect())
+    }
+
+    fn names(events: &[&str]) -> Vec<String> {
+        names_by(events, Order::InPlace).unwrap()
     }
 
     #[test]
     fn download_and_install_come_first_where_they_are_left_out() {
         assert_eq!(names(&[]), IN_PLACE);
+        assert_eq!(names_by(&[], Order::Aws).unwrap(), AWS_ORDER);
         assert_eq!(names(&["ApplicationStart"]), ["DownloadBundle", "Install", "ApplicationStart"]);
         assert_eq!(names(&["BeforeInstall", "Install"]), ["DownloadBundle", "BeforeInstall", "Install"]);
         assert_eq!(names(&["DownloadBundle", "MyEvent"]), ["DownloadBundle", "Install", "MyEvent"]);
@@ -220,8 +210,47 @@ mod tests {
     #[test]
     fn events_that_cannot_run_are_refused() {
         for bad in [&["AllowTraffic"][..], &["a/b"], &["UpdateDeploymentAgent"], &["X", "X"]] {
-            let events: Vec<String> = bad.iter().map(|event| (*event).to_owned()).collect();
-            assert!(commands(&events).is_err(), "{bad:?}");
+            assert!(names_by(bad, Order::InPlace).is_err(), "{bad:?}");
+        }
+    }
+
+    /// What AWS's tool says of each order (its CLIValidator).
+    #[test]
+    fn what_may_come_before_download_and_install_is_as_with_awss_tool() {
+        let fine: [&[&str]; 6] = [
+            &["ApplicationStop", "DownloadBundle", "Install"],
+            &["BeforeBlockTraffic", "AfterBlockTraffic", "ApplicationStop", "DownloadBundle"],
+            &["DownloadBundle", "BeforeInstall", "Install", "AfterInstall"],
+            &["MyOwn", "DownloadBundle", "MyOther", "Install"],
+            &["ApplicationStart", "ApplicationStop"],
+            &["BeforeInstall", "Install"],
+        ];
+        for events in fine {
+            for order in [Order::InPlace, Order::Aws] {
+                assert!(names_by(events, order).is_ok(), "{events:?}");
+            }
+        }
+        let wrong: [(&[&str], &str); 6] = [
+            (&["ApplicationStart", "DownloadBundle"], "ApplicationStart cannot run before DownloadBundle"),
+            (&["Install", "DownloadBundle"], "Install cannot run before DownloadBundle"),
+            (&["BeforeInstall", "DownloadBundle"], "BeforeInstall cannot run before DownloadBundle"),
+            (&["ValidateService", "Install"], "ValidateService cannot run before Install"),
+            (&["DownloadBundle", "AfterAllowTraffic", "Install"], "AfterAllowTraffic cannot run before Install"),
+            (&["AfterInstall", "Install"], "AfterInstall cannot run before Install"),
+        ];
+        for (events, said) in wrong {
+            let error = names_by(events, Order::Aws).unwrap_err();
+            assert!(error.contains(said), "{events:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_awss_tool_are_consistent() {
+        aws_tool().debug_assert();
+        let usage = aws_tool().render_usage().to_string();
+        assert!(usage.contains("codedeploy-local [OPTIONS] [LOCATION"), "{usage}");
+        for words in [&["codedeploy-local"][..], &["codedeploy-local", "."], &["codedeploy-local", "-l", "."]] {
+            assert!(aws_tool().try_get_matches_from(words).is_ok(), "{words:?}");
         }
     }
 }

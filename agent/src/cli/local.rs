@@ -1,12 +1,15 @@
 //! Deployments that this process carries out itself, for `deploy-local` and `rollback`.
 
+mod live;
+mod show;
+
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::output::visible_text;
+use super::notices::Notices;
 use super::settings::Context;
 use super::{FAILED, local_findings};
 use crate::deployment::DeploymentSpec;
@@ -17,8 +20,10 @@ use crate::identity::Caller;
 use crate::ids::{DeploymentId, HostCommandId};
 use crate::ledger::{Ledger, Received, Work};
 use crate::lifecycle::Command;
-use crate::outcome::{Failure, Outcome, Warnings};
-use crate::store;
+use crate::outcome::Outcome;
+use crate::store::{self, Mark};
+pub(super) use show::Manner;
+use show::Show;
 
 /// How often requests are looked for where the kernel tells nothing of them, and at least.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +33,16 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct LocalDeployment {
     pub(super) spec: DeploymentSpec,
     pub(super) commands: Vec<Command>,
+    /// The earlier deployment whose revision it brings back, and since when that is good; for `rollback`.
+    pub(super) brings_back: Option<BroughtBack>,
+}
+
+/// An earlier deployment that is gone back to.
+#[derive(Debug)]
+pub(super) struct BroughtBack {
+    pub(super) deployment: DeploymentId,
+    /// When it was marked as good, if it was.
+    pub(super) good: Option<Mark>,
 }
 
 /// An id as AWS's local tool makes them.
@@ -37,18 +52,18 @@ pub(super) fn random_id() -> String {
     format!("d-{random}-local")
 }
 
-/// Runs every command until one fails, a line for each.
-pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow::Result<ExitCode> {
+/// Runs every command until one fails, and shows it.
+pub(super) fn deploy(
+    context: &Context,
+    deployment: &LocalDeployment,
+    manner: Manner,
+    notices: &Notices,
+) -> anyhow::Result<ExitCode> {
     let engine = context.engine(context.runtime_of_its_own()?, context.provider(Caller::Person))?;
     let spec = &deployment.spec;
-    println!("Deployment {} of {} to group {}", spec.deployment_id, spec.application_name, spec.group_id);
-    let begun = Instant::now();
+    let mut show = Show::begin(&context.layout, deployment, manner, notices);
     let wishes = Arc::new(Wishes::new()?);
-    wishes.listen(|holder| {
-        if let Some(holder) = holder {
-            eprintln!("  waiting behind {holder}");
-        }
-    });
+    wishes.listen(show.wait_listener());
     heed_cancel(context, &spec.deployment_id, wishes.clone())?;
     let ledger = Ledger::open(&context.layout)?;
     for command in &deployment.commands {
@@ -59,7 +74,7 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             life: Life::First,
         };
         if engine.is_noop(&order) {
-            println!("  {:<20} no scripts", command.name());
+            show.skipped(command.name());
             continue;
         }
         let received =
@@ -67,7 +82,7 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
         let work =
             Work { deployment: spec.deployment_id.clone(), group: spec.group_id.clone(), spec_sha256: String::new() };
         ledger.begin(received, work).context("nothing was run, since the record of it could not be written")?;
-        let started = Instant::now();
+        show.event_begins(command.name());
         let (id, group) = (spec.deployment_id.as_str(), spec.group_id.as_str());
         let span = tracing::warn_span!("command", event = command.name(), deployment_id = id, group);
         let execution = span.in_scope(|| engine.execute(&order, &wishes));
@@ -77,31 +92,21 @@ pub(super) fn deploy(context: &Context, deployment: &LocalDeployment) -> anyhow:
             tracing::warn!(%error, "`history` will not know how this ended");
         }
         match execution {
-            Execution::Over(Outcome::Succeeded { warnings, .. }) => {
-                println!("  {:<20} succeeded in {:.1?}", command.name(), started.elapsed());
-                warn(&warnings);
-            }
             // Nobody asks a local deployment for that.
             Execution::HandedOver => bail!("the script of {} goes on without this command", command.name()),
-            Execution::Over(Outcome::Failed(failure)) => {
-                println!("  {:<20} FAILED after {:.1?}", command.name(), started.elapsed());
-                warn(&failure.warnings);
-                explain(context, deployment, &failure);
-                local_findings::show(context, spec, command, &failure);
-                return Ok(ExitCode::from(FAILED));
+            Execution::Over(outcome) => {
+                show.event_ended(&outcome);
+                if let Outcome::Failed(failure) = outcome {
+                    let findings = local_findings::text(context, spec, command, &failure);
+                    show.failed(command.name(), &failure, findings.as_deref())?;
+                    return Ok(ExitCode::from(FAILED));
+                }
             }
         }
     }
     engine.note_end(spec);
-    println!("Deployed {} in {:.1?}.", spec.deployment_id, begun.elapsed());
+    show.succeeded()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Shows warnings below the line of their command.
-fn warn(warnings: &Warnings) {
-    for line in warnings.lines() {
-        eprintln!("    warning: {}", visible_text(&line));
-    }
 }
 
 /// Ends the deployment where somebody asks for that, as the daemon does with its own.
@@ -124,17 +129,4 @@ fn heed_cancel(context: &Context, deployment: &DeploymentId, wishes: Arc<Wishes>
     // It ends with the process.
     std::thread::Builder::new().name("requests".to_owned()).spawn(heed).context("a thread could not be started")?;
     Ok(())
-}
-
-fn explain(context: &Context, deployment: &LocalDeployment, failure: &Failure) {
-    let spec = &deployment.spec;
-    eprintln!("\n{}", failure.message);
-    if !failure.log.is_empty() {
-        eprintln!("\nThe end of the scripts' output:");
-        for line in failure.log.lines() {
-            eprintln!("  {line}");
-        }
-        let log = context.layout.scripts_log(&spec.group_id, &spec.deployment_id);
-        eprintln!("All of it is in {}.", log.display());
-    }
 }

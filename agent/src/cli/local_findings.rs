@@ -8,11 +8,11 @@ use crate::outcome::Failure;
 use crate::revision::Revision;
 use crate::validate::{self, Finding, Severity};
 
-/// Shows what `validate` finds in the deployment's revision, beyond what its failure tells. Nothing where the failure
+/// What `validate` finds in the deployment's revision, beyond what its failure tells. Nothing where the failure
 /// is not the revision's, or no mistake is left to tell.
-pub(super) fn show(context: &Context, spec: &DeploymentSpec, command: &Command, failure: &Failure) {
+pub(super) fn text(context: &Context, spec: &DeploymentSpec, command: &Command, failure: &Failure) -> Option<String> {
     if !matches!(command, Command::DownloadBundle | Command::Install) {
-        return;
+        return None;
     }
     let root = context.layout.archive(&spec.group_id, &spec.deployment_id);
     let shown = match &spec.source {
@@ -21,19 +21,15 @@ pub(super) fn show(context: &Context, spec: &DeploymentSpec, command: &Command, 
     };
     let revision = Revision::at(root);
     // What cannot be looked at was not unpacked.
-    let Ok(validation) = validate::revision(&revision, &shown, &spec.appspec_filename, &context.host_rules()) else {
-        return;
-    };
+    let validation = validate::revision(&revision, &shown, &spec.appspec_filename, &context.host_rules()).ok()?;
     let is_told = |finding: &&Finding| failure.message.contains(&finding.message);
     let rest: Vec<&Finding> = validation.findings().iter().filter(|finding| !is_told(finding)).collect();
     if rest.iter().all(|finding| finding.severity == Severity::Warning) {
-        return;
+        return None;
     }
-    eprintln!("\nAll else that `validate` finds in this revision:");
-    for finding in rest {
-        eprintln!("{}", visible_lines(&finding.to_string()));
-    }
+    let mut text: String = rest.iter().map(|finding| visible_lines(&finding.to_string()) + "\n").collect();
     if validation.omitted() > 0 {
-        eprintln!("and {} more that are not shown", validation.omitted());
+        text.push_str(&format!("and {} more that are not shown\n", validation.omitted()));
     }
+    Some(text)
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::logging_file::{AwsLines, LogFiles, OwnFields};
 use super::logging_journal::Journal;
+use super::notices::Notices;
 use crate::disk::{self, AppendFile, Dir, Rotation};
 
 /// How large the log's file grows, as AWS's agent has it.
@@ -85,9 +86,16 @@ impl Level {
     }
 }
 
-/// Starts logging for a command that talks to a person: warnings alone.
-pub(super) fn start_quiet(shape: Shape) {
-    start(Verbosity::Quiet, shape);
+/// Starts logging for a command that talks to a person: warnings alone. Those that go to standard error as text can
+/// be held back.
+pub(super) fn start_quiet(shape: Shape) -> Notices {
+    let notices = Notices::default();
+    if shape == Shape::Text && !under_systemd() {
+        tracing_subscriber::registry().with(filter(Verbosity::Quiet)).with(notices.clone()).init();
+    } else {
+        start(Verbosity::Quiet, shape);
+    }
+    notices
 }
 
 /// Starts logging to the journal or to standard error. Called once, by the command that runs.

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod aws_agent;
 mod cancel;
 mod config;
 mod deploy_local;
@@ -18,13 +19,17 @@ mod logging;
 mod logging_file;
 mod logging_journal;
 mod other_agent;
+mod next_steps;
+mod notices;
 mod output;
 mod past;
 mod pause;
 mod plan;
 mod recover;
+mod revision_arguments;
 mod rollback;
 mod run;
+mod script_lines;
 mod services;
 mod settings;
 mod settings_daemon;
@@ -42,8 +47,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::causes::with_causes;
 use crate::ids::{DeploymentId, GroupId};
 use crate::process;
+use terminal::{Terminal, Tone};
 
 /// Exit status: something failed, or was found.
 const FAILED: u8 = 1;
@@ -127,17 +134,18 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Parses the arguments of the process and runs the command that they name. Called by the name
-/// `codedeploy-local`, it is `deploy-local`.
+/// Parses the arguments of the process and runs the command that they name, or what the name of a program of AWS's
+/// agent stands for.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     process::set_up_heap();
-    let cli = match Cli::try_parse_from(with_command(arguments)) {
+    let arguments = match by_name(arguments) {
+        Called::Own(arguments) => arguments,
+        Called::AwsTool(arguments) => return deploy_local::run_as_aws_tool(arguments),
+        Called::AwsAgent(arguments) => return aws_agent::run(arguments),
+    };
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Printing fails only where there is nobody to read it.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(UNREADABLE) } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return usage(&error),
     };
     match cli.command {
         Command::Run(config) => run::run(&config),
@@ -164,24 +172,56 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let name = arguments.first().and_then(|path| Path::new(path).file_name());
-    if name.is_some_and(|name| name == "codedeploy-local") {
-        arguments.insert(1, "deploy-local".into());
+/// As which program this one was called.
+#[derive(Debug, PartialEq, Eq)]
+enum Called {
+    /// As itself.
+    Own(Vec<OsString>),
+    /// As AWS's tool for local deployments.
+    AwsTool(Vec<OsString>),
+    /// As AWS's agent, with one of its commands. With any other it is this program by another name.
+    AwsAgent(Vec<OsString>),
+}
+
+/// By the program's name; or by the first argument, for a script in that program's place, which cannot give it the name.
+fn by_name(mut arguments: Vec<OsString>) -> Called {
+    const NAMES: [&str; 2] = ["codedeploy-local", "codedeploy-agent"];
+    if arguments.get(1).is_some_and(|argument| NAMES.iter().any(|name| argument == name)) {
+        arguments.remove(0);
     }
-    arguments
+    let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(|name| name.to_str());
+    match name {
+        Some("codedeploy-local") => Called::AwsTool(arguments),
+        Some("codedeploy-agent") if aws_agent::is_command(&arguments) => Called::AwsAgent(arguments),
+        _ => Called::Own(arguments),
+    }
+}
+
+/// Ends a command whose arguments were wrong, or asked for help.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Printing fails only where there is nobody to read it.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(UNREADABLE) } else { ExitCode::SUCCESS }
 }
 
 /// Ends a command that could not do its work: the error and its causes, on standard error.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("slipway-agent: {error:#}");
+    tell(error);
     ExitCode::from(FAILED)
 }
 
 /// Ends a command whose configuration or arguments could not be used.
 fn unreadable(error: &anyhow::Error) -> ExitCode {
-    eprintln!("slipway-agent: {error:#}");
+    tell(error);
     ExitCode::from(UNREADABLE)
+}
+
+fn tell(error: &anyhow::Error) {
+    const PROGRAM: &str = "slipway-agent:";
+    let terminal = Terminal::stderr();
+    let text = terminal.wrap("", &format!("{PROGRAM} {}", output::visible_lines(&with_causes(error))));
+    let text = text.strip_prefix(PROGRAM).unwrap_or(&text);
+    eprintln!("{}{text}", terminal.paint(Tone::Bad, PROGRAM));
 }
 
 fn parse_group(text: &str) -> Result<GroupId, String> {
@@ -203,8 +243,13 @@ mod tests {
 
     #[test]
     fn the_old_name_is_a_local_deploy() {
-        let arguments =
-            with_command(vec!["/opt/codedeploy-agent/bin/codedeploy-local".into(), "-l".into(), "/x".into()]);
-        assert!(matches!(Cli::try_parse_from(arguments).unwrap().command, Command::DeployLocal(_)));
+        let by = |words: &[&str]| by_name(words.iter().map(OsString::from).collect());
+        let tool = "/opt/codedeploy-agent/bin/codedeploy-local";
+        assert_eq!(by(&[tool, "-l", "/x"]), Called::AwsTool(vec![tool.into(), "-l".into(), "/x".into()]));
+        assert_eq!(by(&["slipway-agent", "codedeploy-local", "-q"]), by(&["codedeploy-local", "-q"]));
+        assert!(matches!(by(&["slipway-agent", "status"]), Called::Own(_)));
+        assert!(matches!(by(&["slipway-agent", "codedeploy-agent", "status"]), Called::AwsAgent(_)));
+        assert!(matches!(by(&["/opt/bin/codedeploy-agent", "run"]), Called::Own(_)));
+        assert!(matches!(by(&[]), Called::Own(_)));
     }
 }

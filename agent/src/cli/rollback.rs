@@ -6,8 +6,9 @@ use anyhow::bail;
 use clap::Args;
 use slipway_protocol::specification as wire;
 
+use super::deploy_local::MannerArguments;
 use super::groups::{GroupName, Groups};
-use super::local::{self, LocalDeployment};
+use super::local::{self, BroughtBack, LocalDeployment};
 use super::settings::Context;
 use super::when::when;
 use super::{ConfigFile, fail, logging, unreadable};
@@ -28,6 +29,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DEPLOYMENT")]
     to: Option<String>,
     #[command(flatten)]
+    manner: MannerArguments,
+    #[command(flatten)]
     config: ConfigFile,
 }
 
@@ -36,12 +39,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(context) => context,
         Err(error) => return unreadable(&error),
     };
-    logging::start_quiet(context.shape());
+    let notices = logging::start_quiet(context.shape());
     context.warn();
-    match deployment(&context, arguments).and_then(|deployment| local::deploy(&context, &deployment)) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    let deployed = deployment(&context, arguments)
+        .and_then(|deployment| local::deploy(&context, &deployment, arguments.manner.manner(), &notices));
+    deployed.unwrap_or_else(|error| fail(&error))
 }
 
 fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalDeployment> {
@@ -51,7 +53,7 @@ fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalD
         Some(id) => retained(&context.layout, &group, DeploymentId::parse(id)?)?,
         None => newest_good(&context.layout, &group, &markers)?,
     };
-    println!("Going back to the revision of deployment {target}.");
+    let good = markers.good.iter().find(|mark| mark.deployment == target).cloned();
     let who = markers.who.unwrap_or_else(|| store::Who { application: "unknown".into(), group: "unknown".into() });
     let spec = wire::DeploymentSpecification {
         deployment_id: Some(local::random_id()),
@@ -61,9 +63,9 @@ fn deployment(context: &Context, arguments: &Arguments) -> anyhow::Result<LocalD
         deployment_creator: Some("codeDeployRollback".to_owned()),
         ..wire::DeploymentSpecification::default()
     };
-    let spec = DeploymentSpec::local(spec, RevisionSource::Retained(target))?;
+    let spec = DeploymentSpec::local(spec, RevisionSource::Retained(target.clone()))?;
     let commands = IN_PLACE.iter().map(|name| Command::parse(name)).collect::<Result<_, _>>()?;
-    Ok(LocalDeployment { spec, commands })
+    Ok(LocalDeployment { spec, commands, brings_back: Some(BroughtBack { deployment: target, good }) })
 }
 
 /// The deployment that a rollback of a group goes back to by itself; nothing where there is none.

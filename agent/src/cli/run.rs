@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::logging::Level;
 use super::settings::Context;
 use super::{ConfigFile, FAILED, fail, logging, other_agent, unreadable};
+use crate::causes::with_causes;
 use crate::daemon;
 use crate::identity::Caller;
 use crate::process::{self, Ended, Role};
@@ -29,7 +30,7 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log is where a daemon's last words belong; they are not printed a second time.
-            tracing::error!("{error:#}");
+            tracing::error!("{}", with_causes(&error));
             ExitCode::from(FAILED)
         }
     }

@@ -229,7 +229,7 @@ fn text(report: &Report, terminal: Terminal) -> String {
     // Writing to a string cannot fail.
     let _ = write_daemon(&mut out, report, terminal);
     let _ = write_requests(&mut out, report);
-    let _ = write_groups(&mut out, report);
+    let _ = write_groups(&mut out, report, terminal);
     out
 }
 
@@ -300,7 +300,7 @@ fn write_requests(out: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_groups(out: &mut String, report: &Report) -> std::fmt::Result {
+fn write_groups(out: &mut String, report: &Report, terminal: Terminal) -> std::fmt::Result {
     if report.groups.is_empty() {
         return writeln!(out, "Nothing is deployed under {}.", report.root.display());
     }
@@ -319,7 +319,8 @@ fn write_groups(out: &mut String, report: &Report) -> std::fmt::Result {
         }
         writeln!(out, "  drift     {}", drift(group))?;
         let retained: Vec<&str> = group.retained.iter().map(DeploymentId::as_str).collect();
-        writeln!(out, "  retained  {}", if retained.is_empty() { "none".to_owned() } else { retained.join(" ") })?;
+        let retained = if retained.is_empty() { "none".to_owned() } else { retained.join(" ") };
+        writeln!(out, "{}", terminal.wrap("  retained  ", &retained))?;
     }
     Ok(())
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::next_steps::{self, Aftermath};
 use super::status::Only;
 use super::terminal::{Terminal, Tone};
 use super::when::{since_when, when};
-use super::{FAILED, NOT_RUNNING, past, rollback};
+use super::{FAILED, NOT_RUNNING, past};
 use crate::daemon::status::{Connection, Status};
 use crate::ids::{DeploymentId, GroupId};
 use crate::install::{self, Unsettled};
@@ -118,16 +119,14 @@ fn failed(layout: &Layout, found: Past) -> anyhow::Result<Option<FailedDeploymen
     let (event, message) = (entry.name.clone(), failure.message.clone());
     let script = Some(failure.script.clone()).filter(|script| !script.is_empty());
     let at = entry.finished_at();
-    let (mut who, mut installed, mut rollback_to) = (None, None, None);
+    let (mut who, mut aftermath) = (None, Aftermath::default());
     if let Some(group) = &found.group {
         let markers = store::read_markers(layout, group)?;
-        installed = markers.last_successful.as_ref().map(|mark| mark.deployment.clone());
-        if installed.is_some() && installed == found.deployment {
-            rollback_to = rollback::target(layout, group, &markers);
-        }
+        aftermath = Aftermath::by(layout, group, found.deployment.as_ref(), &markers);
         who = markers.who;
     }
     let (deployment, group) = (found.deployment, found.group);
+    let Aftermath { installed, rollback_to } = aftermath;
     Ok(Some(FailedDeployment { deployment, group, who, event, script, message, at, installed, rollback_to }))
 }
 
@@ -140,7 +139,7 @@ pub(super) fn text(problems: &[Problem], terminal: Terminal) -> String {
             Problem::InstallNotSettled(unsettled) => not_settled(&mut out, unsettled, terminal),
             Problem::PollsFail { since, attempts, why } => {
                 let head = format!("polls of the service, {attempts} in a row since {}", since_when(*since));
-                let next = format!("{:<34}  checks what is in the way", "slipway-agent doctor");
+                let next = next_steps::step("slipway-agent doctor", "checks what is in the way");
                 write(&mut out, terminal, &head, why, &[next]);
             }
             // The daemon's own lines say it, and on hosts with local deployments alone it is no failure.
@@ -175,25 +174,9 @@ impl FailedDeployment {
         let script = self.script.as_ref().map(|script| format!(", script {script}")).unwrap_or_default();
         let at = self.at.map(|at| format!(", {}", when(at))).unwrap_or_default();
         let head = format!("{deployment}{group}: {}{script}{at}", self.event);
-        write(out, terminal, &head, &self.message, &self.next());
-    }
-
-    fn next(&self) -> Vec<String> {
-        let mut next = Vec::new();
-        let mut add = |command: String, what: String| next.push(format!("{command:<34}  {what}"));
-        if let Some(deployment) = &self.deployment {
-            add(format!("slipway-agent logs {deployment}"), "shows what its scripts said".to_owned());
-        }
-        match (&self.group, &self.rollback_to, &self.installed) {
-            (Some(group), Some(to), _) => {
-                add(format!("slipway-agent rollback --group {group}"), format!("goes back to {to}"));
-            }
-            (Some(_), None, Some(installed)) if Some(installed) != self.deployment.as_ref() => {
-                next.push(format!("{installed} is still installed: deploy again once this is mended"));
-            }
-            _ => next.push("deploy again once this is mended".to_owned()),
-        }
-        next
+        let aftermath = Aftermath { installed: self.installed.clone(), rollback_to: self.rollback_to.clone() };
+        let next = aftermath.next_steps(self.deployment.as_ref(), self.group.as_ref());
+        write(out, terminal, &head, &self.message, &next);
     }
 }
 
@@ -205,10 +188,6 @@ fn write(out: &mut String, terminal: Terminal, head: &str, why: &str, next: &[St
     out.push('\n');
     out.push_str(&terminal.wrap("        ", &super::output::visible_lines(why)));
     out.push('\n');
-    for (n, step) in next.iter().enumerate() {
-        let first = if n == 0 { "  next  " } else { "        " };
-        out.push_str(&terminal.wrap(first, step));
-        out.push('\n');
-    }
+    out.push_str(&next_steps::listed(next));
     out.push('\n');
 }

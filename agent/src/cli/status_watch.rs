@@ -5,12 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::output::{say, visible_lines};
+use super::script_lines;
 use super::settings::Context;
 use super::status::{self, Only, write_daemon_line};
 use super::terminal::Terminal;
 use super::when::lasting;
 use crate::daemon::status::{Running, Status};
-use crate::disk::{self, Watch};
+use crate::disk::Watch;
 use crate::ids::{DeploymentId, GroupId};
 use crate::ledger::Ledger;
 use crate::outcome::Outcome;
@@ -21,8 +22,6 @@ const TICK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
 /// Lines of output that are shown of each script.
 const LINES: usize = 5;
-/// Bytes of a log that are looked at for them.
-const TAIL: u64 = 4 << 10;
 
 /// Shows what runs until somebody interrupts it.
 pub(super) fn watch(context: &Context, only: &Only) -> anyhow::Result<()> {
@@ -179,12 +178,7 @@ fn ended_as(context: &Context, running: &Running) -> anyhow::Result<String> {
 
 fn last_lines(context: &Context, running: &Running) -> anyhow::Result<Vec<String>> {
     let Some(log) = log_of(context, running) else { return Ok(Vec::new()) };
-    let tail = disk::read_tail(&log, TAIL)?;
-    let text = visible_lines(&String::from_utf8_lossy(&tail));
-    // What an earlier event has said is not this one's.
-    let own = text.rfind("LifecycleEvent - ").map_or(text.as_str(), |at| &text[at..]);
-    let lines: Vec<&str> = own.lines().filter(|line| line.contains("[stdout]") || line.contains("[stderr]")).collect();
-    Ok(lines[lines.len().saturating_sub(LINES)..].iter().map(|line| (*line).to_owned()).collect())
+    Ok(script_lines::last_lines(&log, Some(&running.command), LINES)?)
 }
 
 fn log_of(context: &Context, running: &Running) -> Option<std::path::PathBuf> {

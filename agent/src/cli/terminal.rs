@@ -39,6 +39,8 @@ pub(super) enum Tone {
     Bad,
     /// A heading.
     Strong,
+    /// Something of little weight.
+    Faint,
 }
 
 impl Terminal {
@@ -72,6 +74,11 @@ impl Terminal {
         self.columns.is_some()
     }
 
+    /// How many columns it has; what is usual where it is no terminal.
+    pub(super) fn columns(self) -> usize {
+        self.columns.unwrap_or(USUAL)
+    }
+
     /// A text in a tone.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
@@ -79,6 +86,7 @@ impl Terminal {
             Tone::Warning => "33",
             Tone::Bad => "1;31",
             Tone::Strong => "1",
+            Tone::Faint => "2",
         };
         match self.colors {
             Colors::Shown => format!("\x1b[{code}m{text}\x1b[0m"),

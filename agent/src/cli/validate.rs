@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::output::{print, print_json};
 use super::settings::Context;
+use super::terminal::{Terminal, Tone};
 use super::{FAILED, unreadable};
 use crate::appspec::schema::schema;
 use crate::deployment::{BundleType, RelativePath};
@@ -84,7 +85,7 @@ fn check(path: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let (omitted, findings) = (validation.omitted(), validation.findings());
         print_json(&Report { path, errors, warnings, omitted, findings })?;
     } else {
-        print(&text(path, &validation))?;
+        print(&text(path, &validation, Terminal::stdout()))?;
     }
     let failed = errors > 0 || (arguments.strict && warnings > 0);
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
@@ -145,16 +146,26 @@ fn bundle(path: &Path, bundle_type: BundleType, wanted: &RelativePath, host: &Ho
     }
 }
 
-fn text(path: &Path, validation: &Validation) -> String {
+fn text(path: &Path, validation: &Validation, terminal: Terminal) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_text(&mut out, path, validation);
+    let _ = write_text(&mut out, path, validation, terminal);
     out
 }
 
-fn write_text(out: &mut String, path: &Path, validation: &Validation) -> std::fmt::Result {
+fn write_text(out: &mut String, path: &Path, validation: &Validation, terminal: Terminal) -> std::fmt::Result {
     for finding in validation.findings() {
-        writeln!(out, "{finding}")?;
+        let text = finding.to_string();
+        // The excerpt that follows has its columns.
+        let (message, excerpt) = text.split_once('\n').unwrap_or((&text, ""));
+        let (tone, word) = match finding.severity {
+            Severity::Error => (Tone::Bad, "error:"),
+            Severity::Warning => (Tone::Warning, "warning:"),
+        };
+        writeln!(out, "{}", terminal.wrap("", message).replacen(word, &terminal.paint(tone, word), 1))?;
+        if !excerpt.is_empty() {
+            writeln!(out, "{excerpt}")?;
+        }
     }
     let (errors, warnings) = (validation.count(Severity::Error), validation.count(Severity::Warning));
     if validation.omitted() > 0 {

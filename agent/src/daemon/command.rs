@@ -11,6 +11,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::{Daemon, InHand};
+use crate::causes::with_causes;
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
 use crate::ids::{DeploymentId, GroupId, HostCommandId};
@@ -58,8 +59,9 @@ impl Unrecorded {
     /// Nothing was run, since what cannot be written down is not begun.
     fn not_run(error: anyhow::Error) -> Self {
         let message = format!(
-            "nothing was run, since the agent could not write down that it begins: {error:#}; free space below its \
-             root directory, or mend what is said"
+            "nothing was run, since the agent could not write down that it begins: {}; free space below its root \
+             directory, or mend what is said",
+            with_causes(&error)
         );
         Self { outcome: Failure::unknown(message).into(), error }
     }
@@ -142,7 +144,7 @@ impl Daemon {
                 let id = id.clone();
                 if let Err(error) = self.on_ledger(move |ledger| ledger.skip(&id, outcome, &answer)).await {
                     // Nobody waits for it; the next start finds it begun and asks the service again.
-                    tracing::warn!("the ledger could not be written: {error:#}");
+                    tracing::warn!("the ledger could not be written: {}", with_causes(&error));
                 }
                 return Ok(());
             }
@@ -190,8 +192,8 @@ impl Daemon {
     pub(super) async fn report_unrecorded(&self, command: &HostCommand, unrecorded: Unrecorded) {
         let Unrecorded { outcome, error } = unrecorded;
         let name = &command.command_name;
-        tracing::error!("the ledger could not be written: {error:#}");
-        self.board.error(format!("{name}: the ledger could not be written: {error:#}"));
+        tracing::error!("the ledger could not be written: {}", with_causes(&error));
+        self.board.error(format!("{name}: the ledger could not be written: {}", with_causes(&error)));
         let (status, diagnostics) = (outcome.status(), outcome.diagnostics());
         let id = &command.host_command_identifier;
         if let Err(error) = self.persist("the result", || self.service.complete(id, status, &diagnostics)).await {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::Daemon;
 use super::reload::Reloaded;
+use crate::causes::with_causes;
 use crate::identity::{CurrentIdentity, Host};
 use crate::store::{self, HostRecord};
 
@@ -29,7 +30,7 @@ impl Daemon {
                 }
                 (Ok(_), Ok(host)) => break host,
                 (Ok(_), Err(error)) => error.to_string(),
-                (Err(error), _) => format!("the configuration has changed and cannot be used: {error:#}"),
+                (Err(error), _) => format!("the configuration has changed and cannot be used: {}", with_causes(&error)),
             };
             let wait = backoff.pause();
             tracing::warn!(error = why, ?wait, "it is asked again who this host is");

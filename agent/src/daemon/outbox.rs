@@ -5,6 +5,7 @@ use std::sync::Arc;
 use slipway_protocol::diagnostics::Diagnostics;
 
 use super::Daemon;
+use crate::causes::with_causes;
 use crate::ledger::{Delivery, Entry, Ledger};
 use crate::service::ServiceError;
 
@@ -15,7 +16,7 @@ pub(super) enum ReportError {
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// The ledger could not be read or written.
-    #[error("{0:#}")]
+    #[error("{}", with_causes(.0))]
     Ledger(anyhow::Error),
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Daemon;
+use crate::causes::with_causes;
 use crate::identity::CurrentIdentity;
 use crate::store::{self, RunningSettings};
 
@@ -65,8 +66,9 @@ impl Daemon {
                     }
                 }
                 Err(error) => {
-                    tracing::error!("SIGHUP: the configuration stays as it was: {error:#}");
-                    self.board.error(format!("the configuration was not read again at SIGHUP: {error:#}"));
+                    tracing::error!("SIGHUP: the configuration stays as it was: {}", with_causes(&error));
+                    self.board
+                        .error(format!("the configuration was not read again at SIGHUP: {}", with_causes(&error)));
                 }
             }
             self.read_identity_again().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::figures::{self, Usage};
 use super::status::{Board, Connection, Status};
 use super::{Daemon, notify_systemd};
+use crate::causes::with_causes;
 use crate::disk;
 use crate::layout::Layout;
 
@@ -32,7 +33,7 @@ pub(super) async fn keep_metrics(board: Board, layout: Layout, path: PathBuf) {
             Ok(()) => failed = false,
             Err(error) if !failed => {
                 failed = true;
-                tracing::warn!("metrics_file could not be written: {error:#}");
+                tracing::warn!("metrics_file could not be written: {}", with_causes(&error));
             }
             Err(_) => {}
         }

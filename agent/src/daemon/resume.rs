@@ -7,6 +7,7 @@ use tracing::{Instrument as _, Span};
 
 use super::command::{self, Unrecorded};
 use super::{Daemon, InHand};
+use crate::causes::with_causes;
 use crate::engine::Execution;
 use crate::hooks::Wish;
 use crate::identity::Host;
@@ -72,7 +73,9 @@ impl Daemon {
         let lives = match self.on_ledger(move |ledger| ledger.count_life(&id)).await {
             Ok(lives) => lives,
             // What cannot be counted is not tried.
-            Err(error) => return Err(Failure::unknown(format!("{name} was not taken up again: {error:#}"))),
+            Err(error) => {
+                return Err(Failure::unknown(format!("{name} was not taken up again: {}", with_causes(&error))));
+            }
         };
         if lives <= MOST_LIVES {
             return Ok(());

@@ -29,6 +29,8 @@ pub struct DeploymentSpec {
     pub situation: Situation,
     /// Where in the revision the AppSpec is looked for first.
     pub appspec_filename: RelativePath,
+    /// Whether an AppSpec of another name will do.
+    pub other_appspec: OtherAppSpec,
     /// What to do about files that exist already, where the service says so.
     pub file_exists_behavior: Option<FileExistsBehavior>,
     /// All events of this deployment, where the service says so.
@@ -41,6 +43,15 @@ pub struct DeploymentSpec {
     pub source: RevisionSource,
     /// Token for a GitHub revision.
     pub github_token: Option<Secret>,
+}
+
+/// What to do with a revision that has no AppSpec of the name that the deployment gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherAppSpec {
+    /// Take one of the usual names, as AWS's agent does.
+    Taken,
+    /// Refuse the revision: a person has named the file.
+    Refused,
 }
 
 /// A text that must not be seen: wiped when dropped, never printed.
@@ -205,6 +216,7 @@ impl DeploymentSpec {
                 .ok()
                 .filter(|path| !path.is_root())
                 .ok_or_else(|| value("AppSpecFilename", &filename, "a file inside the revision"))?,
+            other_appspec: OtherAppSpec::Taken,
             file_exists_behavior: behavior
                 .map(|name| {
                     FileExistsBehavior::parse(&name)

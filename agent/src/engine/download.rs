@@ -102,7 +102,7 @@ impl Engine {
             deployment: &spec.deployment_id,
             appspec: &spec.appspec_filename,
         };
-        let staged = unpack::into_revision(content, &place, &self.policy.unpack, |root| scripts_of(root, spec))?;
+        let staged = unpack::into_revision(content, &place, &self.unpack_policy(spec), |root| scripts_of(root, spec))?;
         staged.report.warnings.iter().for_each(|warning| warnings.add(WarningKind::Bundle, warning));
         for script in &staged.made_executable {
             let text = format!(

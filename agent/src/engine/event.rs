@@ -1,5 +1,6 @@
 //! Lifecycle events: which scripts run, and what their failure means for the revision.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::failure::StageError;
@@ -191,10 +192,20 @@ impl Engine {
         match Dir::open(revision.root()) {
             Ok(_) => Ok(Some((deployment, revision))),
             Err(error) if error.is_not_found() => {
-                tracing::warn!(of = %deployment, "the revision whose scripts would run is no longer on this host");
+                self.warn_once_of_gone(spec, &deployment);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Several events of a deployment ask for the same revision, each more than once.
+    fn warn_once_of_gone(&self, spec: &DeploymentSpec, deployment: &DeploymentId) {
+        let asked = Some((spec.deployment_id.clone(), deployment.clone()));
+        let mut told = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != asked {
+            tracing::warn!(of = %deployment, "the revision whose scripts would run is no longer on this host");
+            *told = asked;
         }
     }
 

@@ -22,10 +22,10 @@ pub(super) fn check_events(appspec: &AppSpec, spec: &DeploymentSpec) -> Result<(
             || lifecycle::SERVICE_EVENTS.contains(&name)
             || matches!(name, "DownloadBundle" | "Install")
     };
-    let missing: Vec<&str> = possible
+    let missing: Vec<String> = possible
         .iter()
         .filter(|event| !own(event) && !appspec.hooks.contains_key(*event))
-        .map(|event| event.as_str())
+        .map(|event| with_guess(event, &lifecycle::HOOK_EVENTS))
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(StageError::MissingEvents(missing.join(", "))) }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::appspec::AppSpecErrors;
 use crate::bundle::BundleError;
+use crate::deployment::RelativePath;
 use crate::disk;
 use crate::hooks::HookError;
 use crate::ids::{DeploymentId, GroupId};
@@ -51,6 +52,16 @@ pub enum StageError {
         left: String,
         /// The script that ran last, and its event.
         last: String,
+    },
+    /// The AppSpec that somebody named is not there.
+    #[error(
+        "the revision has no {wanted}, which was named as its AppSpec; at its top level are {found}: correct the name"
+    )]
+    NoNamedAppSpec {
+        /// What was named.
+        wanted: RelativePath,
+        /// What is there.
+        found: String,
     },
     /// The revision could not be installed.
     #[error(transparent)]
@@ -144,6 +155,7 @@ impl StageError {
             | Self::AppSpec(_)
             | Self::NoAppSpec(_)
             | Self::Emptied { .. }
+            | Self::NoNamedAppSpec { .. }
             | Self::Install(_)
             | Self::Hook(_)
             | Self::NoRevision { .. }

@@ -22,7 +22,7 @@ use crate::appspec::AppSpec;
 use crate::bundle::{GitHub, Requirement, S3, TrustedKeys};
 use crate::deployment::{DeploymentSpec, FileExistsBehavior};
 use crate::hooks::{self, HookSettings, Wish, Wishes};
-use crate::ids::{EventName, GroupId, HostCommandId, TransactionId};
+use crate::ids::{DeploymentId, EventName, GroupId, HostCommandId, TransactionId};
 use crate::install::{self, Settled};
 use crate::layout::Layout;
 use crate::lifecycle::Command;
@@ -141,12 +141,15 @@ pub struct Engine {
     fetched: AtomicU64,
     /// What was said of installs that are not settled.
     told: Mutex<BTreeMap<TransactionId, String>>,
+    /// The deployment that missed an earlier one's revision last, and that one.
+    gone: Mutex<Option<(DeploymentId, DeploymentId)>>,
 }
 
 impl Engine {
     /// An engine over `layout`.
     pub fn new(layout: Layout, policy: Policy, s3: S3, github: GitHub) -> Self {
-        Self { layout, policy, s3, github, fetched: AtomicU64::new(0), told: Mutex::default() }
+        let (told, gone) = (Mutex::default(), Mutex::default());
+        Self { layout, policy, s3, github, fetched: AtomicU64::new(0), told, gone }
     }
 
     /// Where everything is.

@@ -35,7 +35,7 @@ impl Engine {
     pub fn plan(&self, spec: &DeploymentSpec, scratch: &Dir) -> Result<Planned, StageError> {
         let bundle = scratch.path().join("bundle");
         let acquired = self.acquire(spec, &bundle)?;
-        let policy = &self.policy.unpack;
+        let policy = &self.unpack_policy(spec);
         let staged = unpack::into_scratch(content(&acquired), scratch, &spec.appspec_filename, policy, |root| {
             scripts_of(root, spec)
         })?;

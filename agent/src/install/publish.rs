@@ -128,7 +128,7 @@ pub(super) fn mark(layout: &Layout, begin: &Begin, standing: Standing) -> Result
 pub(super) fn put(layout: &Layout, manifest: &Manifest) -> Result<(), StoreError> {
     store::write(&layout.manifest(&manifest.group), manifest)?;
     Dir::open_or_create(layout.instructions(), 0o755)?;
-    let list = inherited::text(manifest.entries.iter().map(OwnedToBe::from));
+    let list = inherited::text_of(manifest);
     Ok(disk::write_atomic(&layout.cleanup_file(&manifest.group), &list, 0o644)?)
 }
 

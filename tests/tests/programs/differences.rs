@@ -308,6 +308,16 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "agent/tests/hooks/output.rs",
         "output_left_open_names_the_holder_and_the_remedy_and_ends_it",
     ),
+    (
+        "`codedeploy-local`",
+        "tests/tests/programs/deploying.rs",
+        "a_failure_ends_with_what_to_do_next_and_a_rollback_names_what_it_brings_back",
+    ),
+    (
+        "`codedeploy-local -t directory`",
+        "tests/tests/programs/deploying.rs",
+        "by_the_name_of_awss_tool_it_does_what_that_does",
+    ),
     ("the bundle", "tests/tests/programs/differences.rs", "a_bundle_goes_once_it_is_unpacked"),
     ("the metadata service", "tests/tests/programs/identity.rs", "a_token_that_is_refused_is_explained"),
     ("`rollback` on the host", "tests/tests/programs/local.rs", "a_rollback_needs_no_network"),

@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod configuration;
 mod crash_loop;
+mod deploying;
 mod differences;
 mod doctor;
 mod downloads;

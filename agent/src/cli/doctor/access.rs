@@ -6,6 +6,7 @@ use super::Host;
 use super::finding::{Finding, Verdict};
 use super::probe::{COMMANDS, Network, S3};
 use crate::bundle::{BundleError, parse_s3_location};
+use crate::causes::with_causes;
 use crate::cli::settings::Context;
 use crate::deployment::BundleType;
 use crate::deployment::revision::S3Source;
@@ -87,7 +88,7 @@ pub(super) fn bundle(host: &Host<'_>) -> Vec<Finding> {
     let tried = format!("GET s3://{}/{}, signed, to its head", object.source.bucket, object.source.key);
     let verdict = asked(host, S3, |context, network| match context.s3(network.handle(), network.provider()) {
         Ok(s3) => read(&object, network.wait(s3.look(&object.source))),
-        Err(error) => Verdict::NotTried(format!("{error:#}")),
+        Err(error) => Verdict::NotTried(with_causes(&error)),
     });
     finding(&tried, verdict)
 }

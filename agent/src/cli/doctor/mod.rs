@@ -19,9 +19,11 @@ use serde::Serialize;
 
 use self::finding::{Finding, Verdict};
 use self::probe::Network;
-use super::output::{print, print_json, visible_text};
+use super::output::{print, print_json, visible_lines};
 use super::settings::Context;
+use super::terminal::{Terminal, Tone};
 use super::{ConfigFile, FAILED, fail};
+use crate::causes::with_causes;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -73,7 +75,7 @@ impl Host<'_> {
     /// The configuration, and what the services say.
     fn asked(&self) -> Result<(&Context, &Network), Verdict> {
         let context = self.context()?;
-        let network = self.network.get_or_init(|| Network::ask(context).map_err(|error| format!("{error:#}")));
+        let network = self.network.get_or_init(|| Network::ask(context).map_err(|error| with_causes(&error)));
         match network {
             Ok(network) => Ok((context, network)),
             Err(trouble) => Err(Verdict::NotTried(trouble.clone())),
@@ -88,11 +90,11 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let context = Context::load(arguments.config.path.as_deref()).map_err(|error| format!("{error:#}"));
+    let context = Context::load(arguments.config.path.as_deref()).map_err(|error| with_causes(&error));
     let host = Host { arguments, context, network: OnceCell::new() };
     let checks: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&host)).collect();
     let report = Report { healthy: !checks.iter().any(Finding::has_failed), checks };
-    let printed = if arguments.json { print_json(&report) } else { print(&text(&report)) };
+    let printed = if arguments.json { print_json(&report) } else { print(&text(&report, Terminal::stdout())) };
     match printed {
         Ok(()) if report.healthy => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(FAILED),
@@ -121,19 +123,22 @@ fn configuration(host: &Host<'_>) -> Vec<Finding> {
     vec![Finding::new("configuration", tried, verdict)]
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, terminal: Terminal) -> String {
     let mut out = String::new();
     let width = report.checks.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     for Finding { check, tried, verdict } in &report.checks {
-        let (word, found) = match verdict {
-            Verdict::Passed(found) => ("ok", format!("{found} ({tried})")),
-            Verdict::Failed { found, .. } => ("FAILED", found.clone()),
-            Verdict::NotTried(reason) => ("not tried", reason.clone()),
+        let (tone, word, found) = match verdict {
+            Verdict::Passed(found) => (Tone::Good, "ok", format!("{found} ({tried})")),
+            Verdict::Failed { found, .. } => (Tone::Bad, "FAILED", found.clone()),
+            Verdict::NotTried(reason) => (Tone::Faint, "not tried", reason.clone()),
         };
+        let line = terminal.wrap(&format!("{word:<9}  {check:<width$}  "), &visible_lines(&found));
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{word:<9}  {check:<width$}  {}", lines(&found));
+        let _ = writeln!(out, "{}{}", terminal.paint(tone, word), line.strip_prefix(word).unwrap_or(&line));
         if let Verdict::Failed { remedy, .. } = verdict {
-            let _ = writeln!(out, "           tried: {}\n           remedy: {}", lines(tried), lines(remedy));
+            for (what, text) in [("tried", tried), ("remedy", remedy)] {
+                let _ = writeln!(out, "{}", terminal.wrap(&format!("           {what}: "), &visible_lines(text)));
+            }
         }
     }
     let count = |wanted: fn(&Verdict) -> bool| report.checks.iter().filter(|finding| wanted(&finding.verdict)).count();
@@ -141,9 +146,4 @@ fn text(report: &Report) -> String {
     let untried = count(|verdict| matches!(verdict, Verdict::NotTried(_)));
     let _ = writeln!(out, "{} checks: {failed} failed, {untried} not tried", report.checks.len());
     out
-}
-
-/// Later lines stand below the first one.
-fn lines(text: &str) -> String {
-    text.lines().map(visible_text).collect::<Vec<_>>().join("\n           ")
 }

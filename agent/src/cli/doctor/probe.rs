@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::{Handle, Runtime};
 use url::Url;
 
+use crate::causes::with_causes;
 use crate::cli::settings::Context;
 use crate::config::ProxyUri;
 use crate::http::{Client, Foreign, SendError, clock_ahead};
@@ -84,7 +85,7 @@ impl Network {
                 Some(url) => Ok(url.clone()),
                 None => endpoint(&|host| context.target().endpoint(context.flavor(), host)),
             },
-            client: context.client(&settings.control_proxy_uri).map_err(|error| format!("{error:#}")),
+            client: context.client(&settings.control_proxy_uri).map_err(|error| with_causes(&error)),
         };
         let s3 = Asked {
             service: S3,
@@ -93,7 +94,7 @@ impl Network {
                 Some(url) => Ok(url.clone()),
                 None => endpoint(&|host| context.s3_endpoint().of_region(&host.region, &host.domain)),
             },
-            client: context.client(&settings.s3_proxy_uri).map_err(|error| format!("{error:#}")),
+            client: context.client(&settings.s3_proxy_uri).map_err(|error| with_causes(&error)),
         };
         let (control, s3) = runtime.block_on(async { tokio::join!(control.ask(), s3.ask()) });
         Ok(Self { runtime, provider, host, access, probes: vec![control, s3], permission: OnceCell::new() })

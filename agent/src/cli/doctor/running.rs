@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::finding::{Finding, Verdict};
+use crate::causes::with_causes;
 use crate::cli::cancel::daemon_runs;
 use crate::cli::other_agent::{self, OtherAgent};
 use crate::cli::settings::Context;
@@ -25,7 +26,7 @@ pub(super) fn other_agent(host: &Host<'_>) -> Vec<Finding> {
             "`systemctl disable --now codedeploy-agent`; `slipway-agent migrate --check` says what else there is to do",
         ),
         Ok(OtherAgent::None | OtherAgent::Gone(_)) => Verdict::Passed("does not run on this root".to_owned()),
-        Err(error) => Verdict::NotTried(format!("{error:#}")),
+        Err(error) => Verdict::NotTried(with_causes(&error)),
     };
     finding("looked for its pid file and its processes", verdict)
 }
@@ -45,7 +46,7 @@ pub(super) fn daemon(host: &Host<'_>) -> Vec<Finding> {
             let reason = "only root can read the agent's state: run `slipway-agent doctor` as root";
             return finding(Verdict::NotTried(reason.to_owned()));
         }
-        Err(error) => return finding(Verdict::NotTried(format!("{error:#}"))),
+        Err(error) => return finding(Verdict::NotTried(with_causes(&error))),
     };
     let mut wrong: Vec<String> = match context.outdated() {
         Ok(outdated) => outdated.iter().map(setting).collect(),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::note::{Note, Verdict};
 use super::output::{print, print_json, visible_text};
 use super::settings::Context;
+use super::terminal::{Terminal, Tone};
 use super::{ConfigFile, FAILED, logging, unreadable};
 
 /// What to do.
@@ -54,19 +55,22 @@ fn check(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = Report { ready: notes.iter().all(|note| note.verdict != Verdict::NeedsYou), notes };
     match arguments.json {
         true => print_json(&report)?,
-        false => print(&text(&report))?,
+        false => print(&text(&report, Terminal::stdout()))?,
     }
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, terminal: Terminal) -> String {
     let mut out = String::new();
     let width = report.notes.iter().map(|note| note.about.len()).max().unwrap_or(0);
     for Note { verdict, about, what, todo } in &report.notes {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{:<10}  {about:<width$}  {}", verdict.word(), visible_text(what));
+        let word = verdict.word();
+        let line = terminal.wrap(&format!("{word:<10}  {about:<width$}  "), &visible_text(what));
+        let tone = if *verdict == Verdict::NeedsYou { Tone::Bad } else { Tone::Strong };
+        let _ = writeln!(out, "{}{}", terminal.paint(tone, word), line.strip_prefix(word).unwrap_or(&line));
         if let Some(todo) = todo {
-            let _ = writeln!(out, "            to do: {}", visible_text(todo));
+            let _ = writeln!(out, "{}", terminal.wrap("            to do: ", &visible_text(todo)));
         }
     }
     let count = |verdict| report.notes.iter().filter(|note| note.verdict == verdict).count();

@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::output::{print, print_json};
+use super::revision_arguments::RevisionArguments;
 use super::settings::Context;
-use super::{CLASHES, deploy_local, fail, logging, unreadable};
+use super::{CLASHES, fail, logging, unreadable};
 use crate::deployment::DeploymentSpec;
 use crate::disk::{self, Scratch};
 use crate::identity::Caller;
@@ -25,7 +26,7 @@ use report::Report;
 #[group(skip)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    deployment: deploy_local::Arguments,
+    deployment: RevisionArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,

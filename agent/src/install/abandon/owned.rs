@@ -36,7 +36,8 @@ pub(super) fn own_what_is_there(layout: &Layout, begin: &Begin, scene: &Scene<'_
     let mut entries: Vec<Owned> = owned.into_iter().map(|(path, state)| Owned { path, state }).collect();
     entries.sort_by(|one, other| in_order(&one.path, &other.path));
     let serial = latest_serial(layout)? + 1;
-    let manifest = Manifest { group: begin.group.clone(), deployment, serial, at: Timestamp::now(), entries };
+    let manifest =
+        Manifest { group: begin.group.clone(), deployment, serial, at: Timestamp::now(), links: None, entries };
     Ok(publish::put(layout, &manifest)?)
 }
 
@@ -45,7 +46,8 @@ pub(super) fn own_what_was_listed(layout: &Layout, id: &TransactionId, root: &Ro
     let Some(ahead) = store::read::<Manifest>(&publish::ahead(layout, id))? else { return Ok(()) };
     let Before { deployment, entries } = Before::read(layout, &ahead.group, &ahead.deployment, root)?;
     let serial = latest_serial(layout)? + 1;
-    let mut manifest = Manifest { group: ahead.group.clone(), deployment, serial, at: Timestamp::now(), entries };
+    let mut manifest =
+        Manifest { group: ahead.group.clone(), deployment, serial, at: Timestamp::now(), links: None, entries };
     let known: BTreeSet<PathBuf> = manifest.entries.iter().map(|owned| owned.path.clone()).collect();
     for owned in ahead.entries.into_iter().filter(|owned| !known.contains(&owned.path)) {
         if is_of_that_kind(root, &owned.path, &owned.state)? {

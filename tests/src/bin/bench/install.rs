@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use slipway_tests::binaries;
 use slipway_tests::place::Place;
 
@@ -157,7 +158,7 @@ impl Host {
     }
 
     fn deploy(&self, bundle: &Path) -> Result<Run> {
-        self.run("deploy-local", bundle, &["-e", "DownloadBundle,Install"])
+        self.run("deploy-local", bundle, &["-e", "DownloadBundle,Install", "--json"])
     }
 
     fn plan(&self, bundle: &Path) -> Result<Run> {
@@ -212,16 +213,11 @@ impl Host {
     }
 }
 
-/// Finds `Install  succeeded in 1.2s` in what `deploy-local` said.
+/// The time of Install in what `deploy-local --json` said.
 fn install_seconds(said: &str) -> Result<f64> {
-    let line = said.lines().find(|line| line.trim_start().starts_with("Install ")).context("a line of Install")?;
-    let took = line.rsplit(' ').next().unwrap_or_default();
-    let (number, scale) = match (took.strip_suffix("ms"), took.strip_suffix('s')) {
-        (Some(number), _) => (number, 1e-3),
-        (None, Some(number)) => (number, 1.0),
-        (None, None) => ("", 0.0),
-    };
-    Ok(number.parse::<f64>().with_context(|| format!("the time in {line:?}"))? * scale)
+    let report: Value = serde_json::from_str(said).with_context(|| format!("deploy-local printed {said}"))?;
+    let install = report["events"].as_array().into_iter().flatten().find(|event| event["name"] == "Install");
+    install.and_then(|event| event["seconds"].as_f64()).with_context(|| format!("the time of Install in {report}"))
 }
 
 fn sync() -> Result<()> {
