@@ -14,6 +14,7 @@ use crate::install::settle::SettleError;
 use crate::install::{Inherited, LastInstall, claims, last_install, publish};
 use crate::journal::Begin;
 use crate::layout::Layout;
+use crate::plan::link::Links;
 use crate::plan::manifest::Claim;
 use crate::plan::plain_path::in_order;
 use crate::plan::{Change, Manifest, Owned, PathState, Step, trees};
@@ -21,7 +22,7 @@ use crate::store;
 
 /// Writes the group's list of what it owns anew, by what is on the disk.
 pub(super) fn own_what_is_there(layout: &Layout, begin: &Begin, scene: &Scene<'_>) -> Result<(), SettleError> {
-    let Before { deployment, entries } = Before::read(layout, &begin.group, &begin.deployment, scene.root)?;
+    let Before { deployment, links, entries } = Before::read(layout, &begin.group, &begin.deployment, scene.root)?;
     let mut owned: BTreeMap<PathBuf, PathState> = entries.into_iter().map(|one| (one.path, one.state)).collect();
     for (number, first, members) in trees(&scene.story.steps) {
         let found = scene.at(number, first);
@@ -36,18 +37,17 @@ pub(super) fn own_what_is_there(layout: &Layout, begin: &Begin, scene: &Scene<'_
     let mut entries: Vec<Owned> = owned.into_iter().map(|(path, state)| Owned { path, state }).collect();
     entries.sort_by(|one, other| in_order(&one.path, &other.path));
     let serial = latest_serial(layout)? + 1;
-    let manifest =
-        Manifest { group: begin.group.clone(), deployment, serial, at: Timestamp::now(), links: None, entries };
+    let manifest = Manifest { group: begin.group.clone(), deployment, serial, at: Timestamp::now(), links, entries };
     Ok(publish::put(layout, &manifest)?)
 }
 
 /// The same, where the journal tells nothing: by the list of what was to be owned, if that is left.
 pub(super) fn own_what_was_listed(layout: &Layout, id: &TransactionId, root: &Root) -> Result<(), SettleError> {
     let Some(ahead) = store::read::<Manifest>(&publish::ahead(layout, id))? else { return Ok(()) };
-    let Before { deployment, entries } = Before::read(layout, &ahead.group, &ahead.deployment, root)?;
+    let Before { deployment, links, entries } = Before::read(layout, &ahead.group, &ahead.deployment, root)?;
     let serial = latest_serial(layout)? + 1;
     let mut manifest =
-        Manifest { group: ahead.group.clone(), deployment, serial, at: Timestamp::now(), links: None, entries };
+        Manifest { group: ahead.group.clone(), deployment, serial, at: Timestamp::now(), links, entries };
     let known: BTreeSet<PathBuf> = manifest.entries.iter().map(|owned| owned.path.clone()).collect();
     for owned in ahead.entries.into_iter().filter(|owned| !known.contains(&owned.path)) {
         if is_of_that_kind(root, &owned.path, &owned.state)? {
@@ -96,6 +96,7 @@ fn is_of_that_kind(root: &Root, path: &Path, want: &PathState) -> Result<bool, d
 /// What was the group's before the install.
 struct Before {
     deployment: DeploymentId,
+    links: Option<Links>,
     entries: Vec<Owned>,
 }
 
@@ -104,12 +105,12 @@ impl Before {
     fn read(layout: &Layout, group: &GroupId, own: &DeploymentId, root: &Root) -> Result<Self, SettleError> {
         let last = last_install(layout, group)?;
         let deployment = last.deployment().unwrap_or(own).clone();
-        let entries = match last {
-            LastInstall::None => Vec::new(),
-            LastInstall::Own(manifest) | LastInstall::OwnUnlisted(manifest) => manifest.entries,
-            LastInstall::Aws(install) => listed(&install.list, root)?,
+        let (links, entries) = match last {
+            LastInstall::None => (None, Vec::new()),
+            LastInstall::Own(manifest) | LastInstall::OwnUnlisted(manifest) => (manifest.links, manifest.entries),
+            LastInstall::Aws(install) => (None, listed(&install.list, root)?),
         };
-        Ok(Self { deployment, entries })
+        Ok(Self { deployment, links, entries })
     }
 }
 
