@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 use slipway_agent::deployment::BundleType;
 use slipway_agent::disk::Dir;
-use slipway_agent::unpack::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport, UnpackWarning, unpack};
+use slipway_agent::unpack::{
+    Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport, UnpackWarning, unpack,
+};
 
 use crate::place::{self, Seen};
 

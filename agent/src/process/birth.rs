@@ -18,6 +18,8 @@ use crate::disk;
 
 /// The umask of what is started where nothing else is said: the one that systemd gives a service.
 const UMASK: u32 = 0o022;
+/// The kernel's `sigaction` with the default disposition, no flags and an empty mask.
+const DEFAULT: [u64; 4] = [0; 4];
 /// The last of Linux's signals.
 const LAST_SIGNAL: libc::c_int = 64;
 
@@ -59,9 +61,11 @@ impl Birth {
         umask(self.umask);
         // First, since a handler of this process must not run in its copy once signals arrive.
         for number in 1..=LAST_SIGNAL {
-            // SAFETY: the default disposition runs no code of this process. Signals that have no other, and those
-            // of the C library, are refused, and are as they should be.
-            unsafe { libc::signal(number, libc::SIG_DFL) };
+            // SAFETY: the kernel reads 32 bytes of zeros at most, which are the default disposition: it runs no code of
+            // this process. Signals that have no other are refused. Not by the C library, which keeps two for itself.
+            unsafe {
+                libc::syscall(libc::SYS_rt_sigaction, number, DEFAULT.as_ptr(), std::ptr::null::<u64>(), 8_usize)
+            };
         }
         Ok(SigSet::empty().thread_set_mask()?)
     }
