@@ -359,8 +359,9 @@ fn mistakes_of_the_appspec_and_of_usage_have_other_ends_than_clashes() -> Result
         contains(&said, &["appspec.yml:3:8", "`files` as a list"])?;
         let (code, said) = plan(&host, &version, &["--no-such-option"])?;
         ensure!(code == Some(2), "{code:?}: {said}");
+        // What is not there was named wrongly, and is told before anything is asked or read.
         let (code, said) = plan(&host, &place.path().join("nothing"), &[])?;
-        ensure!(code == Some(1), "{code:?}: {said}");
+        ensure!(code == Some(2), "{code:?}: {said}");
         Ok(())
     })
 }
