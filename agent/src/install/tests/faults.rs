@@ -8,6 +8,7 @@ use super::world::{World, id, listed};
 use crate::appspec::PermissionTarget;
 use crate::disk::fault;
 use crate::install::{Aftermath, Ending, InstallError, Installed};
+use crate::store::digests::all_just_changed;
 use crate::store::{read_manifest, read_markers};
 
 const EIO: i32 = 5;
@@ -55,7 +56,7 @@ fn old_host() -> World {
     closed.target = PermissionTarget::Directories;
     let mut world = world;
     world.permissions = vec![closed];
-    world.run("d-1", &OLD).unwrap();
+    all_just_changed::play(|| world.run("d-1", &OLD)).unwrap();
     world
 }
 
@@ -68,7 +69,7 @@ fn install_new(world: &mut World) -> Result<Installed, InstallError> {
     let revision = world.revision("d-2", &NEW);
     let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(3_000_000);
     std::fs::File::open(revision.root().join("touched")).unwrap().set_modified(later).unwrap();
-    world.run_spec("d-2", &revision, &world.appspec())
+    all_just_changed::play(|| world.run_spec("d-2", &revision, &world.appspec()))
 }
 
 /// Installs the new revision in a process that dies at a mutation. At the very last one nothing is left
@@ -280,7 +281,7 @@ fn a_death_at_each_mutation_of_each_recovery() {
 fn a_recovery_that_ended_between_two_names_is_gone_on_with() {
     let old_host = || {
         let world = World::new();
-        world.run("d-1", &["file=one", "link->file", "dir/inner=1"]).unwrap();
+        all_just_changed::play(|| world.run("d-1", &["file=one", "link->file", "dir/inner=1"])).unwrap();
         world
     };
     let install_new = |world: &World| world.run("d-2", &["file=two", "link->dir", "dir=2"]);
