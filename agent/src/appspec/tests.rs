@@ -261,7 +261,7 @@ fn keys_of_other_places_are_sent_there() {
         ]
     );
     assert_eq!(
-        errors_in("hooks:\n  A:\n    - location:a.sh\n"),
+        errors_in("hooks:\n  AfterInstall:\n    - location:a.sh\n"),
         [
             "appspec.yml:5:7: expected a script: a mapping with `location`, found `location:a.sh`: a space is missing after `location:`"
         ]
@@ -378,18 +378,22 @@ fn empty_sections_are_empty() {
 #[test]
 fn timeouts_are_whole_seconds() {
     for (text, seconds) in [("1", 1), ("'300'", 300), ("3600", 3600)] {
-        let spec = spec_of(&format!("hooks: {{X: [{{location: a, timeout: {text}}}]}}"));
+        let spec = spec_of(&format!("hooks: {{AfterInstall: [{{location: a, timeout: {text}}}]}}"));
         assert_eq!(spec.hooks.values().next().unwrap()[0].timeout, Duration::from_secs(seconds));
     }
     for text in ["0", "-1", "0.5", "m", "0x10", "[1]", "5_0", "5:0"] {
-        assert_eq!(errors_in(&format!("hooks: {{X: [{{location: a, timeout: {text}}}]}}")).len(), 1, "{text}");
+        assert_eq!(
+            errors_in(&format!("hooks: {{AfterInstall: [{{location: a, timeout: {text}}}]}}")).len(),
+            1,
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn locations_and_sources_stay_inside() {
     for text in ["../a", "a/../../b", "/..", "/", ".", "''", "\"a\\0b\"", "~", "[a]"] {
-        assert_eq!(errors_in(&format!("hooks: {{X: [{{location: {text}}}]}}")).len(), 1, "{text}");
+        assert_eq!(errors_in(&format!("hooks: {{AfterInstall: [{{location: {text}}}]}}")).len(), 1, "{text}");
     }
     assert_eq!(spec_of("files: [{source: ., destination: /a}]").files[0].source, RelativePath::default());
 }

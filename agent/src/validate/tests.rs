@@ -511,7 +511,7 @@ hooks:
             ("rev/appspec.yml:13:11: warning", "sets the mode 0420: write `mode: \"0644\"`"),
             ("rev/appspec.yml:14:12: warning", "looks for a user by name alone"),
             ("rev/appspec.yml:15:12: warning", "looks for a group by name alone"),
-            ("rev/appspec.yml:18:17: warning", "an alias"),
+            ("rev/appspec.yml:18:18: warning", "an alias"),
             ("rev/appspec.yml:21:11: warning", "refuses this mode"),
             ("rev/appspec.yml:25:7: warning", "without `location`, though `Install` runs none"),
             ("rev/appspec.yml:27:17: warning", "divides the path of a script at spaces"),

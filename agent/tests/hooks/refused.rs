@@ -44,6 +44,7 @@ fn a_script_that_is_not_executable_is_made_so_and_a_directory_is_none() {
     assert!(matches!(outcome, Outcome::Succeeded { .. }));
     let mode = std::fs::metadata(host.revision.root().join("x.sh")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
+    let host = Host::new();
     std::fs::create_dir(host.revision.root().join("dir")).unwrap();
     let failed = failure(host.run(&[host.entry("dir")]));
     assert_eq!(failed.code, ErrorCode::ScriptNotExecutable);

@@ -311,7 +311,7 @@ fn a_journal_that_is_damaged_in_the_middle() -> Result<()> {
         fs::write(&journal, &damaged)?;
         let before = tree(&host.target)?;
         let name = journal.display().to_string();
-        let parts = [name.as_str(), "is damaged", "nothing was touched", "check the disk, then move"];
+        let parts = [name.as_str(), "is damaged", "nothing was touched", "check the disk", "recover --abandon"];
         let arguments: [&[&str]; 2] =
             [&["recover"], &["deploy-local", "-g", "g", "-l", &directory.display().to_string()]];
         for arguments in arguments {

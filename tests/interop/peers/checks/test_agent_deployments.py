@@ -184,9 +184,9 @@ class Deployments(AgainstAgent):
         events = ("DownloadBundle", "BeforeInstall", "Install")
         files = self.revision({"BeforeInstall": "true", "AfterInstall": "true"})
         missing = self.deploy(files, events, AllPossibleLifecycleEvents=["BeforeInstall"])
-        self.assert_failed(missing, "Install", holds="AfterInstall")
+        self.assert_failed(missing, "DownloadBundle", holds="AfterInstall")
         lacks = self.deploy(files, events, AllPossibleLifecycleEvents=[*NINE, "WarmUp"])
-        self.assert_failed(lacks, "Install", holds="WarmUp")
+        self.assert_failed(lacks, "DownloadBundle", holds="WarmUp")
         files = self.revision({"WarmUp": self.note("warm")})
         custom = self.deploy(files, (*events, "WarmUp"), AllPossibleLifecycleEvents=[*NINE, "WarmUp"])
         self.assert_succeeded(custom)
@@ -216,7 +216,8 @@ class Deployments(AgainstAgent):
         deployment = self.deploy(files)
         failed = next(c for c in deployment.commands.values() if c.completion.code)
         self.assertIn("scripts/BeforeInstall.sh", failed.completion.message)
-        self.assertEqual((failed.name, failed.completion.code), ("BeforeInstall", 1))
+        # It is the first script that the revision would run, so nothing can make it.
+        self.assertEqual((failed.name, failed.completion.code), ("DownloadBundle", 1))
 
     def test_mistakes_in_the_appspec_come_at_once(self):
         files = self.revision({})
