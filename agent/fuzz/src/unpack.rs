@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use slipway_agent::deployment::BundleType;
 use slipway_agent::disk::Dir;
 use slipway_agent::unpack::{
-    Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport, UnpackWarning, unpack,
+    Limits, Modes, Ownership, Parents, Policy, Symlinks, UnpackError, UnpackReport, UnpackWarning, unpack,
 };
 
 use crate::place::{self, Seen};
@@ -18,10 +18,20 @@ use crate::place::{self, Seen};
 /// So small that archives of a few kilobytes come to them.
 const LIMITS: Limits = Limits { entries: 24, depth: 5, bytes: 4 << 10 };
 /// As agents unpack where nothing is configured, but for the limits.
-const KEPT: Policy =
-    Policy { limits: LIMITS, symlinks: Symlinks::Kept, modes: Modes::Kept, ownership: Ownership::Preserved };
-const REFUSED: Policy =
-    Policy { limits: LIMITS, symlinks: Symlinks::Refused, modes: Modes::UnsafeRefused, ownership: Ownership::Own };
+const KEPT: Policy = Policy {
+    limits: LIMITS,
+    symlinks: Symlinks::Kept,
+    parents: Parents::Dropped,
+    modes: Modes::Kept,
+    ownership: Ownership::Preserved,
+};
+const REFUSED: Policy = Policy {
+    limits: LIMITS,
+    symlinks: Symlinks::Refused,
+    parents: Parents::Refused,
+    modes: Modes::UnsafeRefused,
+    ownership: Ownership::Own,
+};
 
 /// A place with something beside the tree, which nobody may touch.
 struct Sandbox {

@@ -214,6 +214,9 @@ impl Context {
         if *settings.reject_symlinks_in_bundle {
             policy.symlinks = unpack::Symlinks::Refused;
         }
+        if *settings.reject_path_traversal_in_bundle {
+            policy.parents = unpack::Parents::Refused;
+        }
         if *settings.reject_unsafe_permissions_in_bundle {
             policy.modes = unpack::Modes::UnsafeRefused;
         }

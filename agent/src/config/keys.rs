@@ -195,7 +195,7 @@ settings! {
     hook_pam: HookPam = HookPam::Auto, by HookPam::read;
     /// Refuses bundles with symlinks.
     reject_symlinks_in_bundle: bool = false, strict true, by read::boolean;
-    /// Refuses bundles with `..` in a path instead of only the path that leaves.
+    /// Refuses zips with `..` in a path instead of dropping it; tars with one are refused always.
     reject_path_traversal_in_bundle: bool = false, strict true, by read::boolean;
     /// Refuses bundles with files that all may write, or that carry set-id bits.
     reject_unsafe_permissions_in_bundle: bool = false, strict true, by read::boolean;

@@ -31,7 +31,7 @@ pub enum PathProblem {
 impl fmt::Display for PathProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Parent => "has .. in its path and would leave the revision",
+            Self::Parent => "has `..` in its path: pack the bundle from the directory that its paths begin at",
             Self::Nul => "has a NUL character in its name",
             Self::TooLong => "has a path longer than 3,072 bytes, or a name in it longer than 255",
             Self::Empty => "has no name",
@@ -61,6 +61,14 @@ impl EntryPath {
             }
         }
         Ok(Self(path))
+    }
+
+    /// The same for a zip: each `..` is dropped, as Info-ZIP's unzip does. Returns whether there was one.
+    pub(super) fn without_parents(name: &[u8]) -> Result<(Self, bool), PathProblem> {
+        let parts = name.split(|byte| *byte == b'/');
+        let kept: Vec<&[u8]> = parts.clone().filter(|part| part != b"..").collect();
+        let dropped = kept.len() < parts.count();
+        Ok((Self::parse(&kept.join(&b'/'))?, dropped))
     }
 
     /// As a path.

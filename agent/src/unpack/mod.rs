@@ -38,6 +38,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What happens to symlinks.
     pub symlinks: Symlinks,
+    /// What happens to `..` in the path of a zip's entry.
+    pub parents: Parents,
     /// What happens to modes that give more than ordinary rights.
     pub modes: Modes,
     /// Whose the files become.
@@ -71,6 +73,15 @@ pub enum Symlinks {
     Refused,
 }
 
+/// What happens to `..` in the path of a zip's entry. A tar with one is refused always, as GNU tar does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parents {
+    /// It is dropped, with a warning, as unzip does: nothing leaves the revision.
+    Dropped,
+    /// A bundle with one is refused: `reject_path_traversal_in_bundle`.
+    Refused,
+}
+
 /// What happens to set-id bits and modes that let everyone write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modes {
@@ -95,6 +106,7 @@ impl Default for Policy {
         Self {
             limits: Limits::default(),
             symlinks: Symlinks::Kept,
+            parents: Parents::Dropped,
             modes: Modes::Kept,
             ownership: Ownership::Preserved,
         }

@@ -14,6 +14,8 @@ pub enum UnpackWarning {
     Privileges(Named),
     /// Entries of a kind that no standard knows.
     UnknownKind(Named),
+    /// Entries with `..` in their paths.
+    Parents(Named),
     /// What macOS adds beside the single directory of a bundle.
     OfMacOs(Named),
 }
@@ -33,6 +35,7 @@ pub(super) enum Note {
     Repeated,
     Privileges,
     UnknownKind,
+    Parents,
 }
 
 /// What was noted.
@@ -41,6 +44,7 @@ pub(super) struct Notes {
     repeated: Named,
     privileges: Named,
     unknown_kind: Named,
+    parents: Named,
 }
 
 impl Notes {
@@ -49,17 +53,19 @@ impl Notes {
             Note::Repeated => &mut self.repeated,
             Note::Privileges => &mut self.privileges,
             Note::UnknownKind => &mut self.unknown_kind,
+            Note::Parents => &mut self.parents,
         }
         .add(name);
     }
 
     pub fn into_warnings(self) -> Vec<UnpackWarning> {
-        let Self { repeated, privileges, unknown_kind } = self;
+        let Self { repeated, privileges, unknown_kind, parents } = self;
         let warning = |named: Named, of: fn(Named) -> UnpackWarning| (named.total > 0).then(|| of(named));
         [
             warning(repeated, UnpackWarning::Repeated),
             warning(privileges, UnpackWarning::Privileges),
             warning(unknown_kind, UnpackWarning::UnknownKind),
+            warning(parents, UnpackWarning::Parents),
         ]
         .into_iter()
         .flatten()
@@ -106,6 +112,11 @@ impl fmt::Display for UnpackWarning {
                 out,
                 "the bundle has entries of an unknown kind, which were unpacked as files: {named}; \
                  pack it with a plain tar"
+            ),
+            Self::Parents(named) => write!(
+                out,
+                "the bundle has `..` in paths, which was dropped as unzip does: {named}; \
+                 pack it from the directory that the paths begin at"
             ),
             Self::OfMacOs(named) => write!(
                 out,

@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 use slipway_tests::fleet::Fleet;
-use slipway_tests::place::{Place, scenario};
+use slipway_tests::place::scenario;
 use slipway_tests::proxy::{Answer, Passing, Proxy, Rule};
-use slipway_tests::revision::{BundleKind, Revision, app};
+use slipway_tests::revision::{BundleKind, app};
 
 use crate::expect::{contains, failed_in, page, succeeded};
 
@@ -67,7 +67,7 @@ fn an_object_that_is_not_the_one_that_was_meant_is_refused() -> Result<()> {
 }
 
 #[test]
-fn archives_that_escape_are_refused() -> Result<()> {
+fn nothing_of_an_archive_escapes() -> Result<()> {
     for kind in [BundleKind::Tar, BundleKind::Zip, BundleKind::Tgz] {
         scenario(|place| {
             let fleet = Fleet::start(place)?;
@@ -75,22 +75,22 @@ fn archives_that_escape_are_refused() -> Result<()> {
             let target = outside.join("file").display().to_string();
             let honest = app(&place.path().join("app"), "page", &[]);
             let absolute = honest.clone().file(&target, "in");
-            let hostile: [(&str, Revision); 2] = [
-                ("../../escaped", honest.clone().file("../../escaped", "out")),
-                ("door", honest.symlink("door", &outside.display().to_string()).file("door/file", "out")),
-            ];
-            for (entry, revision) in hostile {
-                let bundle = fleet.group.push("hostile", &revision, kind)?;
-                let message = failed_in(&fleet.group.deploy(&bundle)?, "DownloadBundle")?;
-                contains(&message, &[entry])?;
-                ensure!(std::fs::read_dir(&outside)?.next().is_none(), "{kind:?}: {entry} was written");
-                ensure!(!place.path().join("app").exists());
-                nothing_staged(&fleet)?;
+            let parents = honest.clone().file("../../outside/file", "in");
+            let hostile = honest.symlink("door", &outside.display().to_string()).file("door/file", "out");
+            let bundle = fleet.group.push("hostile", &hostile, kind)?;
+            let message = failed_in(&fleet.group.deploy(&bundle)?, "DownloadBundle")?;
+            contains(&message, &["door"])?;
+            ensure!(std::fs::read_dir(&outside)?.next().is_none(), "{kind:?}: a link was written through");
+            ensure!(!place.path().join("app").exists());
+            nothing_staged(&fleet)?;
+            // `..` is refused as by tar, and dropped as by unzip; a `/` in front is dropped by both.
+            let finished = fleet.group.deploy(&fleet.group.push("parents", &parents, kind)?)?;
+            match kind {
+                BundleKind::Zip => succeeded(&finished)?,
+                _ => contains(&failed_in(&finished, "DownloadBundle")?, &["../../outside/file"])?,
             }
-            nothing_is_called(place, "escaped")?;
-            // The `/` in front is dropped, as tar and unzip do.
             succeeded(&fleet.group.deploy(&fleet.group.push("absolute", &absolute, kind)?)?)?;
-            ensure!(std::fs::read_dir(&outside)?.next().is_none(), "{kind:?}: an absolute path was written");
+            ensure!(std::fs::read_dir(&outside)?.next().is_none(), "{kind:?}: something was written outside");
             Ok(())
         })?;
     }
@@ -141,20 +141,6 @@ fn nothing_staged(fleet: &Fleet<'_>) -> Result<()> {
             ensure!(!name.contains("deployment-archive") && !name.contains("bundle"), "{} is left", path.display());
             if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// No file of that name is anywhere in the place.
-fn nothing_is_called(place: &Place, name: &str) -> Result<()> {
-    let mut folders = vec![place.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            ensure!(entry.file_name() != name, "{} was written", entry.path().display());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
             }
         }
     }

@@ -107,6 +107,12 @@ fn what_the_agent_would_refuse_of_a_bundle_is_a_finding() -> Result<()> {
         let hostile = Revision::with_appspec("version: 0.0\nos: linux\n").file("../escaped", "x");
         fs::write(&bundle, hostile.pack(BundleKind::Tar)?)?;
         contains(&exit(&validate(place, &bundle, &[])?, 1)?, &["../escaped", "refused"])?;
+        fs::write(&bundle, hostile.pack(BundleKind::Zip)?)?;
+        contains(&exit(&validate(place, &bundle, &[])?, 0)?, &["../escaped", "`..`"])?;
+        let strict = place.path().join("strict.yml");
+        fs::write(&strict, "reject_path_traversal_in_bundle: true\n")?;
+        let refused = validate(place, &bundle, &["--config", &strict.display().to_string()])?;
+        contains(&exit(&refused, 1)?, &["../escaped", "refused"])?;
         ensure!(!place.path().join("escaped").exists());
         Ok(())
     })

@@ -38,11 +38,39 @@ fn paths_that_leave_the_revision_are_refused_and_named() {
         let bundle = zip(|writer| {
             writer.start_file("placeholder-".repeat(name.len()).get(..name.len()).unwrap(), options).unwrap();
         });
-        let error = refused(&renamed(bundle, name), BundleType::Zip);
+        let strict = Policy { parents: Parents::Refused, ..Policy::default() };
+        let error = refused_by(&renamed(bundle, name), BundleType::Zip, &strict);
         assert!(matches!(&error, UnpackError::Path { problem: found, .. } if *found == problem), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
     assert!(!std::path::Path::new("/tmp/slipway-must-not-exist").exists());
+}
+
+#[test]
+fn each_dot_dot_of_a_zip_is_dropped_as_unzip_does_and_told() {
+    let options = SimpleFileOptions::default();
+    for (name, expected) in
+        [("../outside/new", "outside/new"), ("a/../../outside/new", "a/outside/new"), ("a/../b", "a/b"), ("/../x", "x")]
+    {
+        let placeholder = "placeholder-".repeat(name.len());
+        let bundle = zip(|writer| writer.start_file(placeholder.get(..name.len()).unwrap(), options).unwrap());
+        let bundle = renamed(bundle, name);
+        let scene = Scene::with(&bundle);
+        let report = scene.unpack(BundleType::Zip, &Policy::default()).unwrap();
+        let [UnpackWarning::Parents(named)] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+        assert_eq!(named.names, [name]);
+        assert!(scene.staged(expected).is_file(), "{name}");
+        if !super::genuine::lacks("unzip") {
+            std::fs::write(scene.path("bundle.zip"), &bundle).unwrap();
+            let mut unzip = std::process::Command::new("unzip");
+            unzip.args(["-qo", "bundle.zip", "-d", "theirs"]).current_dir(scene.path("")).output().unwrap();
+            assert!(scene.path("theirs").join(expected).is_file(), "{name}");
+        }
+    }
+    // A file of which no name is left.
+    let bundle = zip(|writer| writer.start_file("pl", options).unwrap());
+    let error = refused(&renamed(bundle, ".."), BundleType::Zip);
+    assert!(matches!(error, UnpackError::Path { problem: PathProblem::Empty, .. }), "{error}");
 }
 
 #[test]

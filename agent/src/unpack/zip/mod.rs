@@ -15,7 +15,7 @@ use ::zip::{CompressionMethod, ZipArchive};
 use super::entry::{EntryPath, Header, shown};
 use super::tree::{Tree, read_failed};
 use super::warning::Note;
-use super::{UnpackError, UnpackReport, require_space};
+use super::{Parents, UnpackError, UnpackReport, require_space};
 use crate::disk::StagedAttributes;
 use listed::Listed;
 use maker::{DIRECTORY, Maker, Mode, REGULAR, SYMLINK};
@@ -90,11 +90,19 @@ fn place(archive: &mut ZipArchive<impl Read + Seek>, index: usize, tree: &mut Tr
     let maker = Maker::of(entry.system());
     let path = maker.path(&entry.name().map_err(|error| zip_failed(Some(&text), error))?);
     let refused = |problem| UnpackError::Path { entry: text.clone(), problem };
+    let (entry_path, dropped) = match tree.policy().parents {
+        Parents::Dropped => EntryPath::without_parents(path.as_bytes()),
+        Parents::Refused => EntryPath::parse(path.as_bytes()).map(|path| (path, false)),
+    }
+    .map_err(refused)?;
+    if dropped {
+        tree.note(Note::Parents, &text);
+    }
     let Mode { kind, permissions } = maker.mode(entry.external_attributes(), &path);
     let is_directory = kind == Some(DIRECTORY);
     let modified = modified(&entry);
     let header = Header {
-        path: EntryPath::parse(path.as_bytes()).map_err(refused)?,
+        path: entry_path,
         attributes: StagedAttributes { mode: permissions, owner: None, modified },
         name: text.clone(),
     };

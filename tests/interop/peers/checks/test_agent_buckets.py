@@ -117,7 +117,7 @@ class Buckets(AgainstAgent):
             "cut": ("tgz", whole[: len(whole) // 2]),
             "zip as tgz": ("tgz", bundles.pack("zip", self.files())),
             "text": ("zip", b"<html>not found</html>"),
-            "escape": ("zip", bundles.pack("zip", {"../../escape": "x", "appspec.yml": "version: 0.0\nos: linux\n"})),
+            "escape": ("tar", bundles.pack("tar", {"../../escape": "x", "appspec.yml": "version: 0.0\nos: linux\n"})),
         }
         for name, (kind, body) in cases.items():
             with self.subTest(name):
