@@ -18,6 +18,10 @@ pub struct Poll {
     pub key: String,
     /// The session's token that came with it.
     pub token: String,
+    /// What it asks of which variant of the service: `X-Amz-Target`.
+    pub target: String,
+    /// What the agent says that it is: `x-amz-codedeploy-agent-version`.
+    pub version: String,
     /// Its body.
     pub body: String,
 }
@@ -82,7 +86,8 @@ async fn answer(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     let mut seen = lock(&seen);
     let refused = seen.refused.as_ref() == Some(&key);
     let token = header("x-amz-security-token");
-    seen.polls.push(Poll { key, token, body: String::from_utf8_lossy(&body).into_owned() });
+    let (target, version) = (header("x-amz-target"), header("x-amz-codedeploy-agent-version"));
+    seen.polls.push(Poll { key, token, target, version, body: String::from_utf8_lossy(&body).into_owned() });
     if refused {
         let body = r#"{"__type":"ExpiredTokenException","message":"The security token is expired"}"#;
         return (StatusCode::FORBIDDEN, body).into_response();

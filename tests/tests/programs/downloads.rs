@@ -180,6 +180,28 @@ fn a_commit_is_deployed_from_github() -> Result<()> {
     })
 }
 
+/// GitHub packs a commit anew for each request: there is no digest to compare with.
+#[test]
+fn require_sha256_refuses_a_commit_of_github() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        let revision = place.directory("inside/shop-c0ffee")?;
+        app(&place.path().join("app"), "from a commit", &[]).write(&revision)?;
+        let github = FakeGitHub::start(tarball(&revision)?)?;
+        let endpoint = format!("github_endpoint_override: {}\n", github.endpoint);
+        agent.configure("20-github.yml", &format!("{endpoint}require_sha256: true\n"))?;
+        let location = format!("https://github.com/acme/shop/commit/{COMMIT}");
+        let deploy = || agent.output(&["deploy-local", "-l", &location, "-g", "local"]);
+        let refused = deploy()?;
+        ensure!(!refused.status.success());
+        contains(&String::from_utf8_lossy(&refused.stderr), &["require_sha256"])?;
+        ensure!(!place.path().join("app").exists());
+        agent.configure("20-github.yml", &endpoint)?;
+        ensure!(deploy()?.status.success());
+        Ok(())
+    })
+}
+
 #[test]
 fn a_commit_on_github_is_deployed_and_planned_by_its_address() -> Result<()> {
     scenario(|place| {

@@ -18,7 +18,7 @@ use slipway_tests::until::until;
 use crate::expect::{contains, names};
 
 /// Whether `openssl` is on this machine; where it is not, says so.
-fn has_openssl() -> bool {
+pub(crate) fn has_openssl() -> bool {
     let found = Command::new("openssl").arg("version").output().is_ok();
     if !found {
         let _ = std::io::Write::write_fmt(
@@ -113,7 +113,7 @@ fn stranger(place: &Place) -> Result<PathBuf> {
 }
 
 /// Replaces every specification on its way to the agent.
-struct Forger<F>(F);
+pub(crate) struct Forger<F>(pub(crate) F);
 
 impl<F: Fn(&str) -> Result<String> + Send + Sync + 'static> Rule for Forger<F> {
     fn answer(&self, request: &Passing, answer: Answer) -> Answer {
@@ -134,7 +134,7 @@ impl<F: Fn(&str) -> Result<String> + Send + Sync + 'static> Rule for Forger<F> {
 }
 
 /// The signed content, whoever signed it.
-fn content(work: &Path, pem: &str) -> Result<Vec<u8>> {
+pub(crate) fn content(work: &Path, pem: &str) -> Result<Vec<u8>> {
     let file = work.join(format!("in-{}.pem", fastrand::u64(..)));
     fs::write(&file, pem)?;
     let mut command = Command::new("openssl");
@@ -146,10 +146,15 @@ fn content(work: &Path, pem: &str) -> Result<Vec<u8>> {
 
 /// An envelope by a signer's key and certificate, made by openssl.
 fn signed(work: &Path, content: &[u8], signer: &Path) -> Result<String> {
+    signed_over(work, content, signer, "sha256")
+}
+
+/// The same, over that digest of the content.
+pub(crate) fn signed_over(work: &Path, content: &[u8], signer: &Path, digest: &str) -> Result<String> {
     let file = work.join(format!("out-{}.json", fastrand::u64(..)));
     fs::write(&file, content)?;
     let mut command = Command::new("openssl");
-    command.args(["smime", "-sign", "-nodetach", "-binary", "-md", "sha256", "-outform", "PEM", "-in"]).arg(&file);
+    command.args(["smime", "-sign", "-nodetach", "-binary", "-md", digest, "-outform", "PEM", "-in"]).arg(&file);
     let output = command.arg("-signer").arg(signer).arg("-inkey").arg(signer).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)

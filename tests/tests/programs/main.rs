@@ -28,6 +28,7 @@ mod identity;
 mod image_clean;
 mod image_template;
 mod integrity;
+mod keys;
 mod kill_moments;
 mod labels;
 mod links;
