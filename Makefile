@@ -5,6 +5,8 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Where cargo-deny, cargo-fuzz, what makes packages and virtual environments go; beside the build, so that they survive with it.
 TOOLS := $(CARGO_TARGET_DIR)/tools
+# What came of the last look at the RustSec database, in one line.
+ADVISORIES := $(CARGO_TARGET_DIR)/advisories.txt
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_DEB_VERSION := 3.8.0
@@ -92,11 +94,11 @@ lint: ## Formatting, clippy and the policy for dependencies
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --all-features check bans licenses sources
-	@if PATH="$(TOOLS)/bin:$$PATH" timeout 120 $(CARGO) deny fetch db 2>/dev/null; then \
-	    PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check --disable-fetch advisories; \
-	else \
-	    echo "advisories: not checked, the RustSec database cannot be reached from here"; \
-	fi
+	@.ci/advisories "$(TOOLS)/bin/cargo-deny" "$(ADVISORIES)"
+
+.PHONY: advisories
+advisories: $(TOOLS)/bin/cargo-deny ## Hold the dependencies to the RustSec database, which must be in reach; for every day
+	@.ci/advisories "$(TOOLS)/bin/cargo-deny" "$(ADVISORIES)" --required
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root "$(TOOLS)" --target-dir "$(TOOLS)/build" cargo-deny
@@ -127,6 +129,11 @@ KEY ?=
 repository: ## A repository for apt and yum of the packages that were made, in target/repository; KEY=ID signs it
 	@tests/prepare package
 	@packaging/repository "$(PACKAGES)" "$(CARGO_TARGET_DIR)/repository" $(KEY)
+
+.PHONY: repository-renew
+repository-renew: ## The lists of target/repository made and signed again, before apt's expires; KEY=ID, VALID_DAYS=30
+	@tests/prepare package
+	@packaging/repository - "$(CARGO_TARGET_DIR)/repository" $(KEY)
 
 # Both are used for seconds: what a release build would save is less than what it takes.
 $(TOOLS)/bin/cargo-deb:

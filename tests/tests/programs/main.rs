@@ -39,6 +39,7 @@ mod migrate;
 mod network;
 mod old_kernels;
 mod outages;
+mod package_repository;
 mod plan;
 mod progress;
 mod proxies;
