@@ -43,6 +43,12 @@ test-faults: ## Kill, fail and cut the power of installs everywhere (as root); O
 	$(CARGO) build --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/faults" $(foreach test,$(ONLY),--only $(test))
 
+.PHONY: test-races
+test-races: ## A user flips directories for links under 1,000 installs each (as root); COUNT=100 for fewer
+	@tests/prepare demo
+	$(CARGO) build --workspace --bins
+	SLIPWAY_RACES=$(COUNT) $(CARGO) test --workspace --test programs -- link_races::
+
 # The packages that are tested are made by the recipe of those that ship, of the programs that the tests are built with.
 .PHONY: test-system
 test-system: $(PACKAGERS) ## Boot hosts, interrupt, upgrade, reboot while hooks run (as root); ONLY=deploys for one test

@@ -109,6 +109,62 @@ fn files_stay_short() {
     assert!(long.is_empty(), "longer than {MAX_LINES} lines without tests:\n{}", long.join("\n"));
 }
 
+/// A key that nothing reads looks like protection and is none. What a key does, a test of whole programs sees, which sets
+/// it in a configuration; that it can be read at all is for the tests of `config`.
+#[test]
+fn every_key_of_the_configuration_has_a_reader_and_a_test_that_sees_its_effect() {
+    let sources = sources();
+    let table = sources.iter().find(|source| source.path == Path::new("config/keys.rs")).unwrap();
+    let keys: Vec<&str> = table.lines.iter().filter_map(|(_, line)| key_of(line)).collect();
+    let tests = programs();
+    let is_read = |key: &&str| {
+        let field = format!(".{key}");
+        let mut others = sources.iter().filter(|source| source.module != "config").flat_map(|source| &source.lines);
+        others.any(|(_, line)| has_word(line, &field))
+    };
+    let is_set = |key: &&str| tests.iter().any(|text| has_word(text, &format!("{key}: ")));
+    assert!(keys.len() >= 56, "only {} keys were found: {keys:?}", keys.len());
+    let unread: Vec<_> = keys.iter().filter(|key| !is_read(key)).collect();
+    assert!(unread.is_empty(), "nothing reads {unread:?}");
+    let unseen: Vec<_> = keys.iter().filter(|key| !is_set(key)).collect();
+    assert!(unseen.is_empty(), "no test of whole programs sets {unseen:?}");
+}
+
+/// The key that a line of the table of settings describes.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, rest) = line.strip_prefix("    ")?.split_once(": ")?;
+    (rest.contains(" =") && identifier(key) == key).then_some(key)
+}
+
+/// The tests of whole programs, but for those of the configuration as such, which set keys to show them.
+fn programs() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
+    let mut folders = vec![root.join("tests"), root.join("system"), root.join("interop")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("configuration.rs") {
+                found.push(fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Whether a text has a word that is no part of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        // In a source, a new line of a text is these two characters.
+        let begins = word.starts_with('.') || before.ends_with("\\n") || !before.ends_with(inside);
+        begins && (word.ends_with(' ') || !after.starts_with(inside))
+    })
+}
+
 #[test]
 fn the_reader_sees_what_it_should() {
     let modules = |line| crate_modules(line).collect::<Vec<_>>();
@@ -121,6 +177,11 @@ fn the_reader_sees_what_it_should() {
     let kept: Vec<String> = shipped(text).into_iter().map(|(number, line)| format!("{number} {line}")).collect();
     assert_eq!(kept, ["1 use std::io;", "3 /* a */ fn a() {}", "8 fn b() {}"]);
     assert!(mentions("use std::fs;", "std::fs") && mentions("std::fs::read(x)", "std::fs"));
+    assert_eq!(key_of("    user: Option<String> = None, by optional(read::text);"), Some("user"));
+    assert_eq!((key_of("    user: Option<String>,"), key_of("    /// one: two, by hand")), (None, None));
+    assert!(has_word("*settings.user {", ".user") && !has_word("settings.user_name", ".user"));
+    assert!(has_word("\"user: {name}\"", "user: ") && !has_word("a_user: b", "user: "));
+    assert!(has_word("\"a: b\\nuser: c\"", "user: "));
     assert!(!mentions("use std::fstab;", "std::fs") && !mentions("mystd::fs::x", "std::fs"));
 }
 

@@ -17,7 +17,7 @@ use crate::identity::{Environment, Provider};
 use crate::install;
 use crate::layout::Layout;
 use crate::plan::Refusals;
-use crate::plan::grounds::{Labels, Modes};
+use crate::plan::grounds::{FollowedLinks, Labels, Modes, Objects};
 use crate::process::{self, Account};
 use crate::store::{self, Asker};
 use crate::unpack;
@@ -192,6 +192,12 @@ impl Context {
         let mut refusals = Refusals::default();
         if *self.settings.reject_unsafe_permissions_in_bundle {
             refusals.modes = Modes::UnsafeRefused;
+        }
+        if *self.settings.follow_links == config::FollowLinks::Root {
+            refusals.links = FollowedLinks::OfRoot;
+        }
+        if *self.settings.reject_symlink_permission_targets {
+            refusals.objects = Objects::SymlinksRefused;
         }
         if *self.settings.reject_unconfined_selinux_in_bundle {
             refusals.labels = Labels::UnconfinedRefused;

@@ -10,7 +10,7 @@ use url::Url;
 use super::origin::{Origin, Setting};
 use super::read::{self, Show, optional};
 use super::values::{
-    HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
 };
 use crate::deployment::FileExistsBehavior;
 use crate::yaml::Node;
@@ -201,6 +201,8 @@ settings! {
     reject_unsafe_permissions_in_bundle: bool = false, strict true, by read::boolean;
     /// Refuses AppSpecs that label files for unconfined domains.
     reject_unconfined_selinux_in_bundle: bool = false, strict true, by read::boolean;
+    /// The symlinks on the way to a destination that are followed.
+    follow_links: FollowLinks = FollowLinks::Safe, strict FollowLinks::Root, by FollowLinks::read;
     /// Refuses permission entries whose object is a symlink.
     reject_symlink_permission_targets: bool = false, strict true, by read::boolean;
     /// Makes the root directory readable by root alone.

@@ -21,7 +21,7 @@ pub use merge::{Layer, Loaded, merge};
 pub use on_premises::OnPremises;
 pub use origin::{Origin, Setting};
 pub use values::{
-    HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
 };
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::values::{
-    HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
 };
 use crate::deployment::FileExistsBehavior;
 use crate::yaml::{Node, Scalar, Value};
@@ -198,7 +198,7 @@ macro_rules! show_by_display {
 }
 
 show_by_display!(String, Url, ProxyUri, FileExistsBehavior, HookProfile);
-show_by_display!(Profile, OnFailure, Ownership, LogFormat, UpdateAgent, ProgressUpdates, HookPam);
+show_by_display!(Profile, OnFailure, Ownership, LogFormat, UpdateAgent, ProgressUpdates, HookPam, FollowLinks);
 show_by_display!(bool, u64 => Json::from);
 show_by_display!(NonZeroUsize => |number: NonZeroUsize| Json::from(number.get()));
 

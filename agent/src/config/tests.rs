@@ -121,6 +121,7 @@ reject_symlinks_in_bundle: true
 reject_path_traversal_in_bundle: true
 reject_unsafe_permissions_in_bundle: true
 reject_unconfined_selinux_in_bundle: true
+follow_links: root
 reject_symlink_permission_targets: true
 restrict_agent_dir_permissions: true
 restrict_log_dir_permissions: true
@@ -263,10 +264,10 @@ fn strict_turns_every_hardening_on_and_single_keys_override_it() {
     };
     let strict = settings("profile: strict\n");
     let all = hardenings(&strict);
-    assert_eq!(all.len(), 13);
+    assert_eq!(all.len(), 14);
     for (key, value) in &all {
         let expected = match *key {
-            "ownership" => "root",
+            "ownership" | "follow_links" => "root",
             "archive_max_extraction_size" => "10737418240",
             _ => "true",
         };
@@ -278,7 +279,7 @@ fn strict_turns_every_hardening_on_and_single_keys_override_it() {
     let some = settings(text);
     assert!(!*some.reject_symlinks_in_bundle);
     assert_eq!(*some.ownership, Ownership::Preserve);
-    assert_eq!(hardenings(&some).len(), 11);
+    assert_eq!(hardenings(&some).len(), 12);
 
     let layered = merged(&["profile: strict\n", "profile: compatible\n"]).settings;
     assert_eq!(hardenings(&layered), [], "the last profile counts");

@@ -69,6 +69,16 @@ choice! {
 }
 
 choice! {
+    /// The symlinks on the way to a destination that are followed.
+    FollowLinks {
+        /// Those of root, and those whose owner also owns what they lead to.
+        Safe = "safe",
+        /// Those of root alone.
+        Root = "root",
+    }
+}
+
+choice! {
     /// The form of the agent's own log.
     LogFormat {
         /// Lines for people.

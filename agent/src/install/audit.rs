@@ -17,6 +17,7 @@ use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Lock};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
+use crate::plan::grounds::FollowedLinks;
 use crate::plan::{Acl, Attrs, Claims, Label, Links, Manifest, Owned, PathState, Sha256, path_text};
 use crate::store::StoreError;
 
@@ -192,7 +193,7 @@ impl Belongings {
                 None => return Ok(None),
             },
         };
-        relocate(&root, &mut manifest, Ways::Unknown)?;
+        relocate(&root, &mut manifest, Ways::Unknown, FollowedLinks::Safe)?;
         manifest.entries.sort_by(|one, other| one.path.cmp(&other.path));
         let (others, _) = claims::others(layout, group, &root)?;
         let theirs = others.iter().flat_map(|manifest| &manifest.entries);

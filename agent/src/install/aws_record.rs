@@ -8,12 +8,14 @@ use serde::Deserialize;
 
 use super::attributes;
 use super::claims::resolved;
+use super::follow::Trust;
 use super::index::digest;
 use super::last_install::AwsInstall;
 use super::root::{Root, name, shallow_state};
 use crate::disk::{self, Kind};
 use crate::ids::GroupId;
 use crate::layout::Layout;
+use crate::plan::grounds::FollowedLinks;
 use crate::plan::{Attrs, Manifest, Owned, PathState, Time};
 use crate::store::Mark;
 
@@ -59,7 +61,7 @@ pub(super) fn manifest(
     let mut made = instructions(layout, group)?;
     let mut entries = Vec::new();
     for listed in install.list.paths {
-        let Some(path) = resolved(root, &listed)? else { continue };
+        let Some(path) = resolved(root, &listed, Trust::Safe(FollowedLinks::Safe))? else { continue };
         let state = match made.remove(&listed) {
             Some(made) => state(root, &path, made)?,
             None => PathState::Other,

@@ -41,18 +41,19 @@ pub(super) fn read(request: &InstallRequest<'_>) -> Result<Before, Cause> {
     let serial = others_serial.max(last.own_serial()) + 1;
     let previous = last.deployment().cloned();
     let mut moved = Moved::default();
+    let links = request.policy.refusals.links;
     let mut claims = match last {
         LastInstall::None => Claims::new(None, others),
         LastInstall::Own(mut manifest) => {
-            moved = moved::follow(&root, &mut manifest, request.appspec)?;
+            moved = moved::follow(&root, &mut manifest, request.appspec, links)?;
             Claims::new(Some(manifest), others)
         }
         LastInstall::OwnUnlisted(mut manifest) => {
-            moved = moved::follow(&root, &mut manifest, request.appspec)?;
+            moved = moved::follow(&root, &mut manifest, request.appspec, links)?;
             keep_unchanged(&root, &mut manifest)?;
             Claims::new(Some(manifest), others)
         }
-        LastInstall::Aws(install) => take_over(&install.list, &root, others)?,
+        LastInstall::Aws(install) => take_over(&install.list, &root, others, Trust::Safe(links))?,
     };
     let Moved { links, earlier, warnings } = moved;
     claims.take_back(earlier);
@@ -81,7 +82,7 @@ fn listed(install: AwsInstall, group: GroupId, root: &Root) -> Result<Option<Man
     let mut entries = Vec::new();
     for path in &install.list.paths {
         // Of its state nothing is known, and of another group's paths nothing else is asked.
-        entries.extend(resolved(root, path)?.map(|path| Owned { path, state: PathState::Other }));
+        entries.extend(resolved(root, path, Trust::Any)?.map(|path| Owned { path, state: PathState::Other }));
     }
     Ok(Some(Manifest { group, deployment, serial: 0, at, links: None, entries }))
 }
@@ -120,14 +121,19 @@ fn is_unchanged(root: &Root, owned: &Owned) -> Result<bool, disk::Error> {
     }
 }
 
-fn take_over(inherited: &Inherited, root: &Root, mut others: Vec<Manifest>) -> Result<Claims, disk::Error> {
+fn take_over(
+    inherited: &Inherited,
+    root: &Root,
+    mut others: Vec<Manifest>,
+    trust: Trust,
+) -> Result<Claims, disk::Error> {
     let (mut paths, mut rules) = (BTreeSet::new(), Vec::new());
     // What a link leads to that was put in the place of a directory of the list is somebody else's.
     let mut replaced: HashSet<&Path> = HashSet::new();
     for path in &inherited.paths {
         if path.parent().is_some_and(|parent| replaced.contains(parent)) {
             replaced.insert(path);
-        } else if let Some(at) = resolved(root, path)? {
+        } else if let Some(at) = resolved(root, path, trust)? {
             if root.facts(&at)?.is_some_and(|facts| facts.stat.kind == Kind::Symlink) {
                 replaced.insert(path);
             }
@@ -149,11 +155,12 @@ fn take_over(inherited: &Inherited, root: &Root, mut others: Vec<Manifest>) -> R
     Ok(claims)
 }
 
-/// Where a path of the list really is: links above it are followed, it itself is not.
-pub(super) fn resolved(root: &Root, path: &Path) -> Result<Option<PathBuf>, disk::Error> {
+/// Where a path of the list really is: links above it are followed, it itself is not. Nothing where one of them is not
+/// trusted: whoever made it could have what it leads to removed.
+pub(super) fn resolved(root: &Root, path: &Path, trust: Trust) -> Result<Option<PathBuf>, disk::Error> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     if !path.is_absolute() {
         return Ok(None);
     }
-    Ok(follow::directory(root, parent, Trust::Any)?.map(|parent| parent.join(name)))
+    Ok(follow::directory(root, parent, trust)?.map(|parent| parent.join(name)))
 }

@@ -12,7 +12,7 @@ use super::{Cause, InstallRequest};
 use crate::appspec::AppSpec;
 use crate::disk::{self, Dir, Mounts};
 use crate::plan::Claims;
-use crate::plan::grounds::Place;
+use crate::plan::grounds::{FollowedLinks, Place};
 use crate::store::Digests;
 
 /// How many paths somebody looks at before others may go on.
@@ -28,6 +28,7 @@ pub(super) struct Holdings {
     mounts: Mounts,
     wants_acls: bool,
     pub(super) wants_labels: bool,
+    links: FollowedLinks,
     /// The number of the next path that nobody has looked at yet.
     next: AtomicUsize,
     /// Places of so many paths in order, by the number of the first one.
@@ -45,6 +46,7 @@ impl Holdings {
             mounts: Mounts::read()?,
             wants_acls: permissions.iter().any(|entry| entry.acls.is_some()),
             wants_labels: permissions.iter().any(|entry| entry.context.is_some()),
+            links: request.policy.refusals.links,
             next: AtomicUsize::new(0),
             looked_at: Mutex::default(),
         })
@@ -102,6 +104,7 @@ impl Holdings {
             acls: capability(self.wants_acls, Dir::keeps_acls),
             labels: capability(self.wants_labels, Dir::keeps_labels),
             looks_at_labels: self.looks_at_labels(),
+            links: self.links,
         }
     }
 }

@@ -51,6 +51,7 @@ use std::sync::OnceLock;
 pub use abandon::{AbandonError, Abandonment, abandon, look_before_abandoning};
 pub use audit::{Additions, Audit, AuditError, Difference, Drifted, InstalledBy, audit};
 pub use error::{Aftermath, Cause, InstallError};
+pub use follow::link_not_followed;
 pub use held_back::refusal;
 pub use index::{contents, everything};
 pub use inherited::Inherited;

@@ -8,6 +8,7 @@ use super::follow::{self, Trust};
 use super::root::Root;
 use crate::appspec::AppSpec;
 use crate::disk::{self, Kind};
+use crate::plan::grounds::FollowedLinks;
 use crate::plan::link::under;
 use crate::plan::plain_path::{below, same, split};
 use crate::plan::{Links, Manifest};
@@ -34,15 +35,25 @@ enum Place {
 }
 
 /// Finds what the group owns where it is now, for an install by this AppSpec.
-pub(super) fn follow(root: &Root, manifest: &mut Manifest, appspec: &AppSpec) -> Result<Moved, disk::Error> {
-    let moved = by_name(root, manifest, appspec)?;
-    relocate(root, manifest, Ways::Of(appspec))?;
+pub(super) fn follow(
+    root: &Root,
+    manifest: &mut Manifest,
+    appspec: &AppSpec,
+    links: FollowedLinks,
+) -> Result<Moved, disk::Error> {
+    let moved = by_name(root, manifest, appspec, links)?;
+    relocate(root, manifest, Ways::Of(appspec), links)?;
     Ok(moved)
 }
 
 /// Goes by the names of the AppSpec where links lead elsewhere since: what was installed through them stays, and what
 /// is at these names now is the group's.
-fn by_name(root: &Root, manifest: &mut Manifest, appspec: &AppSpec) -> Result<Moved, disk::Error> {
+fn by_name(
+    root: &Root,
+    manifest: &mut Manifest,
+    appspec: &AppSpec,
+    followed: FollowedLinks,
+) -> Result<Moved, disk::Error> {
     let Some(links) = manifest.links.take() else { return unrecorded(root, manifest, appspec) };
     let mut moved = Moved::default();
     let mut places = Vec::new();
@@ -55,7 +66,7 @@ fn by_name(root: &Root, manifest: &mut Manifest, appspec: &AppSpec) -> Result<Mo
                 if link.earlier.contains(&now) {
                     moved.earlier.push(now.clone());
                 }
-                let safe = follow::directory(root, &link.named, Trust::Safe)?;
+                let safe = follow::directory(root, &link.named, Trust::Safe(followed))?;
                 if safe.as_ref() == Some(&now) { Place::Now(now) } else { Place::GivenUp }
             }
             None => Place::GivenUp,
@@ -121,12 +132,17 @@ pub(super) enum Ways<'a> {
 /// Finds what was installed in a directory that was moved elsewhere since, leaving a link that is safe to follow. A link
 /// below a destination in the place of a directory of the group is not followed where the destinations are known: the
 /// directory takes its place, and what it leads to is somebody else's.
-pub(super) fn relocate(root: &Root, manifest: &mut Manifest, ways: Ways<'_>) -> Result<(), disk::Error> {
+pub(super) fn relocate(
+    root: &Root,
+    manifest: &mut Manifest,
+    ways: Ways<'_>,
+    links: FollowedLinks,
+) -> Result<(), disk::Error> {
     let mut moved: HashMap<OsString, Option<PathBuf>> = HashMap::new();
     for owned in &manifest.entries {
         let parent = split(&owned.path).0;
         if !moved.contains_key(parent.as_os_str()) {
-            let found = follow::directory(root, parent, Trust::Safe)?.filter(|found| found != parent);
+            let found = follow::directory(root, parent, Trust::Safe(links))?.filter(|found| found != parent);
             let found = match found {
                 Some(_) if is_replaced(root, manifest, parent, ways)? => None,
                 found => found,

@@ -15,5 +15,6 @@ mod setgid;
 mod sources;
 mod syncs;
 mod takeover;
+mod trust;
 mod unsettled;
 mod world;

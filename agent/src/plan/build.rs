@@ -48,6 +48,7 @@ pub fn build(
     }
     // A link that is followed stays, whoever put it in the place of a directory of the group.
     for followed in &grounds.survey.followed {
+        builder.permissions.meet_symlink(&followed.named, &mut builder.conflicts);
         if let Some(wanted) = grounds.claims.number(&followed.at).and_then(|number| builder.wanted.get_mut(number)) {
             *wanted = true;
         }
@@ -152,6 +153,13 @@ impl<'a> Builder<'a> {
         };
         match (site.target.role, &found.state) {
             (Role::Way | Role::Directory, PathState::Directory { attrs }) => self.directory(site, found, attrs),
+            (Role::Way, PathState::Symlink { target, .. })
+                if let Some(by) = site.place.limits.as_ref().and_then(|limits| limits.distrusted.clone()) =>
+            {
+                let (path, target) = (site.target.path.clone(), target.clone());
+                self.conflicts.push(Conflict::SymlinkOnTheWay { path, target, by });
+                None
+            }
             (Role::Way | Role::Directory, PathState::Symlink { target, .. })
                 if found.leads_to_directory && !self.is_ours(site, found) =>
             {

@@ -240,6 +240,30 @@ pub enum Conflict {
         /// Who could lead it elsewhere, where that is known.
         by: Option<Distrust>,
     },
+    /// A symlink on the way to a destination leads to a directory, and others than root could redirect it and would gain.
+    #[error(
+        "{} is a symlink to {} on the way to a destination, and it is not followed{}: {}",
+        path.display(), target.display(), reason(by), remedy(by)
+    )]
+    SymlinkOnTheWay {
+        /// The link.
+        path: PathBuf,
+        /// Where it points.
+        target: PathBuf,
+        /// Who could lead it elsewhere.
+        by: Distrust,
+    },
+    /// A permission entry means a symlink, and the host refuses that.
+    #[error(
+        "the permissions entry in line {} means {}, which is a symlink, and reject_symlink_permission_targets is set: \
+         name what it leads to, or leave it out by `except`", at.line, path.display()
+    )]
+    SymlinkObject {
+        /// The symlink, as the AppSpec names it.
+        path: PathBuf,
+        /// The entry.
+        at: Position,
+    },
     /// The path cannot be changed at all.
     #[error("{} cannot be changed: {reason}", path.display())]
     Unchangeable {
@@ -268,6 +292,7 @@ impl Conflict {
             Self::Exists { path, .. }
             | Self::ForeignEntries { path, .. }
             | Self::SymlinkInTheWay { path, .. }
+            | Self::SymlinkOnTheWay { path, .. }
             | Self::Unchangeable { path, .. } => Some(path),
             _ => None,
         }
@@ -349,7 +374,20 @@ fn reason(Distrust { path, owner, reach }: &Distrust) -> String {
         Reach::Others => {
             format!(", since others than {owner}, the owner of {path}, can write there and lead it elsewhere")
         }
+        Reach::NotRoot => format!(", since {owner} owns {path}, and follow_links is `root`"),
     }
+}
+
+/// What makes a link on the way to a destination one that is followed, and what does without it.
+fn remedy(Distrust { path, owner, reach }: &Distrust) -> String {
+    let mend = match reach {
+        Reach::Owner => {
+            format!("let root own the link and the directories above it, or {owner} the directory that it leads to")
+        }
+        Reach::Others => format!("chmod go-w {}", path.display()),
+        Reach::NotRoot => "let root own the link and the directories above it".to_owned(),
+    };
+    format!("{mend}; or name the directory that it leads to in the AppSpec")
 }
 
 fn listed(paths: &[PathBuf]) -> String {

@@ -40,6 +40,30 @@ pub struct Refusals {
     pub modes: Modes,
     /// What happens to labels of what nothing confines.
     pub labels: Labels,
+    /// The symlinks on the way to a path that are followed.
+    pub links: FollowedLinks,
+    /// What happens to permission entries that mean a symlink.
+    pub objects: Objects,
+}
+
+/// The symlinks on the way to a path that are followed: the setting `follow_links`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FollowedLinks {
+    /// Those of root, and those whose owner gains nothing.
+    #[default]
+    Safe,
+    /// Those of root alone.
+    OfRoot,
+}
+
+/// What happens to permission entries that mean a symlink. None is ever followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objects {
+    /// They do not count for it.
+    #[default]
+    SymlinksSkipped,
+    /// They are refused: `reject_symlink_permission_targets`.
+    SymlinksRefused,
 }
 
 /// What happens to set-id bits and modes that let everyone write.
@@ -147,7 +171,7 @@ pub struct Limits {
     /// Where its file system is mounted, if that keeps no labels; looked for only where a permission entry
     /// asks for one.
     pub without_labels: Option<PathBuf>,
-    /// Why a symlink to a directory is not followed; looked for only where a directory is wanted.
+    /// Why a symlink to a directory is not followed; looked for only where a directory is wanted, or is on the way.
     pub distrusted: Option<Distrust>,
 }
 
@@ -169,6 +193,8 @@ pub enum Reach {
     Owner,
     /// Others than its owner too.
     Others,
+    /// Its owner, who is not root, where links of root alone are followed.
+    NotRoot,
 }
 
 impl Place {

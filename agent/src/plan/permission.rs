@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::acl::{Acl, Who};
 use super::conflict::Conflict;
-use super::grounds::{Accounts, Grounds, Labels, Modes, Selinux};
+use super::grounds::{Accounts, Grounds, Labels, Modes, Objects, Selinux};
 use super::label::Label;
 use super::state::{Attrs, is_unsafe_mode};
 use crate::appspec::acl::AclWho;
@@ -16,6 +16,7 @@ pub(super) struct Permissions<'a> {
     rules: Vec<Rule<'a>>,
     accounts: &'a Accounts,
     modes: Modes,
+    objects: Objects,
 }
 
 /// What a path has without the entries.
@@ -75,7 +76,7 @@ impl<'a> Permissions<'a> {
             });
             Rule { entry, listed, meaning: Meaning::Nothing, cut: None }
         });
-        Self { rules: rules.collect(), accounts, modes: grounds.refusals.modes }
+        Self { rules: rules.collect(), accounts, modes: grounds.refusals.modes, objects: grounds.refusals.objects }
     }
 
     /// What the entries make of the attributes that a path has without them. `path` is as the AppSpec
@@ -128,6 +129,20 @@ impl<'a> Permissions<'a> {
             conflicts.push(Conflict::UnsafeMode { path: path.to_owned(), mode });
         }
         attrs
+    }
+
+    /// Holds the entries to a symlink that is installed, or that is followed to a directory: they do not count for it, or
+    /// are refused. `path` is as the AppSpec names it.
+    pub(super) fn meet_symlink(&self, path: &Path, conflicts: &mut Vec<Conflict>) {
+        if self.objects == Objects::SymlinksSkipped {
+            return;
+        }
+        let means = |entry: &&PermissionEntry| {
+            entry.object.as_path() == path
+                || [PathKind::File, PathKind::Directory].into_iter().any(|kind| entry.applies_to(path, kind))
+        };
+        let meant = self.rules.iter().map(|rule| rule.entry).filter(means);
+        conflicts.extend(meant.map(|entry| Conflict::SymlinkObject { path: path.to_owned(), at: entry.at }));
     }
 
     /// A warning for each entry that meant nothing: other agents say nothing of these, and they are

@@ -57,7 +57,7 @@ pub fn appspec_alone(text: &[u8], file: &str, rules: &HostRules) -> Validation {
     examination.portable_appspec(text, rules);
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
-        examination.destinations(&spec);
+        examination.destinations(&spec, rules.refusals.links);
     }
     examination.validation
 }
@@ -83,7 +83,7 @@ pub fn revision(
     examination.refused_files(&index, shown, rules);
     if let Some(spec) = spec {
         examination.refused_entries(&spec, rules);
-        examination.destinations(&spec);
+        examination.destinations(&spec, rules.refusals.links);
         let sources = install::sources(revision, &spec)?;
         examination.content(&spec, &sources, &index);
         examination.lone_sources(&index);

@@ -441,7 +441,7 @@ fn what_the_hosts_configuration_refuses_is_an_error_for_these_hosts_alone() {
     std::os::unix::fs::symlink("a", tree.0.path().join("app/link")).unwrap();
     assert_eq!(tree.findings(), [""; 0]);
     let strict = HostRules {
-        refusals: Refusals { modes: Modes::UnsafeRefused, labels: Labels::UnconfinedRefused },
+        refusals: Refusals { modes: Modes::UnsafeRefused, labels: Labels::UnconfinedRefused, ..Refusals::default() },
         symlinks: Symlinks::Refused,
         ..HostRules::default()
     };

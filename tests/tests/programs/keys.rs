@@ -370,6 +370,31 @@ fn reject_path_traversal_in_bundle_refuses_a_zip_that_is_else_unpacked_without_t
     })
 }
 
+#[test]
+fn what_strict_refuses_of_a_bundle_each_key_refuses_alone() -> Result<()> {
+    scenario(|place| {
+        let destination = place.path().join("app");
+        let permissions = |entry: &str| {
+            let appspec = format!(
+                "version: 0.0\nos: linux\nfiles:\n  - source: content\n    destination: {0}\npermissions:\n  - object: {0}\n    \
+                 pattern: '**'\n    {entry}\n",
+                destination.display()
+            );
+            Revision::with_appspec(&appspec).file("content/page", "page")
+        };
+        for (key, revision) in [
+            ("reject_symlinks_in_bundle: true\n", app(&destination, "page", &[]).symlink("content/link", "page")),
+            ("reject_unsafe_permissions_in_bundle: true\n", permissions("mode: '0666'")),
+            ("reject_unconfined_selinux_in_bundle: true\n", permissions("context: {type: unconfined_t}")),
+        ] {
+            let name = key.split(':').next().unwrap_or_default();
+            Local::deploy(place, key, &revision)?.failed(&[name])?;
+            ensure!(!destination.exists(), "{key}");
+        }
+        Ok(())
+    })
+}
+
 /// A restart deploys the last revision again, which the host still has.
 #[test]
 fn enable_archive_reuse_takes_the_revision_that_is_there() -> Result<()> {

@@ -31,6 +31,7 @@ mod integrity;
 mod keys;
 mod kill_moments;
 mod labels;
+mod link_races;
 mod links;
 mod local;
 mod logging;

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn check(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut notes = settings::look(context);
     notes.extend(running::look(context)?);
-    notes.extend(state::look(&context.layout)?);
+    notes.extend(state::look(&context.layout, context.refusals().links)?);
     notes.sort_by_key(|note| note.verdict);
     let report = Report { ready: notes.iter().all(|note| note.verdict != Verdict::NeedsYou), notes };
     match arguments.json {

@@ -8,6 +8,7 @@ use crate::disk::{self, Dir};
 use crate::ids::GroupId;
 use crate::install::{self, AwsInstall, Inherited, LastInstall};
 use crate::layout::Layout;
+use crate::plan::grounds::FollowedLinks;
 use crate::store;
 
 /// Where AWS's agent notes the deployments that it is in the middle of, below the root.
@@ -15,7 +16,7 @@ const ONGOING: &str = "ongoing-deployment";
 /// How its files about a group end.
 const ENDINGS: [&str; 3] = ["-cleanup", "_last_successful_install", "_most_recent_install"];
 
-pub(super) fn look(layout: &Layout) -> anyhow::Result<Vec<Note>> {
+pub(super) fn look(layout: &Layout, links: FollowedLinks) -> anyhow::Result<Vec<Note>> {
     let mut notes = Vec::new();
     let (mut groups, mut ours) = (BTreeSet::new(), 0);
     for name in names(&layout.instructions())? {
@@ -28,7 +29,10 @@ pub(super) fn look(layout: &Layout) -> anyhow::Result<Vec<Note>> {
     for group in &groups {
         match install::last_install(layout, group)? {
             LastInstall::Own(_) | LastInstall::OwnUnlisted(_) => ours += 1,
-            LastInstall::Aws(install) => notes.extend(of_group(layout, group, Some(install))?),
+            LastInstall::Aws(install) => {
+                notes.extend(not_followed(group, &install.list, links)?);
+                notes.extend(of_group(layout, group, Some(install))?);
+            }
             LastInstall::None => notes.extend(of_group(layout, group, None)?),
         }
     }
@@ -91,6 +95,18 @@ fn of_group(layout: &Layout, group: &GroupId, install: Option<AwsInstall>) -> an
             .to_owned();
     notes.push(note(Verdict::Different, what));
     Ok(notes)
+}
+
+/// Symlinks on the way to what is installed that AWS's agent follows and this one does not.
+fn not_followed(group: &GroupId, list: &Inherited, links: FollowedLinks) -> anyhow::Result<Vec<Note>> {
+    let directories: BTreeSet<&Path> = list.paths.iter().filter_map(|path| path.parent()).collect();
+    let mut found = BTreeSet::new();
+    for directory in directories {
+        found.extend(install::link_not_followed(directory, links)?.map(|conflict| conflict.to_string()));
+    }
+    let note = |what: String| Note::new(Verdict::Different, format!("group {group}"), what);
+    let todo = "do this before the next deployment, which clashes with it otherwise";
+    Ok(found.into_iter().map(|what| note(what).with_remedy(todo)).collect())
 }
 
 /// The revision whose scripts stop what runs now.

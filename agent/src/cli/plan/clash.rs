@@ -46,6 +46,8 @@ fn path_of(conflict: &Conflict) -> Option<PathBuf> {
         | Conflict::NoLabels { path, .. }
         | Conflict::ForeignEntries { path, .. }
         | Conflict::SymlinkInTheWay { path, .. }
+        | Conflict::SymlinkOnTheWay { path, .. }
+        | Conflict::SymlinkObject { path, .. }
         | Conflict::Unchangeable { path, .. }
         | Conflict::UnsafeMode { path, .. }
         | Conflict::OwnState { path, .. } => Some(path.clone()),

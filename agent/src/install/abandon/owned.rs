@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use super::examine::{Found, Scene};
 use crate::disk;
 use crate::ids::{DeploymentId, GroupId, TransactionId};
+use crate::install::follow::Trust;
 use crate::install::root::{Root, shallow_state};
 use crate::install::settle::SettleError;
 use crate::install::{Inherited, LastInstall, claims, last_install, publish};
 use crate::journal::Begin;
 use crate::layout::Layout;
+use crate::plan::grounds::FollowedLinks;
 use crate::plan::link::Links;
 use crate::plan::manifest::Claim;
 use crate::plan::plain_path::in_order;
@@ -118,7 +120,7 @@ impl Before {
 fn listed(list: &Inherited, root: &Root) -> Result<Vec<Owned>, SettleError> {
     let mut owned = Vec::new();
     for path in &list.paths {
-        if let Some(path) = claims::resolved(root, path)?
+        if let Some(path) = claims::resolved(root, path, Trust::Safe(FollowedLinks::Safe))?
             && let Some(facts) = root.facts(&path)?
         {
             owned.push(Owned { state: shallow_state(&facts.stat), path });

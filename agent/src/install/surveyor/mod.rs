@@ -13,7 +13,7 @@ use super::follow::{self, Trust};
 use super::index::digest;
 use super::root::{Root, identity, shallow_state};
 use crate::disk::{self, Dir, Facts, Mount, Mounts};
-use crate::plan::grounds::{Followed, Foreign, Found, Limits, Place};
+use crate::plan::grounds::{Followed, FollowedLinks, Foreign, Found, Limits, Place};
 use crate::plan::plain_path::split;
 use crate::plan::{Claims, PathState, Sha256};
 use crate::store::{Lookup, Stamp};
@@ -34,6 +34,8 @@ pub(super) struct Host<'a> {
     pub(super) labels: Capability,
     /// Whether labels count: an entry asks for one, or a deployment gave one earlier.
     pub(super) looks_at_labels: bool,
+    /// The symlinks that are followed.
+    pub(super) links: FollowedLinks,
 }
 
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread;
 
-use super::super::follow::{self, Trust};
+use super::super::follow::{self, Led, Trust};
 use super::{Surveyor, Way};
 use crate::disk;
 use crate::plan::grounds::{Followed, Place, Site};
@@ -145,14 +145,11 @@ impl Surveyor<'_> {
         if is_own || !found.leads_to_directory {
             return Ok(None);
         }
-        let trust = if site.target.role == Role::Way { Trust::Any } else { Trust::Safe };
-        let directory = follow::directory(self.host.root, site.path(), trust)?;
-        if directory.is_none()
-            && let Some(led_to) = follow::directory(self.host.root, site.path(), Trust::Any)?
-        {
-            let distrusted = follow::distrust(self.host.root, site.path(), &led_to)?;
-            site.place.limits.get_or_insert_default().distrusted = distrusted;
+        match follow::lead(self.host.root, site.path(), Trust::Safe(self.host.links))? {
+            Led::To(directory) => return Ok(Some(directory)),
+            Led::Distrusted(why) => site.place.limits.get_or_insert_default().distrusted = Some(why),
+            Led::Nowhere => {}
         }
-        Ok(directory)
+        Ok(None)
     }
 }

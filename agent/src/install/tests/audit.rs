@@ -63,7 +63,7 @@ fn every_kind_of_drift_is_told() {
     std::fs::remove_file(app("link")).unwrap();
     std::os::unix::fs::symlink("b", app("link")).unwrap();
     std::fs::remove_dir_all(app("gone")).unwrap();
-    std::os::unix::fs::symlink("dir", app("gone")).unwrap();
+    std::os::unix::fs::symlink("nowhere", app("gone")).unwrap();
     std::fs::File::open(app("same")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     expect(
         &world,

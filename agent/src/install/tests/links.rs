@@ -118,7 +118,7 @@ fn a_copy_of_the_last_release_is_the_groups_where_nobody_else_can_have_led_it_th
     copy(&world, "3");
     lchown(world.path("current"), Some(1234), None).unwrap();
     let found = conflicts(world.run("d-3", &["file=3"]).unwrap_err());
-    assert!(matches!(&found[..], [Conflict::Exists { .. }]), "{found:?}");
+    assert!(matches!(&found[..], [Conflict::SymlinkOnTheWay { .. }]), "{found:?}");
     assert_eq!(world.read("releases/3/gone"), "copied");
 }
 

@@ -33,6 +33,7 @@ impl Builder<'_> {
                 PathState::File { attrs, modified: *modified, size: *size, sha256: *sha256 }
             }
             PathState::Symlink { uid, gid, target } => {
+                self.permissions.meet_symlink(&site.target.path, &mut self.conflicts);
                 let (uid, gid) = match self.grounds.owners.files {
                     FileOwner::Bundle => (*uid, *gid),
                     FileOwner::Fixed(owner) => (owner.uid, owner.gid),
