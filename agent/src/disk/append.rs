@@ -1,12 +1,12 @@
 #![allow(clippy::disallowed_methods, reason = "disk owns the file system")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, open};
 use rustix::io::Errno;
 
 use super::{Error, Result, fault};
@@ -54,14 +54,36 @@ impl AppendFile {
             return Ok(());
         }
         if size >= self.rotation.bytes {
-            // The lock is on the file that is set aside, so only one process sets it aside.
-            flock(&self.file, FlockOperation::LockExclusive).map_err(|errno| self.error("lock", errno))?;
+            // Who has the lock sets the file aside; until that is done the others go on in it, and wait for nobody.
+            let Some(_lock) = self.lock()? else { return Ok(()) };
             if self.is_at_path(stat.st_ino) {
                 self.set_aside()?;
             }
         }
         self.file = open_append(&self.path, self.mode)?;
         Ok(())
+    }
+
+    /// A lock on a file beside the log that the agent's user alone can open: others read the log, and could hold a lock on
+    /// it for ever. Nothing where another process has it.
+    fn lock(&self) -> Result<Option<File>> {
+        let name = self.path.file_name().unwrap_or_default();
+        let path =
+            self.path.with_file_name([OsStr::new("."), name, OsStr::new(".lock")].into_iter().collect::<OsString>());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fail = |action, errno: Errno| Error::new(action, &path, errno);
+        let file = File::from(open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|errno| fail("open", errno))?);
+        let stat = fstat(&file).map_err(|errno| fail("examine", errno))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            // Not as it is made here: the next write makes it anew.
+            std::fs::remove_file(&path).map_err(|source| Error::new("remove", &path, source))?;
+            return Ok(None);
+        }
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(fail("lock", errno)),
+        }
     }
 
     fn is_at_path(&self, inode: u64) -> bool {
@@ -100,8 +122,20 @@ impl AppendFile {
 }
 
 fn open_append(path: &Path, mode: u32) -> Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    open(path, flags, Mode::from_raw_mode(mode)).map(File::from).map_err(|errno| Error::new("open", path, errno))
+    // A pipe that nobody reads would be waited for.
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = open(path, flags, Mode::from_raw_mode(mode)).map_err(|errno| Error::new("open", path, errno))?;
+    let stat = fstat(&file).map_err(|errno| Error::new("examine", path, errno))?;
+    if !is_file(&stat) {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file: remove it");
+        return Err(Error::new("open", path, source));
+    }
+    Ok(file.into())
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 #[cfg(test)]
@@ -120,7 +154,7 @@ mod tests {
         }
         let first = |name: &str| std::fs::read(temp.path().join(name)).unwrap()[0];
         assert_eq!([first("log"), first("log.1"), first("log.2")], *b"987");
-        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 3);
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 4, "three logs and a lock");
     }
 
     #[test]
@@ -146,6 +180,61 @@ mod tests {
         lines.sort();
         lines.dedup();
         assert_eq!(lines.len(), 4000);
+    }
+
+    /// Whoever reads a log could hold a lock on it for ever.
+    #[test]
+    fn a_lock_on_the_log_holds_no_writer_up() {
+        for operation in [FlockOperation::LockExclusive, FlockOperation::LockShared] {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join("log");
+            let mut log = AppendFile::open(&path, 0o644, SMALL).unwrap();
+            log.append(&[b'1'; 100]).unwrap();
+            let reader = File::open(&path).unwrap();
+            flock(&reader, operation).unwrap();
+            let (sender, receiver) = std::sync::mpsc::channel();
+            std::thread::spawn(move || sender.send(log.append(b"2")).unwrap());
+            receiver.recv_timeout(std::time::Duration::from_secs(30)).expect("the write comes back").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"2");
+            let lock = std::fs::metadata(temp.path().join(".log.lock")).unwrap();
+            assert_eq!(lock.mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn another_process_that_sets_the_log_aside_is_not_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log");
+        let mut log = AppendFile::open(&path, 0o644, SMALL).unwrap();
+        log.append(&[b'1'; 100]).unwrap();
+        let other = AppendFile::open(&path, 0o644, SMALL).unwrap();
+        let lock = other.lock().unwrap().unwrap();
+        log.append(b"2").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 101);
+        drop(lock);
+        log.append(b"3").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"3");
+    }
+
+    #[test]
+    fn a_lock_file_that_others_can_open_is_made_anew_and_a_pipe_is_no_log() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, lock) = (temp.path().join("log"), temp.path().join(".log.lock"));
+        std::fs::write(&lock, "").unwrap();
+        std::fs::set_permissions(&lock, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let reader = File::open(&lock).unwrap();
+        flock(&reader, FlockOperation::LockExclusive).unwrap();
+        let mut log = AppendFile::open(&path, 0o644, SMALL).unwrap();
+        log.append(&[b'1'; 100]).unwrap();
+        log.append(b"2").unwrap();
+        log.append(b"3").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"3");
+        let pipe = temp.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        assert!(AppendFile::open(&pipe, 0o644, SMALL).is_err());
+        let reader = File::from(open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap());
+        assert!(AppendFile::open(&pipe, 0o644, SMALL).unwrap_err().to_string().contains("no regular file"));
+        drop(reader);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, ftruncate};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, ftruncate};
 use rustix::io::Errno;
 
 use super::{Error, Result};
 
-/// An exclusive `flock` on a file, held until dropped or until the process ends in any way.
+/// An exclusive `flock` on a file that this user alone can open, held until dropped or until the process ends in any way.
+/// Whoever can open a file can hold a lock on it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -54,10 +54,7 @@ impl Lock {
 
     /// Whether another process has it. Nothing is made where there is no file.
     pub fn is_held(path: &Path) -> Result<bool> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            other => other.map_err(|source| Error::new("open lock file", path, source))?,
-        };
+        let Some(file) = open_to_look(path)? else { return Ok(false) };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(Errno::WOULDBLOCK) => Ok(true),
@@ -78,10 +75,7 @@ impl Lock {
 
     /// What the holder of a lock has noted; nothing where nobody holds it, or it has noted nothing.
     pub fn holder(path: &Path) -> Result<Option<String>> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|source| Error::new("open lock file", path, source))?,
-        };
+        let Some(file) = open_to_look(path)? else { return Ok(None) };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => return Ok(None),
             Err(Errno::WOULDBLOCK) => {}
@@ -104,12 +98,22 @@ impl Drop for Lock {
 }
 
 fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| Error::new("open lock file", path, source))
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fail = |errno: Errno| Error::new("open lock file", path, errno);
+    let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(fail)?);
+    let stat = fstat(&file).map_err(fail)?;
+    if stat.st_mode & 0o077 != 0 {
+        fchmod(&file, Mode::from_raw_mode(0o600)).map_err(|errno| Error::new("close to others", path, errno))?;
+    }
+    Ok(file)
+}
+
+/// The file as it is; nothing where there is none.
+fn open_to_look(path: &Path) -> Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::new("open lock file", path, errno)),
+    }
 }

@@ -140,6 +140,21 @@ fn a_lock_is_exclusive_until_dropped() {
 }
 
 #[test]
+fn a_lock_file_is_closed_to_others_and_never_behind_a_link() {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = tempfile::tempdir().unwrap();
+    let (path, link) = (temp.path().join("lock"), temp.path().join("link"));
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let held = Lock::try_now(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    drop(held);
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(Lock::try_now(&link).is_err() && Lock::wait(&link).is_err());
+    assert!(Lock::is_held(&link).is_err() && Lock::holder(&link).is_err());
+}
+
+#[test]
 fn a_file_longer_than_the_limit_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("big");

@@ -34,6 +34,7 @@ mod labels;
 mod link_races;
 mod links;
 mod local;
+mod log_locks;
 mod logging;
 mod metrics;
 mod migrate;
