@@ -119,6 +119,11 @@ impl Layout {
         self.own().join("groups").join(format!("{group}.json"))
     }
 
+    /// The newest deployment that a group was given, by the service's numbers.
+    pub fn latest(&self, group: &GroupId) -> PathBuf {
+        self.own().join("latest").join(format!("{group}.json"))
+    }
+
     /// Host commands that were begun.
     pub fn ledger(&self) -> PathBuf {
         self.own().join("ledger")

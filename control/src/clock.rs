@@ -29,6 +29,11 @@ impl Moment {
         self.0
     }
 
+    /// Whole seconds since the epoch.
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
     /// Seconds since the epoch, as clients write them. None if that is no time within the calendar.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let millis = seconds * 1000.0;

@@ -12,9 +12,6 @@ use crate::envelope::SpecSigner;
 use crate::error::ApiError;
 use crate::instances::Realm;
 
-/// Signed envelopes that are kept ready. A deployment's is the same for each of its hosts and events.
-const MOST_ENVELOPES: usize = 64;
-
 /// What can be set about a service. The durations' defaults are those of the protocol.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
@@ -65,7 +62,6 @@ struct Shared {
     writer: tokio::sync::Mutex<()>,
     lines: Mutex<HashMap<String, watch::Sender<Line>>>,
     seen: Mutex<HashMap<String, Moment>>,
-    envelopes: Mutex<HashMap<String, Arc<str>>>,
     closing: watch::Sender<bool>,
 }
 
@@ -92,7 +88,6 @@ impl Service {
                 writer: tokio::sync::Mutex::new(()),
                 lines: Mutex::default(),
                 seen: Mutex::default(),
-                envelopes: Mutex::default(),
                 closing: watch::Sender::new(false),
             }),
         }
@@ -174,22 +169,9 @@ impl Service {
         }
     }
 
-    /// The signed envelope of a deployment, made by `content` if it is not at hand.
-    pub(crate) fn envelope(
-        &self,
-        deployment_id: &str,
-        content: impl FnOnce() -> Result<Vec<u8>, ApiError>,
-    ) -> Result<Arc<str>, ApiError> {
-        if let Some(ready) = locked(&self.shared.envelopes).get(deployment_id) {
-            return Ok(Arc::clone(ready));
-        }
-        let signed: Arc<str> = self.shared.signer.sign(&content()?).map_err(ApiError::internal)?.into();
-        let mut envelopes = locked(&self.shared.envelopes);
-        if envelopes.len() >= MOST_ENVELOPES {
-            envelopes.clear();
-        }
-        envelopes.insert(deployment_id.to_owned(), Arc::clone(&signed));
-        Ok(signed)
+    /// The signed envelope of a specification.
+    pub(crate) fn sign(&self, content: &[u8]) -> Result<String, ApiError> {
+        self.shared.signer.sign(content).map_err(ApiError::internal)
     }
 }
 

@@ -42,6 +42,23 @@ pub struct DeploymentSpecification {
     /// What to deploy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
+    /// Slipway's own: the host that the specification is for, and how long it counts. Other agents ignore it.
+    #[serde(rename = "SlipwayBinding", skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// Binds a specification to a host and a time. AWS's service sends none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Binding {
+    /// The host's identifier, as in its polls.
+    pub host_identifier: String,
+    /// When it was signed: seconds since the epoch.
+    pub issued_at: i64,
+    /// From when on it does not count any more: seconds since the epoch.
+    pub expires_at: i64,
+    /// Grows from each deployment of a group to the next.
+    pub sequence: i64,
 }
 
 /// Wrapper around [`AgentOverrides`].

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span};
 
 use super::{Daemon, InHand};
 use crate::causes::with_causes;
+use crate::deployment::binding::{Misplaced, is_of_execution};
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
 use crate::ids::{DeploymentId, GroupId, HostCommandId};
@@ -20,6 +21,7 @@ use crate::lifecycle::Command;
 use crate::outcome::{Failure, Outcome};
 use crate::process;
 use crate::service::ServiceError;
+use crate::store;
 
 /// How long a specification and an acknowledgement are tried for; the service gives a command up
 /// after five minutes.
@@ -327,7 +329,25 @@ impl Daemon {
         let content =
             envelope::open(&envelope, &self.options.trust).map_err(|error| Failure::unknown(error.to_string()))?;
         let spec = DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
+        self.check_place(&spec, command, &own.identifier).await?;
         Ok((Order { id: id.clone(), command: parsed, spec, life }, hex::encode(Sha256::digest(&content))))
+    }
+
+    /// Holds a specification that is rightly signed to what it was asked for: this deployment, this host, now, and none that is
+    /// older than the newest of its group.
+    async fn check_place(&self, spec: &DeploymentSpec, command: &HostCommand, own: &str) -> Result<(), Failure> {
+        let (found, execution) = (spec.deployment_id.clone(), command.deployment_execution_id.clone());
+        if !is_of_execution(&found, &execution) {
+            return Err(Failure::unknown(Misplaced::OtherDeployment { found, execution }.to_string()));
+        }
+        if let Some(binding) = &spec.binding {
+            binding.check(own, jiff::Timestamp::now()).map_err(|error| Failure::unknown(error.to_string()))?;
+        }
+        let (layout, group) = (self.engine.layout().clone(), spec.group_id.clone());
+        let sequence = spec.binding.as_ref().map(|binding| binding.sequence);
+        let noted = tokio::task::spawn_blocking(move || store::follow_on(&layout, &group, &found, sequence)).await;
+        let noted = noted.map_err(|error| Failure::unknown(error.to_string()))?;
+        noted.map_err(|error| Failure::unknown(error.to_string()))
     }
 
     /// Calls the service until it answers, with backoff, for as long as the service waits too.

@@ -1,5 +1,6 @@
 //! The deployment specification, parsed into types that cannot be wrong.
 
+pub mod binding;
 pub mod envelope;
 pub mod revision;
 
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use slipway_protocol::specification as wire;
 use zeroize::Zeroizing;
 
+pub use binding::Binding;
 pub use revision::{BundleType, RevisionSource};
 
 use crate::ids::{DeploymentId, EventName, GroupId, IdError};
@@ -43,6 +45,8 @@ pub struct DeploymentSpec {
     pub source: RevisionSource,
     /// Token for a GitHub revision.
     pub github_token: Option<Secret>,
+    /// For whom it is and for how long it counts, where the service says so.
+    pub binding: Option<Binding>,
 }
 
 /// What to do with a revision that has no AppSpec of the name that the deployment gives.
@@ -232,6 +236,7 @@ impl DeploymentSpec {
                 .transpose()?,
             source,
             github_token: spec.github_access_token.map(Secret::new),
+            binding: spec.binding.map(Binding::parse).transpose()?,
         })
     }
 }

@@ -11,6 +11,7 @@
 pub mod checks;
 pub mod digests;
 pub mod host;
+mod latest;
 pub mod manifests;
 mod objects;
 pub mod markers;
@@ -31,6 +32,7 @@ use crate::layout::Layout;
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Lookup, Stamp};
 pub use host::{Disowned, HostRecord, claim, disowned};
+pub use latest::{OutOfOrder, follow_on};
 pub use manifests::{groups, read_manifest};
 pub use markers::{
     Mark, Markers, Proof, Trial, Who, forget_ownership, forget_scripts, mark_last_good, mark_last_successful,

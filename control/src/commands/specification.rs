@@ -6,6 +6,7 @@ use slipway_protocol::commands::{
 use slipway_protocol::wire::FORMAT_PKCS7_JSON;
 
 use super::{client, require_own};
+use crate::clock::Moment;
 use crate::deployments::{by_id, specification};
 use crate::error::ApiError;
 use crate::service::Service;
@@ -30,13 +31,12 @@ pub(super) async fn handle(
     }
     let deployment = by_id(&mut reader, id.as_str()).await?.ok_or_else(unknown)?;
     drop(reader);
-    let payload = service.envelope(id.as_str(), || {
-        serde_json::to_vec(&specification::content(&deployment)).map_err(ApiError::internal)
-    })?;
+    let content = specification::content(&deployment, host, Moment::now());
+    let payload = service.sign(&serde_json::to_vec(&content).map_err(ApiError::internal)?)?;
     Ok(GetDeploymentSpecificationOutput {
         deployment_system: Some("CodeDeploy".to_owned()),
         deployment_specification: Some(SpecificationEnvelopes {
-            generic_envelope: Some(Envelope::new(FORMAT_PKCS7_JSON, payload.as_ref().to_owned())),
+            generic_envelope: Some(Envelope::new(FORMAT_PKCS7_JSON, payload)),
             variant_id: None,
             variant_envelope: None,
         }),

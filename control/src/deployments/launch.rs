@@ -12,6 +12,7 @@ use super::{
 use crate::apps::configs::Config;
 use crate::apps::groups::Group;
 use crate::apps::{Application, revisions};
+use crate::clock::Moment;
 use crate::error::ApiError;
 use crate::health::Fleet;
 use crate::ids::DeploymentId;
@@ -175,7 +176,12 @@ async fn unused_id(change: &mut Change<'_>) -> sqlx::Result<DeploymentId> {
 
 async fn insert(change: &mut Change<'_>, order: &Order, draft: &Draft, verdict: &Verdict) -> sqlx::Result<()> {
     let Order { application, group, config, revision, options, source } = order;
-    let now = change.now();
+    // A clock that went back does not bring a deployment before the one that it follows: hosts refuse what is older.
+    let newest: Option<i64> = sqlx::query_scalar("SELECT MAX(created_ms) FROM deployments WHERE group_id = ?")
+        .bind(&group.id)
+        .fetch_one(change.db())
+        .await?;
+    let now = newest.map_or(change.now(), |newest| change.now().max(Moment::from_millis(newest + 1)));
     let deadline = now.after(change.service().options().deployment_within);
     let previous = last_successful(change.db(), &group.id).await?.map(|last| Json(last.revision));
     let (creator, rollback_of, reuse) = match source {

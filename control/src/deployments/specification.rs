@@ -1,13 +1,20 @@
 //! The deployment specification that hosts are given, and the name under which they ask for it.
 
-use slipway_protocol::specification::{AgentActionOverrides, AgentOverrides, DeploymentSpecification};
+use std::time::Duration;
+
+use slipway_protocol::specification::{AgentActionOverrides, AgentOverrides, Binding, DeploymentSpecification};
 
 use super::Deployment;
+use crate::clock::Moment;
 use crate::ids::DeploymentId;
 use crate::instances::Realm;
 
 /// Where hosts look for the AppSpec.
 const APP_SPEC_FILENAME: &str = "appspec.yml";
+
+/// How long a specification counts from when it is signed. An agent asks for a new one for each command, and tries for less
+/// than five minutes to get it.
+const VALID_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The name under which a host asks for a deployment's specification.
 pub fn execution_id(realm: &Realm, deployment_id: &str) -> String {
@@ -23,9 +30,9 @@ pub fn deployment_of(execution_id: &str) -> Option<DeploymentId> {
     }
 }
 
-/// What a deployment's hosts are told to do. It is the same for all of them and for all their
-/// events. `AllPossibleLifecycleEvents` is left out: AWS's agents stumble over it.
-pub fn content(deployment: &Deployment) -> DeploymentSpecification {
+/// What a deployment's host is told to do, in all of its events. `AllPossibleLifecycleEvents` is left out: AWS's agents
+/// stumble over it.
+pub fn content(deployment: &Deployment, host: &str, now: Moment) -> DeploymentSpecification {
     let mut revision = deployment.revision.specification();
     if let (Some(s3), Some(pinned)) = (&mut revision.s3_revision, &deployment.pinned) {
         s3.version = Some(pinned.version.clone());
@@ -48,6 +55,14 @@ pub fn content(deployment: &Deployment) -> DeploymentSpecification {
         reuse_archive_from_deployment_id: deployment.reuse_archive_from.clone(),
         github_access_token: None,
         revision: Some(revision),
+        binding: Some(Binding {
+            host_identifier: host.to_owned(),
+            issued_at: now.seconds(),
+            expires_at: now.after(VALID_FOR).seconds(),
+            // A group's deployments are created one after the other, each later than the one before; so it goes on from there
+            // when the service's data comes from a backup.
+            sequence: deployment.created.millis(),
+        }),
     }
 }
 

@@ -240,6 +240,12 @@ fn specification_with_every_member_for_s3() {
             }),
             all_possible_lifecycle_events: Some(events.map(str::to_owned).to_vec()),
             reuse_archive_from_deployment_id: Some("d-OLD123OLD".to_owned()),
+            binding: Some(Binding {
+                host_identifier: "arn:aws:iam::111122223333:user/host-1".to_owned(),
+                issued_at: 1_792_345_678,
+                expires_at: 1_792_349_278,
+                sequence: 1_792_345_600_123,
+            }),
             ..hello_web("d-ABC123DEF", PRODUCTION, revision)
         },
     );

@@ -20,6 +20,7 @@ mod downloads;
 mod drift;
 mod envelope;
 mod failures;
+mod freshness;
 mod good;
 mod groups;
 mod hardening;
