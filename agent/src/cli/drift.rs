@@ -35,6 +35,9 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Report {
     groups: Vec<Checked>,
+    /// Groups that could not be checked, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,12 +64,17 @@ fn drift(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => install::installed_groups(&context.layout)?.into_iter().collect(),
     };
     let additions = if arguments.added { Additions::Reported } else { Additions::Passed };
-    let mut report = Report { groups: Vec::new() };
+    let mut report = Report { groups: Vec::new(), unreadable: Vec::new() };
+    // A group whose files are damaged hides no other one.
     for group in groups {
-        report.groups.extend(install::audit(&context.layout, &group, additions)?.map(|audit| checked(context, audit)));
+        match install::audit(&context.layout, &group, additions) {
+            Ok(audit) => report.groups.extend(audit.map(|audit| checked(context, audit))),
+            Err(error) => report.unreadable.push(format!("group {group}: {error}")),
+        }
     }
     if let Some(name) = &arguments.group
         && report.groups.is_empty()
+        && report.unreadable.is_empty()
     {
         bail!("group {name} has nothing installed on this host; `slipway-agent status` lists the groups");
     }
@@ -74,6 +82,9 @@ fn drift(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         print_json(&report)?
     } else {
         print(&text(&report))?
+    }
+    if !report.unreadable.is_empty() {
+        bail!("not checked: {}", report.unreadable.join("\n"));
     }
     let is_clean = report.groups.iter().all(|checked| checked.audit.drift.is_empty());
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
@@ -91,7 +102,7 @@ fn checked(context: &Context, audit: Audit) -> Checked {
 
 fn text(report: &Report) -> String {
     let mut out = String::new();
-    if report.groups.is_empty() {
+    if report.groups.is_empty() && report.unreadable.is_empty() {
         out.push_str("Nothing is installed on this host.\n");
     }
     for Checked { audit, .. } in &report.groups {

@@ -78,6 +78,28 @@ struct Group {
     retained: Vec<DeploymentId>,
     /// The last check of what is installed.
     drift: Option<DriftCheck>,
+    /// Why what is kept of the group cannot be read, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
+}
+
+impl Group {
+    /// All that can be read of it: what cannot hides nothing of it, and no other group.
+    fn look(layout: &Layout, id: GroupId) -> Self {
+        let mut why = None;
+        let markers = kept(store::read_markers(layout, &id), &mut why);
+        let retained = kept(retained(layout, &id), &mut why);
+        let drift = kept(store::read_drift_check(layout, &id), &mut why);
+        Self { id, markers, retained, drift, unreadable: why }
+    }
+}
+
+/// What was read, or nothing of it and the reason.
+fn kept<T: Default, E: std::fmt::Display>(read: Result<T, E>, why: &mut Option<String>) -> T {
+    read.unwrap_or_else(|error| {
+        why.get_or_insert_with(|| error.to_string());
+        T::default()
+    })
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +173,12 @@ pub(super) fn write_daemon_line(context: &Context, status: Option<&Status>) -> a
 
 fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
     let layout = &context.layout;
-    let daemon = match status::read(&layout.status())? {
+    let mut problems = Vec::new();
+    let status = status::read(&layout.status()).unwrap_or_else(|error| {
+        problems.push(Problem::RecordUnreadable { group: None, why: error.to_string() });
+        None
+    });
+    let daemon = match status {
         Some(status) => {
             let alive = daemon_runs(context)?;
             let outdated = if alive { context.outdated()? } else { Vec::new() };
@@ -162,12 +189,7 @@ fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
     let mut groups = Vec::new();
     for id in groups::with_revisions(layout)? {
         if only.shows(&id) {
-            groups.push(Group {
-                markers: store::read_markers(layout, &id)?,
-                retained: retained(layout, &id)?,
-                drift: store::read_drift_check(layout, &id)?,
-                id,
-            });
+            groups.push(Group::look(layout, id));
         }
     }
     let unreported = match Dir::open(layout.ledger()) {
@@ -193,9 +215,15 @@ fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
         eprintln!("slipway-agent: {error}");
     }
     let cancelled = found.found.into_iter().map(|(deployment, request)| Cancelled { deployment, request }).collect();
+    problems.extend(groups.iter().filter_map(|group| {
+        let why = group.unreadable.clone()?;
+        Some(Problem::RecordUnreadable { group: Some(group.id.clone()), why })
+    }));
+    let of_daemon = daemon.as_ref().map(|daemon| (daemon.alive, &daemon.status));
+    problems.extend(status_problems::find(layout, of_daemon, only)?);
     Ok(Report {
         root: layout.root().to_owned(),
-        problems: status_problems::find(layout, daemon.as_ref().map(|daemon| (daemon.alive, &daemon.status)), only)?,
+        problems,
         daemon,
         paused: store::read_pause(layout)?,
         cancelled,
@@ -308,6 +336,10 @@ fn write_groups(out: &mut String, report: &Report, terminal: Terminal) -> std::f
         match &group.markers.who {
             Some(who) => writeln!(out, "Group {} ({}, {})", group.id, who.application, who.group)?,
             None => writeln!(out, "Group {}", group.id)?,
+        }
+        if group.unreadable.is_some() {
+            writeln!(out, "  record    UNREADABLE: see above; nothing is deployed to the group until it is mended")?;
+            continue;
         }
         match &group.markers.last_successful {
             Some(mark) => writeln!(out, "  current   {}, installed {}", mark.deployment, when(mark.at))?,

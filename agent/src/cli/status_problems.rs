@@ -25,6 +25,13 @@ pub(super) enum Problem {
     DeploymentFailed(Box<FailedDeployment>),
     /// An install was cut off and cannot be settled.
     InstallNotSettled(Box<Unsettled>),
+    /// A file in which something is kept of a group, or of the daemon, is damaged.
+    RecordUnreadable {
+        /// The group, if it is one's.
+        group: Option<GroupId>,
+        /// Which file, why, and what to do.
+        why: String,
+    },
     /// The daemon runs and gets no answer.
     PollsFail {
         /// Since when.
@@ -121,7 +128,8 @@ fn failed(layout: &Layout, found: Past) -> anyhow::Result<Option<FailedDeploymen
     let at = entry.finished_at();
     let (mut who, mut aftermath) = (None, Aftermath::default());
     if let Some(group) = &found.group {
-        let markers = store::read_markers(layout, group)?;
+        // One that cannot be read is a problem of its own.
+        let markers = store::read_markers(layout, group).unwrap_or_default();
         aftermath = Aftermath::by(layout, group, found.deployment.as_ref(), &markers);
         who = markers.who;
     }
@@ -137,6 +145,13 @@ pub(super) fn text(problems: &[Problem], terminal: Terminal) -> String {
         match problem {
             Problem::DeploymentFailed(failed) => failed.write(&mut out, terminal),
             Problem::InstallNotSettled(unsettled) => not_settled(&mut out, unsettled, terminal),
+            Problem::RecordUnreadable { group, why } => {
+                let head = match group {
+                    Some(group) => format!("what is kept of group {group} cannot be read"),
+                    None => "what the daemon wrote last cannot be read".to_owned(),
+                };
+                write(&mut out, terminal, &head, why, &[]);
+            }
             Problem::PollsFail { since, attempts, why } => {
                 let head = format!("polls of the service, {attempts} in a row since {}", since_when(*since));
                 let next = next_steps::step("slipway-agent doctor", "checks what is in the way");
