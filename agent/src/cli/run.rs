@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::logging::Level;
 use super::settings::Context;
-use super::{ConfigFile, FAILED, fail, logging, other_agent, unreadable};
+use super::{ConfigFile, FAILED, doctor, fail, logging, other_agent, unreadable};
 use crate::causes::with_causes;
 use crate::daemon;
 use crate::identity::Caller;
@@ -23,6 +23,9 @@ pub(super) fn run(config: &ConfigFile) -> ExitCode {
     };
     let level = logging::start_daemon(&context.logging());
     context.warn();
+    for warning in doctor::exposed(&context) {
+        tracing::warn!("{warning}");
+    }
     match serve(&context, level).and_then(|ended| match ended {
         daemon::Ended::Stopped => Ok(()),
         daemon::Ended::Outdated => Err(process::begin_anew().into()),

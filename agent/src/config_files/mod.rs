@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::{self, ConfigErrors, ConfigWarning, Environment, Layer, Loaded, on_premises};
-use crate::disk::{self, Dir, Kind};
+use crate::disk::{self, Dir, Exposure, Kind};
 use crate::yaml::{Budget, Position};
 
 /// Where the configuration is unless the command line says else; the same place as AWS's agent has.
@@ -51,6 +51,17 @@ pub enum OnPremisesError {
     /// It holds mistakes.
     #[error(transparent)]
     Invalid(#[from] on_premises::OnPremisesErrors),
+    /// Others can change it.
+    #[error(
+        "the on-premises file {} is not used, since others could change whose host this is: {exposure}; `{}`", path.display(),
+        exposure.remedy()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// What lets them.
+        exposure: Exposure,
+    },
 }
 
 impl From<Option<PathBuf>> for Source {
@@ -88,10 +99,16 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, LoadEr
     Ok(loaded)
 }
 
-/// Reads an on-premises file; there need not be one.
+/// Reads an on-premises file; there need not be one. One that others can change is refused, as ssh refuses such a key.
 pub fn on_premises(path: &Path) -> Result<Option<on_premises::Parsed>, OnPremisesError> {
     match disk::read_if_exists(path, limit())? {
-        Some(text) => Ok(Some(on_premises::parse(&Zeroizing::new(text), &path.display().to_string())?)),
+        Some(text) => {
+            let text = Zeroizing::new(text);
+            if let Some(exposure) = disk::exposure(path)? {
+                return Err(OnPremisesError::Exposed { path: path.to_owned(), exposure });
+            }
+            Ok(Some(on_premises::parse(&text, &path.display().to_string())?))
+        }
         None => Ok(None),
     }
 }

@@ -12,6 +12,7 @@ mod copy;
 mod dir;
 mod erase;
 mod error;
+mod exposure;
 mod facts;
 pub mod fault;
 mod file;
@@ -44,6 +45,7 @@ pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
 pub use erase::erase;
 pub use error::{Error, Result};
+pub use exposure::{ExposedBy, Exposure, exposure};
 pub use facts::Facts;
 pub use file::{
     append_unsynced, create_unsynced, exists, open_named, read_bounded, read_bounded_at, read_if_exists,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Credentials;
 use crate::deployment::Secret;
-use crate::disk;
+use crate::disk::{self, ExposedBy, Exposure};
 
 /// Longest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -26,6 +26,14 @@ pub enum SessionError {
     /// It cannot be read.
     #[error("the session's credentials cannot be read: {0}")]
     Unreadable(#[from] disk::Error),
+    /// Others can change it.
+    #[error("the session's credentials in {} are not used, since others could change them: {exposure}; `{}`", path.display(), exposure.remedy())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// What lets them.
+        exposure: Exposure,
+    },
     /// It is not text.
     #[error("the session's credentials in {} cannot be read: the file is not UTF-8", .0.display())]
     NotText(PathBuf),
@@ -67,6 +75,11 @@ impl SessionFile {
     /// What it says now.
     pub fn read(&self) -> Result<Credentials, SessionError> {
         let bytes = Zeroizing::new(disk::read_bounded(&self.path, MAX_BYTES)?);
+        // Another user may be the one that keeps the file fresh.
+        let exposure = disk::exposure(&self.path)?.filter(|exposure| matches!(exposure.by, ExposedBy::Mode(_)));
+        if let Some(exposure) = exposure {
+            return Err(SessionError::Exposed { path: self.path.clone(), exposure });
+        }
         let text = std::str::from_utf8(&bytes).map_err(|_| SessionError::NotText(self.path.clone()))?;
         self.parse(text)
     }

@@ -20,6 +20,7 @@ mod doctor;
 mod downloads;
 mod drift;
 mod envelope;
+mod exposed_files;
 mod failures;
 mod freshness;
 mod good;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Host;
 use super::finding::{Finding, Verdict};
 use crate::cli::settings::Context;
-use crate::config::Origin;
+use crate::config::{HookProfile, Origin};
 use crate::disk::{self, Dir};
 use crate::process;
 
@@ -45,8 +45,8 @@ pub(super) fn permissions(host: &Host<'_>) -> Vec<Finding> {
         let reason = "only root can look at all of them: run `slipway-agent doctor` as root".to_owned();
         return finding("nothing", Verdict::NotTried(reason));
     }
-    let tried = "examined owner and mode of root_dir and what is above it, of the configuration, the on-premises file and \
-                 trusted keys";
+    let tried = "examined owner and mode of root_dir and what is above it, of the configuration, the on-premises file, \
+                 certificates, trusted keys and hook_profile";
     let wrong = match look(context) {
         Ok(wrong) => wrong,
         Err(error) => {
@@ -58,6 +58,18 @@ pub(super) fn permissions(host: &Host<'_>) -> Vec<Finding> {
     }
     let join = |text: fn(&Wrong) -> &str| wrong.iter().map(text).collect::<Vec<_>>().join("\n");
     finding(tried, Verdict::failed(join(|wrong| &wrong.found), join(|wrong| &wrong.remedy)))
+}
+
+/// What others than root can change or read that the agent trusts, each with what mends it: said at each start of the
+/// daemon.
+pub(in crate::cli) fn warnings(context: &Context) -> Vec<String> {
+    if !process::is_root() {
+        return Vec::new();
+    }
+    match look(context) {
+        Ok(wrong) => wrong.into_iter().map(|Wrong { found, remedy }| format!("{found}: {remedy}")).collect(),
+        Err(error) => vec![format!("it is not known who may change what the agent trusts: {error}")],
+    }
 }
 
 fn look(context: &Context) -> disk::Result<Vec<Wrong>> {
@@ -81,6 +93,7 @@ fn look(context: &Context) -> disk::Result<Vec<Wrong>> {
     }
     let identity = context.settings.on_premises_config_file.to_path_buf();
     let trusted = configuration(context).into_iter().chain(context.settings.trusted_bundle_keys.iter().cloned());
+    let trusted = trusted.chain(others(context));
     let files = trusted.map(|path| (path, Kept::FromChange)).chain([(identity, Kept::FromEyes)]);
     for (path, from) in files {
         if let Some(found) = file(&path)? {
@@ -88,6 +101,17 @@ fn look(context: &Context) -> disk::Result<Vec<Wrong>> {
         }
     }
     Ok(wrong)
+}
+
+/// Files by which others are trusted, and the one that is evaluated for scripts.
+fn others(context: &Context) -> Vec<PathBuf> {
+    let settings = &context.settings;
+    let profile = match &*settings.hook_profile {
+        HookProfile::File(path) => Some(path.clone()),
+        HookProfile::None => None,
+    };
+    let named = [&*settings.ca_bundle, &*settings.ssl_cert_file, &*settings.deployment_spec_ca_file];
+    named.into_iter().flatten().cloned().chain(profile).collect()
 }
 
 /// The files that set something.

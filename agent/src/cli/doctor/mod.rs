@@ -25,6 +25,8 @@ use super::terminal::{Terminal, Tone};
 use super::{ConfigFile, FAILED, fail};
 use crate::causes::with_causes;
 
+pub(super) use files::warnings as exposed;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Print JSON

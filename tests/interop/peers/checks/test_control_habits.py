@@ -18,7 +18,7 @@ SLIPWAY = "slipway-agent/9.9.9"
 
 SPECIFICATION = {
     "DeploymentId", "DeploymentGroupId", "DeploymentGroupName", "ApplicationName", "DeploymentCreator",
-    "DeploymentType", "AppSpecFilename", "AgentActionOverrides", "Revision",
+    "DeploymentType", "AppSpecFilename", "AgentActionOverrides", "Revision", "SlipwayBinding",
 }  # fmt: skip
 
 
