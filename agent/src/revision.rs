@@ -32,6 +32,11 @@ impl Revision {
         self.beside(".digests")
     }
 
+    /// The list of owners and modes that the archive has and its files here do not: beside the directory.
+    pub fn attributes(&self) -> PathBuf {
+        self.beside(".attributes")
+    }
+
     /// By what it is known that nothing of it was changed since it was unpacked: beside the directory, where it may
     /// be used again.
     pub fn seal(&self) -> PathBuf {

@@ -7,8 +7,10 @@ use super::BundleError;
 use super::digest::Wanted;
 use super::follow::Followers;
 use super::received::Received;
+use super::stopped::look;
 use super::verify::Computed;
 use crate::disk::{self, Dir};
+use crate::process::StopSignal;
 
 /// The digests are told of what came in steps of at least this many bytes.
 const STEP: u64 = 256 << 10;
@@ -20,20 +22,27 @@ pub(super) struct Destination<'a> {
     path: &'a Path,
     /// What is fetched, for messages.
     what: String,
+    /// Ends what is done with it.
+    stop: StopSignal,
 }
 
 impl<'a> Destination<'a> {
-    pub fn open(path: &'a Path, what: String) -> Result<Self, BundleError> {
+    pub fn open(path: &'a Path, what: String, stop: &StopSignal) -> Result<Self, BundleError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(BundleError::Disk(disk::Error::new("write", path, std::io::ErrorKind::InvalidInput)));
         };
         let dir = Dir::open_or_create(parent, 0o755).map_err(BundleError::Disk)?;
-        Ok(Self { dir, name: Path::new(name), path, what })
+        Ok(Self { dir, name: Path::new(name), path, what, stop: stop.clone() })
     }
 
     /// The file.
     pub fn path(&self) -> &'a Path {
         self.path
+    }
+
+    /// Is given once the bundle is not wanted any more.
+    pub fn stop(&self) -> &StopSignal {
+        &self.stop
     }
 
     /// Removes what is there.
@@ -84,7 +93,7 @@ impl<'a> Arrival<'a> {
         let followed = file
             .try_clone()
             .map_err(|source| BundleError::Disk(disk::Error::new("duplicate descriptor of", place.path, source)))?;
-        let followers = Followers::begin(followed, place.path, wanted).map_err(BundleError::Disk)?;
+        let followers = Followers::begin(followed, place.path, wanted, place.stop.clone()).map_err(BundleError::Disk)?;
         Ok(Self { place, file, length, received: Received::default(), followers, told: 0 })
     }
 
@@ -109,7 +118,10 @@ impl<'a> Arrival<'a> {
     /// All of it is there: waits for the digests.
     pub fn finish(mut self) -> Result<Computed, BundleError> {
         self.tell();
-        self.followers.finish().map_err(BundleError::Disk)
+        let Self { place, followers, .. } = self;
+        let computed = followers.finish();
+        look(place.stop())?;
+        computed.map_err(BundleError::Disk)
     }
 
     fn tell(&mut self) {

@@ -148,6 +148,9 @@ pub enum BundleError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Somebody asked for its end.
+    #[error("the bundle was not fetched to its end: the agent was asked to stop")]
+    Stopped,
     /// A retained revision is not acquired.
     #[error("the revision of deployment {0} is on this host already; there is nothing to fetch")]
     Retained(DeploymentId),

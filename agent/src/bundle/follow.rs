@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::digest::{Running, Wanted};
 use super::verify::Computed;
 use crate::disk;
+use crate::process::StopSignal;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;
@@ -27,6 +28,8 @@ type Followed = disk::Result<Option<Vec<u8>>>;
 struct Ground {
     file: File,
     path: Box<Path>,
+    /// Ends it.
+    stop: StopSignal,
     reach: Mutex<Reach>,
     changed: Condvar,
 }
@@ -50,9 +53,9 @@ enum Phase {
 
 impl Followers {
     /// Begins to follow `file`, named `path` in errors, of which nothing is there yet.
-    pub fn begin(file: File, path: &Path, wanted: Vec<Wanted>) -> disk::Result<Self> {
+    pub fn begin(file: File, path: &Path, wanted: Vec<Wanted>, stop: StopSignal) -> disk::Result<Self> {
         let reach = Mutex::new(Reach { until: 0, phase: Phase::Growing });
-        let ground = Arc::new(Ground { file, path: path.into(), reach, changed: Condvar::new() });
+        let ground = Arc::new(Ground { file, path: path.into(), stop, reach, changed: Condvar::new() });
         let mut followers = Self { ground, threads: Vec::with_capacity(wanted.len()) };
         for wanted in wanted {
             let (ground, running) = (Arc::clone(&followers.ground), Running::new(&wanted));
@@ -100,7 +103,7 @@ impl Ground {
         let mut at = 0;
         loop {
             let reach = self.beyond(at);
-            if reach.phase == Phase::Abandoned {
+            if reach.phase == Phase::Abandoned || self.stop.is_given() {
                 return Ok(None);
             }
             if reach.until <= at {

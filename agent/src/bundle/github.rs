@@ -12,6 +12,7 @@ use url::Url;
 use super::arrival::{Arrival, Destination};
 use super::digest::{Algorithm, Wanted};
 use super::patience::{GivenUp, Patience};
+use super::stopped::unless_stopped;
 use super::{BundleError, Fetched, Request, Requirement};
 use crate::deployment::BundleType;
 use crate::deployment::revision::GitHubSource;
@@ -69,8 +70,8 @@ impl GitHub {
         if request.requirement == Requirement::Sha256 {
             return Err(BundleError::NoSha256 { what: fetch.what });
         }
-        let place = Destination::open(request.destination, fetch.what.clone())?;
-        let fetched = self.runtime.block_on(fetch.run(&place));
+        let place = Destination::open(request.destination, fetch.what.clone(), request.stop)?;
+        let fetched = self.runtime.block_on(unless_stopped(request.stop, fetch.run(&place)));
         if fetched.is_err() {
             // The first error is the one that tells.
             let _ = place.remove();

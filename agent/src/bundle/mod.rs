@@ -13,6 +13,7 @@ mod patience;
 mod received;
 pub mod s3;
 pub mod signature;
+mod stopped;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use s3::{Endpoint, Kind, S3, Stack};
 pub use signature::TrustedKeys;
 
 use crate::deployment::{BundleType, RevisionSource, Secret};
+use crate::process::StopSignal;
 
 /// What is to be acquired.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct Request<'a> {
     pub requirement: Requirement,
     /// What opens a repository on GitHub, where the deployment has it.
     pub github_token: Option<&'a Secret>,
+    /// Ends it, whatever it waits for.
+    pub stop: &'a StopSignal,
 }
 
 /// What must be known of the content before it is fetched.

@@ -15,10 +15,12 @@ use minisign_verify::{Error as Invalid, Signature};
 pub use error::SignatureError;
 pub use keys::{KeyError, KeyId, TrustedKeys};
 
+use super::stopped::look;
 use super::{Acquired, BundleError, Request, Requirement};
 use crate::deployment::RevisionSource;
 use crate::deployment::revision::S3Source;
 use crate::disk::{self, Dir};
+use crate::process::StopSignal;
 
 /// What comes after a bundle's name in that of its signature.
 const ENDING: &str = ".minisig";
@@ -64,13 +66,16 @@ impl TrustedKeys {
             }
             other => other,
         };
-        let verified = self.verify(&place, &signature, request.destination)?;
+        let verified = self.verify(&place, &signature, request);
+        look(request.stop)?;
+        let verified = verified?;
         tracing::info!(key = %verified.key, comment = verified.comment, "the bundle's signature is valid");
         Ok(acquired)
     }
 
     /// Holds the content of `file` to a signature.
-    fn verify(&self, place: &Place, text: &[u8], file: &Path) -> Result<Verified, SignatureError> {
+    fn verify(&self, place: &Place, text: &[u8], request: &Request<'_>) -> Result<Verified, SignatureError> {
+        let file = request.destination;
         let malformed = |reason| SignatureError::Malformed { bundle: place.bundle(), signature: place.shown(), reason };
         let text = std::str::from_utf8(text).map_err(|_| malformed("it is no text"))?;
         let signature = Signature::decode(text).map_err(|error| {
@@ -89,7 +94,7 @@ impl TrustedKeys {
         for trusted in known {
             let valid = match trusted.key.verify_stream(&signature) {
                 Ok(mut stream) => {
-                    feed(file, |bytes| stream.update(bytes))?;
+                    feed(file, request.stop, |bytes| stream.update(bytes))?;
                     stream.finalize()
                 }
                 Err(Invalid::UnsupportedLegacyMode) => {
@@ -212,11 +217,13 @@ fn copy(from: &Path, to: &Path) -> Result<(), BundleError> {
     Ok(())
 }
 
-fn feed(file: &Path, mut take: impl FnMut(&[u8])) -> Result<(), SignatureError> {
+/// Ends early where that is asked for: then nobody wants the verdict.
+fn feed(file: &Path, stop: &StopSignal, mut take: impl FnMut(&[u8])) -> Result<(), SignatureError> {
     let mut content = disk::open_named(file).map_err(SignatureError::Content)?;
     let mut chunk = vec![0; CHUNK];
     loop {
         match content.read(&mut chunk) {
+            _ if stop.is_given() => return Ok(()),
             Ok(0) => return Ok(()),
             Ok(length) => take(chunk.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -81,7 +81,7 @@ impl Dir {
     }
 
     /// Opens a directory below this one; nothing where something is mounted on it, or on a directory on the way.
-    pub(super) fn open_dir_of_same_mount(&self, relative: &Path) -> Result<Option<Self>> {
+    pub fn open_dir_of_same_mount(&self, relative: &Path) -> Result<Option<Self>> {
         const ACTION: &str = "open directory";
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = self.path.join(relative);

@@ -1,25 +1,48 @@
 //! DownloadBundle: from the source to a revision on this host.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
 use super::failure::StageError;
-use super::{Access, Engine, KeepBundles};
+use super::{Access, Engine, Execution, KeepBundles};
 use crate::appspec;
 use crate::bundle::{self, Acquired};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
-use crate::hooks;
+use crate::hooks::{self, Wish, Wishes};
 use crate::ids::DeploymentId;
 use crate::outcome::{Outcome, WarningKind, Warnings};
-use crate::revision::read_appspec;
+use crate::process::StopSignal;
+use crate::revision::{Revision, read_appspec};
 use crate::store::{self, Others, Who};
 use crate::unpack::{self, Content, Place};
 
 impl Engine {
-    pub(super) fn download(&self, spec: &DeploymentSpec, warnings: &mut Warnings) -> Result<Outcome, StageError> {
+    /// Ends early where that is wished for: what was fetched and unpacked until then goes.
+    pub(super) fn download(
+        &self,
+        spec: &DeploymentSpec,
+        wishes: &Wishes,
+        warnings: &mut Warnings,
+    ) -> Result<Execution, StageError> {
+        let done = self.download_unless(spec, wishes.stop(), warnings);
+        match (done, wishes.made()) {
+            (Ok(outcome), _) => Ok(Execution::Over(outcome)),
+            (Err(error), Some(Wish::Cancel(reason))) if error.is_stop() => Err(StageError::Ended(reason)),
+            // What was begun begins again.
+            (Err(error), Some(Wish::HandOver)) if error.is_stop() => Ok(Execution::HandedOver),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn download_unless(
+        &self,
+        spec: &DeploymentSpec,
+        stop: &StopSignal,
+        warnings: &mut Warnings,
+    ) -> Result<Outcome, StageError> {
         let logs = self.layout.scripts_log(&spec.group_id, &spec.deployment_id);
         if let Some(logs) = logs.parent() {
             Dir::open_or_create(logs, 0o755)?;
@@ -32,8 +55,8 @@ impl Engine {
                 tracing::warn!(%error, "the name of the bundle was not put down: `doctor` will not ask S3 for it");
             }
         }
-        let acquired = self.acquire(spec, &bundle)?;
-        if let Acquired::Fetched(fetched) = &acquired {
+        let obtained = self.obtain(spec, &bundle, stop)?;
+        if let Obtained::Acquired(Acquired::Fetched(fetched)) = &obtained {
             self.fetched.fetch_add(fetched.size, Ordering::Relaxed);
             tracing::info!(
                 bytes = fetched.size,
@@ -42,7 +65,7 @@ impl Engine {
                 "fetched"
             );
         }
-        let unpacked = self.unpack(spec, content(&acquired), warnings);
+        let unpacked = self.unpack(spec, content(&obtained), stop, warnings);
         if self.policy.bundles == KeepBundles::No || unpacked.is_err() {
             disk::remove_if_exists(&bundle)?;
         }
@@ -61,9 +84,9 @@ impl Engine {
             self.seal(&revision);
         }
         self.retain(spec)?;
-        Ok(match (&spec.reuse_archive_from, &acquired) {
+        Ok(match (&spec.reuse_archive_from, &obtained) {
             (None, _) => Outcome::succeeded(),
-            (Some(_), Acquired::Directory(_)) => from("archive-reuse"),
+            (Some(_), Obtained::Revision(_)) => from("archive-reuse"),
             (Some(_), _) => from("downloaded"),
         })
     }
@@ -78,12 +101,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn acquire(&self, spec: &DeploymentSpec, destination: &Path) -> Result<Acquired, StageError> {
+    pub(super) fn obtain(
+        &self,
+        spec: &DeploymentSpec,
+        destination: &Path,
+        stop: &StopSignal,
+    ) -> Result<Obtained, StageError> {
         if let RevisionSource::Retained(earlier) = &spec.source {
-            return Ok(Acquired::Directory(self.retained_revision(spec, earlier)?));
+            return Ok(Obtained::Revision(self.retained_revision(spec, earlier)?));
         }
         if let Some(earlier) = self.reusable(spec) {
-            return Ok(Acquired::Directory(earlier));
+            return Ok(Obtained::Revision(earlier));
         }
         let request = bundle::Request {
             source: &spec.source,
@@ -91,18 +119,28 @@ impl Engine {
             limit: self.policy.unpack.limits.bytes,
             requirement: self.policy.requirement,
             github_token: spec.github_token.as_ref(),
+            stop,
         };
-        Ok(self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, &self.s3, &self.github))?)
+        let acquired =
+            self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, &self.s3, &self.github));
+        Ok(Obtained::Acquired(acquired?))
     }
 
-    fn unpack(&self, spec: &DeploymentSpec, content: Content<'_>, warnings: &mut Warnings) -> Result<(), StageError> {
+    fn unpack(
+        &self,
+        spec: &DeploymentSpec,
+        content: Content<'_>,
+        stop: &StopSignal,
+        warnings: &mut Warnings,
+    ) -> Result<(), StageError> {
         let place = Place {
             layout: &self.layout,
             group: &spec.group_id,
             deployment: &spec.deployment_id,
             appspec: &spec.appspec_filename,
         };
-        let staged = unpack::into_revision(content, &place, &self.unpack_policy(spec), |root| scripts_of(root, spec))?;
+        let policy = self.unpack_policy(spec);
+        let staged = unpack::into_revision(content, &place, &policy, |root| scripts_of(root, spec), stop)?;
         staged.report.warnings.iter().for_each(|warning| warnings.add(WarningKind::Bundle, warning));
         for script in &staged.made_executable {
             let text = format!(
@@ -113,10 +151,14 @@ impl Engine {
         Ok(())
     }
 
-    fn retained_revision(&self, spec: &DeploymentSpec, earlier: &DeploymentId) -> Result<PathBuf, StageError> {
+    fn retained_revision(&self, spec: &DeploymentSpec, earlier: &DeploymentId) -> Result<Revision, StageError> {
         let root = self.layout.archive(&spec.group_id, earlier);
         match Dir::open(&root) {
-            Ok(_) => Ok(root),
+            Ok(_) => {
+                let revision = Revision::at(root);
+                self.take_custody(spec, (earlier, &revision))?;
+                Ok(revision)
+            }
             Err(error) if error.is_not_found() => Err(StageError::NoRevision { deployment: earlier.clone(), root }),
             Err(error) => Err(error.into()),
         }
@@ -154,13 +196,26 @@ impl Engine {
     }
 }
 
+/// From where a deployment's revision comes.
+#[derive(Debug)]
+pub(super) enum Obtained {
+    /// From outside of the deployments' directories.
+    Acquired(Acquired),
+    /// It is a revision of this host.
+    Revision(Revision),
+}
+
 /// As a deployment is told that would rather not have downloaded anything.
 fn from(source: &str) -> Outcome {
     Outcome::succeeded_with(format!("Succeeded: BundleSource={source}"), "")
 }
 
 /// What is unpacked of what was acquired.
-pub(super) fn content(acquired: &Acquired) -> Content<'_> {
+pub(super) fn content(obtained: &Obtained) -> Content<'_> {
+    let acquired = match obtained {
+        Obtained::Revision(revision) => return Content::Revision(revision),
+        Obtained::Acquired(acquired) => acquired,
+    };
     match acquired {
         Acquired::Directory(path) => Content::Directory(path),
         Acquired::InPlace { path, bundle_type } => Content::Bundle { path, bundle_type: *bundle_type },

@@ -69,6 +69,9 @@ impl Engine {
         wishes: &Wishes,
     ) -> Result<Ran, StageError> {
         let spec = &order.spec;
+        if let Some((deployment, revision)) = self.script_revision(spec, name)? {
+            self.take_custody(spec, (&deployment, &revision))?;
+        }
         let Scripts::Some { revision, deployment, mut scripts } = self.scripts(spec, name)? else {
             return Ok(Ran::Over(Outcome::succeeded()));
         };

@@ -98,6 +98,27 @@ pub enum StageError {
     /// Somebody does not want it any more.
     #[error("nothing was begun: {0}")]
     Cancelled(String),
+    /// It was cancelled while it was carried out.
+    #[error("the download was ended: {0}")]
+    Ended(String),
+    /// Others could change a revision that is about to be used, and one of its scripts was.
+    #[error(
+        "{file} of the revision of deployment {deployment} is not what was unpacked, and is not run: {could} could change \
+         it. The files of that revision are {owner}'s alone now. Look at who changed it; then deploy a revision \
+         anew, or make the host forget this one with `slipway-agent forget --group {group}`"
+    )]
+    Tampered {
+        /// The script, or the AppSpec.
+        file: String,
+        /// Whose revision it is.
+        deployment: DeploymentId,
+        /// Who could change files of it.
+        could: String,
+        /// Who alone can now.
+        owner: String,
+        /// The group.
+        group: GroupId,
+    },
     /// There is nothing to go back to.
     #[error("group {0} has no other good revision on this host")]
     NothingGood(GroupId),
@@ -145,6 +166,11 @@ pub enum StageError {
 }
 
 impl StageError {
+    /// Whether a stage ended because that was asked for.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Self::Bundle(BundleError::Stopped) | Self::Unpack(UnpackError::Stopped))
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Disk(_)
@@ -162,6 +188,8 @@ impl StageError {
             | Self::ImpossibleEvents { .. }
             | Self::MissingEvents(_)
             | Self::Cancelled(_)
+            | Self::Ended(_)
+            | Self::Tampered { .. }
             | Self::NothingGood(_)
             | Self::RestoreTooLate { .. }
             | Self::RestoreFailed { .. }

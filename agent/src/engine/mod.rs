@@ -1,5 +1,6 @@
 //! Carries out one order. The daemon, local deploys and rollback all come through here.
 
+mod custody;
 mod download;
 mod event;
 mod events;
@@ -216,7 +217,7 @@ impl Engine {
             return Err(StageError::Cancelled(reason));
         }
         match work {
-            Stage::Download => self.download(spec, warnings).map(Execution::Over),
+            Stage::Download => self.download(spec, wishes, warnings),
             Stage::Install => self.install(spec, wishes, warnings),
             Stage::Event(name) => Ok(self.event(order, name, wishes)),
         }

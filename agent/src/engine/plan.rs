@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Engine;
-use super::download::{content, scripts_of};
+use super::download::{Obtained, content, scripts_of};
 use super::failure::StageError;
 use crate::bundle::Acquired;
 use crate::deployment::DeploymentSpec;
@@ -12,6 +12,7 @@ use crate::ids::DeploymentId;
 use crate::install::{self, Cause, InstallError};
 use crate::outcome::{WarningKind, Warnings};
 use crate::plan::{Blocked, Conflict, Conflicts, Plan};
+use crate::process::StopSignal;
 use crate::revision::Revision;
 use crate::unpack;
 
@@ -34,12 +35,12 @@ impl Engine {
     /// nothing outside of `scratch`.
     pub fn plan(&self, spec: &DeploymentSpec, scratch: &Dir) -> Result<Planned, StageError> {
         let bundle = scratch.path().join("bundle");
-        let acquired = self.acquire(spec, &bundle)?;
+        let obtained = self.obtain(spec, &bundle, &StopSignal::default())?;
         let policy = &self.unpack_policy(spec);
-        let staged = unpack::into_scratch(content(&acquired), scratch, &spec.appspec_filename, policy, |root| {
+        let staged = unpack::into_scratch(content(&obtained), scratch, &spec.appspec_filename, policy, |root| {
             scripts_of(root, spec)
         })?;
-        if matches!(acquired, Acquired::Fetched(_)) {
+        if matches!(obtained, Obtained::Acquired(Acquired::Fetched(_))) {
             disk::remove_if_exists(&bundle)?;
         }
         let mut found = Warnings::default();

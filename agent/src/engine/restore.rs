@@ -131,7 +131,7 @@ impl Engine {
         // They were told when that revision was deployed.
         let mut known = Warnings::default();
         match &order.command {
-            Command::DownloadBundle => self.download(spec, &mut known).map(Execution::Over),
+            Command::DownloadBundle => self.download(spec, wishes, &mut known),
             Command::Install => self.install(spec, wishes, &mut known),
             Command::Hook(event) => Ok(self.event_until(&order, event, Some(until), wishes)),
             Command::UpdateAgent => Err(StageError::UpdateRefused),

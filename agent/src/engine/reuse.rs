@@ -1,12 +1,11 @@
 //! A revision that is on this host already, used again instead of another download of it.
 
-use std::path::PathBuf;
-
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{Engine, Policy};
 use crate::deployment::DeploymentSpec;
 use crate::disk;
+use crate::ids::DeploymentId;
 use crate::install::{self, Cause};
 use crate::revision::Revision;
 
@@ -25,15 +24,16 @@ pub enum Reuse {
 impl Engine {
     /// The revision of the deployment that the service names for that, if nothing of it was changed since it was
     /// unpacked. Whatever is in doubt is downloaded.
-    pub(super) fn reusable(&self, spec: &DeploymentSpec) -> Option<PathBuf> {
+    pub(super) fn reusable(&self, spec: &DeploymentSpec) -> Option<Revision> {
         let earlier = spec.reuse_archive_from.as_ref().filter(|_| self.policy.reuse == Reuse::Allowed)?;
         let root = self.layout.archive(&spec.group_id, earlier);
         let revision = Revision::at(&root);
         let doubt = match disk::read_if_exists(&revision.seal(), MAX_SEAL) {
-            Ok(Some(sealed)) => match self.imprint(&revision) {
-                Ok(found) if sealed == found.as_bytes() => return Some(root),
+            Ok(Some(sealed)) => match self.held_imprint(spec, earlier, &revision) {
+                // Nothing of it was changed, and nothing can be.
+                Ok(found) if sealed == found.as_bytes() => return Some(revision),
                 Ok(_) => "it was changed since it was unpacked, or bundles are held to something else now".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => error,
             },
             Ok(None) => "it is not on this host, or was unpacked before this setting was made".to_owned(),
             Err(error) => error.to_string(),
@@ -52,6 +52,17 @@ impl Engine {
         if let Err(error) = sealed {
             tracing::warn!(%error, "the revision was not sealed, and will be downloaded where it could be used again");
         }
+    }
+
+    /// What a revision is, once nobody else can change it any more.
+    fn held_imprint(
+        &self,
+        spec: &DeploymentSpec,
+        deployment: &DeploymentId,
+        revision: &Revision,
+    ) -> Result<String, String> {
+        self.take_custody(spec, (deployment, revision)).map_err(|error| error.to_string())?;
+        self.imprint(revision).map_err(|error| error.to_string())
     }
 
     /// A digest of all that a revision holds: paths, kinds, owners, modes, times, targets of links and contents. And of

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::process::{self, Bell};
+use crate::process::{self, Bell, StopSignal};
 
 /// What whoever waits for a script is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Wish {
 #[derive(Debug)]
 pub struct Wishes {
     bell: Bell,
+    /// For what looks whether it is to end, and waits for nothing.
+    stop: StopSignal,
     wish: Mutex<Wished>,
     listener: Mutex<Option<Listener>>,
 }
@@ -46,7 +48,7 @@ impl fmt::Debug for Listener {
 impl Wishes {
     /// No wish yet.
     pub fn new() -> process::Result<Self> {
-        Ok(Self { bell: Bell::new()?, wish: Mutex::new(Wished::Nothing), listener: Mutex::default() })
+        Ok(Self { bell: Bell::new()?, stop: StopSignal::default(), wish: Mutex::new(Wished::Nothing), listener: Mutex::default() })
     }
 
     /// Makes a wish, which wakes whoever waits. A cancel that was granted is not granted twice.
@@ -57,6 +59,7 @@ impl Wishes {
             Wished::Granted if matches!(wish, Wish::Cancel(_)) => return Ok(()),
             Wished::Nothing | Wished::Granted => *wished = Wished::For(wish),
         }
+        self.stop.give();
         self.bell.ring()
     }
 
@@ -74,6 +77,7 @@ impl Wishes {
         if matches!(&*wished, Wished::For(Wish::Cancel(_))) {
             *wished = Wished::Granted;
             self.bell.hush();
+            self.stop.withdraw();
         }
     }
 
@@ -92,6 +96,11 @@ impl Wishes {
         if let Some(Listener(tell)) = &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
             tell(holder);
         }
+    }
+
+    /// Is given as long as there is a wish.
+    pub fn stop(&self) -> &StopSignal {
+        &self.stop
     }
 
     pub(super) fn bell(&self) -> &Bell {

@@ -16,7 +16,7 @@ use crate::plan::plain_path::{below, join};
 use crate::plan::target::Listing;
 use crate::plan::{Index, PathState, Sha256, Sources};
 use crate::revision::Revision;
-use crate::store::{Digests, Lookup, Stamp};
+use crate::store::{Attributes, Digests, Lookup, Stamp};
 
 /// More entries than this are not a bundle any more; it bounds the memory of a plan.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -69,6 +69,8 @@ pub(super) fn read_beside(
 struct Walk<'a, F> {
     revision: &'a Revision,
     root: Dir,
+    /// What the archive says of owners and modes; of a revision that has them itself there is nothing.
+    attributes: Option<Attributes>,
     /// Read by whoever comes first.
     digests: OnceLock<Digests>,
     is_digested: F,
@@ -91,6 +93,7 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
         Ok(Self {
             revision,
             root: Dir::open(revision.root())?,
+            attributes: Attributes::read(&revision.attributes())?,
             digests: OnceLock::new(),
             is_digested,
             ahead: Mutex::new(Ahead { directories: vec![PathBuf::new()], at_work: 0, found: 0 }),
@@ -128,7 +131,11 @@ impl<'a, F: Fn(&Path) -> bool> Walk<'a, F> {
         for entry in entries {
             let path = join(directory, &entry.name);
             let stat = dir.stat(&entry.name)?;
-            let mut state = shallow_state(&stat);
+            let mut given = stat.clone();
+            if let Some(attributes) = &self.attributes {
+                attributes.apply(&path, &mut given);
+            }
+            let mut state = shallow_state(&given);
             match (&mut state, entry.kind) {
                 (PathState::Symlink { target, .. }, _) => *target = dir.read_link(&entry.name)?,
                 (PathState::File { sha256, .. }, _) if (self.is_digested)(&path) => {
@@ -189,7 +196,7 @@ impl<F: Fn(&Path) -> bool> Drop for Turn<'_, F> {
 }
 
 /// The digest of an open file, named `path` in errors.
-pub(super) fn digest(mut file: &File, path: &Path) -> Result<Sha256, disk::Error> {
+pub fn digest(mut file: &File, path: &Path) -> Result<Sha256, disk::Error> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 128 << 10];
     loop {

@@ -53,7 +53,7 @@ pub use audit::{Additions, Audit, AuditError, Difference, Drifted, InstalledBy, 
 pub use error::{Aftermath, Cause, InstallError};
 pub use follow::link_not_followed;
 pub use held_back::refusal;
-pub use index::{contents, everything};
+pub use index::{contents, digest, everything};
 pub use inherited::Inherited;
 pub use last_install::{AwsInstall, LastInstall, installed_groups, last_install};
 pub use reach::Reach;

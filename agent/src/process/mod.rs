@@ -17,6 +17,7 @@ mod limits;
 mod run;
 mod signals;
 mod spawn;
+mod stop;
 mod table;
 mod units;
 
@@ -40,6 +41,7 @@ pub use run::stand_ins;
 pub use run::{Answer, ask, find_program};
 pub use signals::{Arrived, Ended, Reaped, Signals, adopt_orphans, reap, signal_descendants};
 pub use spawn::{Environment, Gate, Program, ScriptIo, start_detached, start_gated};
+pub use stop::StopSignal;
 pub use table::{Holder, ProcessTable, Row};
 pub use units::{UnitLimits, UnitRequest, UnitStart, UnitState, Units};
 

@@ -8,6 +8,7 @@
 //! {"format":1,"crc32c":"5a1e08f3","group":"shop",...}
 //! ```
 
+pub mod attributes;
 pub mod checks;
 pub mod digests;
 pub mod host;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
+pub use attributes::{AttributeList, Attributes, Given, ListError, Origin, is_editable_by_others, own_mode};
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Lookup, Stamp};
 pub use host::{Disowned, HostRecord, claim, disowned};

@@ -7,24 +7,37 @@ use super::entry::{EntryPath, Header, shown};
 use super::tree::Tree;
 use super::{UnpackError, UnpackReport};
 use crate::disk::{Dir, Kind, StagedAttributes, Stat};
+use crate::store::Attributes;
 
-pub(super) fn copy(source: &Path, mut tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
+pub(super) fn copy(
+    source: &Path,
+    attributes: Option<&Attributes>,
+    mut tree: Tree<'_>,
+) -> Result<UnpackReport, UnpackError> {
     let source = Dir::open(source).map_err(UnpackError::Bundle)?;
-    copy_below(&source, Path::new(""), &mut tree)?;
+    copy_below(&source, Path::new(""), attributes, &mut tree)?;
     tree.finish()
 }
 
 /// Ends at the policy's depth, which the tree holds for every entry.
-fn copy_below(source: &Dir, prefix: &Path, tree: &mut Tree<'_>) -> Result<(), UnpackError> {
+fn copy_below(
+    source: &Dir,
+    prefix: &Path,
+    attributes: Option<&Attributes>,
+    tree: &mut Tree<'_>,
+) -> Result<(), UnpackError> {
     for entry in source.entries().map_err(UnpackError::Bundle)? {
         let path = prefix.join(&entry.name);
-        let stat = source.stat(&entry.name).map_err(UnpackError::Bundle)?;
+        let mut stat = source.stat(&entry.name).map_err(UnpackError::Bundle)?;
+        if let Some(attributes) = attributes {
+            attributes.apply(&path, &mut stat);
+        }
         let header = header(path, &stat)?;
         match stat.kind {
             Kind::Directory => {
                 tree.directory(&header)?;
                 let below = source.open_dir(&entry.name).map_err(UnpackError::Bundle)?;
-                copy_below(&below, header.path.as_path(), tree)?;
+                copy_below(&below, header.path.as_path(), attributes, tree)?;
             }
             Kind::File => {
                 let mut file = source.open_file(&entry.name).map_err(UnpackError::Bundle)?;

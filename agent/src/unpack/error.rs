@@ -151,6 +151,9 @@ pub enum UnpackError {
         /// Of what.
         what: &'static str,
     },
+    /// Somebody asked for its end.
+    #[error("the bundle was not unpacked to its end: the agent was asked to stop")]
+    Stopped,
     /// The AppSpec could not be read for its scripts.
     #[error("{0}")]
     Scripts(String),

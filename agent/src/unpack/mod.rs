@@ -5,11 +5,14 @@
 //! time, and no link is followed. Memory is bounded whatever the bundle says.
 
 mod ahead;
+mod attributes;
+mod digests;
 mod directory;
 mod entry;
 mod error;
 mod format;
 mod place;
+mod stop;
 mod tar;
 mod tree;
 mod warning;
@@ -22,6 +25,8 @@ use std::path::{Path, PathBuf};
 use crate::deployment::BundleType;
 use crate::disk::{self, Dir};
 use crate::plan::Sha256;
+use crate::process::StopSignal;
+use crate::store::{AttributeList, Attributes};
 
 pub use entry::{EntryPath, PathProblem};
 pub use error::UnpackError;
@@ -113,6 +118,15 @@ impl Default for Policy {
     }
 }
 
+/// How a tree is filled.
+struct Task<'a> {
+    policy: &'a Policy,
+    /// Ends it.
+    stop: StopSignal,
+    /// What the archive says of owners and modes; nobody wants to know it of a tree that is not installed.
+    list: Option<&'a mut AttributeList>,
+}
+
 /// What was unpacked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpackReport {
@@ -134,6 +148,15 @@ pub fn unpack(
     staging: Dir,
     policy: &Policy,
 ) -> Result<UnpackReport, UnpackError> {
+    unpack_as(bundle, bundle_type, staging, Task { policy, stop: StopSignal::default(), list: None })
+}
+
+fn unpack_as(
+    bundle: &Path,
+    bundle_type: BundleType,
+    staging: Dir,
+    task: Task<'_>,
+) -> Result<UnpackReport, UnpackError> {
     let mut file = disk_open(bundle)?;
     let read_failed = |source| UnpackError::Bundle(disk::Error::new("read", bundle, source));
     let found = Format::detect(&mut file).map_err(read_failed)?;
@@ -142,7 +165,7 @@ pub fn unpack(
     let expected = format::expected_size(&mut file, format, size).map_err(read_failed)?;
     file.rewind().map_err(read_failed)?;
     require_space(&staging, expected)?;
-    let tree = Tree::new(staging, policy);
+    let tree = Tree::new(staging, task);
     match format {
         Format::Tar => tar::unpack(file, tree),
         Format::Gzip => tar::unpack_compressed(tar::gunzip(file), tree),
@@ -151,9 +174,15 @@ pub fn unpack(
     }
 }
 
-/// Copies a directory of this host as it is into an existing empty directory.
-pub fn copy_directory(source: &Path, staging: Dir, policy: &Policy) -> Result<UnpackReport, UnpackError> {
-    directory::copy(source, Tree::new(staging, policy))
+/// Copies a directory of this host into an existing empty directory. Its files have the owners and modes that
+/// `attributes` gives them, or else their own.
+fn copy_directory(
+    source: &Path,
+    attributes: Option<&Attributes>,
+    staging: Dir,
+    task: Task<'_>,
+) -> Result<UnpackReport, UnpackError> {
+    directory::copy(source, attributes, Tree::new(staging, task))
 }
 
 /// The type that a file has by its first bytes, if it is a bundle at all. An archive of another kind is

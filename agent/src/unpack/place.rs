@@ -1,13 +1,13 @@
 use std::path::{Path, PathBuf};
 
-use super::{Named, Policy, UnpackError, UnpackReport, UnpackWarning, copy_directory, unpack};
+use super::{Named, Policy, Task, UnpackError, UnpackReport, UnpackWarning, copy_directory, unpack_as};
 use crate::deployment::{BundleType, RelativePath};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
-use crate::process;
+use crate::process::{self, StopSignal};
 use crate::revision::Revision;
-use crate::store::{Digests, Known, Stamp};
+use crate::store::{AttributeList, Attributes, Digests, Known, Origin, Stamp};
 
 /// What becomes the revision.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub enum Content<'a> {
     },
     /// A directory of this host.
     Directory(&'a Path),
+    /// A revision that was unpacked on this host. Owners and modes are the archive's, wherever they are put down.
+    Revision(&'a Revision),
 }
 
 /// A revision in place, and what was done for it.
@@ -56,6 +58,7 @@ pub fn into_revision(
     place: &Place<'_>,
     policy: &Policy,
     scripts: impl FnOnce(&Path) -> Vec<RelativePath>,
+    stop: &StopSignal,
 ) -> Result<Staged, UnpackError> {
     let deployment = place.layout.deployment(place.group, place.deployment);
     let staging = place.layout.archive_staging(place.group, place.deployment);
@@ -66,13 +69,20 @@ pub fn into_revision(
     let home = Dir::open_or_create(&deployment, 0o755).map_err(UnpackError::Staging)?;
     disk::sweep_temporaries(&deployment).map_err(UnpackError::Staging)?;
     home.remove_tree(staging_name).map_err(UnpackError::Staging)?;
-    let staged = stage(&home, Path::new(staging_name), content, place.appspec, policy).and_then(|(root, report)| {
+    let revision = Revision::at(archive.clone());
+    let staged = || {
+        let mut list = AttributeList::begin(&revision.attributes(), Origin::Unpacked).map_err(UnpackError::Staging)?;
+        let task = Task { policy, stop: stop.clone(), list: Some(&mut list) };
+        let (root, report) = stage(&home, Path::new(staging_name), content, place.appspec, task)?;
         let made_executable = make_executable(&home, &root, scripts)?;
+        let stripped = root.strip_prefix(staging_name).unwrap_or(Path::new(""));
+        // Before the files: without it, nobody would know whose they are to become.
+        list.publish(stripped).map_err(UnpackError::Staging)?;
         put(&home, &root, Path::new(archive_name)).map_err(UnpackError::Staging)?;
-        let revision = Revision::at(archive.clone());
-        remember(&revision, &report, root.strip_prefix(staging_name).unwrap_or(Path::new("")));
-        Ok(Staged { revision, report, made_executable })
-    });
+        remember(&revision, &report, stripped);
+        Ok(Staged { revision: revision.clone(), report, made_executable })
+    };
+    let staged = staged();
     // After success this is what a stripped directory was in, or the content that was replaced.
     let cleaned = home.remove_tree(staging_name).map_err(UnpackError::Staging);
     let staged = staged?;
@@ -89,9 +99,21 @@ pub fn into_scratch(
     policy: &Policy,
     scripts: impl FnOnce(&Path) -> Vec<RelativePath>,
 ) -> Result<Staged, UnpackError> {
-    let (root, report) = stage(home, Path::new("revision"), content, appspec, policy)?;
+    let name = Path::new("revision");
+    // Where the root is in what was unpacked is known only afterwards, and the list is beside it.
+    let unpacked = Revision::at(home.path().join(name)).attributes();
+    let mut list = AttributeList::begin(&unpacked, Origin::Unpacked).map_err(UnpackError::Staging)?;
+    let task = Task { policy, stop: StopSignal::default(), list: Some(&mut list) };
+    let (root, report) = stage(home, name, content, appspec, task)?;
     let made_executable = make_executable(home, &root, scripts)?;
-    Ok(Staged { revision: Revision::at(home.path().join(root)), report, made_executable })
+    list.publish(root.strip_prefix(name).unwrap_or(Path::new(""))).map_err(UnpackError::Staging)?;
+    let revision = Revision::at(home.path().join(root));
+    let beside = |list: &Path| list.strip_prefix(home.path()).unwrap_or(list).to_owned();
+    let (from, to) = (beside(&unpacked), beside(&revision.attributes()));
+    if from != to {
+        home.rename(&from, &to).map_err(UnpackError::Staging)?;
+    }
+    Ok(Staged { revision, report, made_executable })
 }
 
 /// Puts down the digests of a revision in place, whose root was `stripped` in the bundle. Without the list
@@ -122,13 +144,17 @@ fn stage(
     name: &Path,
     content: Content<'_>,
     appspec: &RelativePath,
-    policy: &Policy,
+    task: Task<'_>,
 ) -> Result<(PathBuf, UnpackReport), UnpackError> {
     home.make_dir(name, 0o755).map_err(UnpackError::Staging)?;
     let staging = || home.open_dir(name).map_err(UnpackError::Staging);
     let mut report = match content {
-        Content::Bundle { path, bundle_type } => unpack(path, bundle_type, staging()?, policy)?,
-        Content::Directory(path) => copy_directory(path, staging()?, policy)?,
+        Content::Bundle { path, bundle_type } => unpack_as(path, bundle_type, staging()?, task)?,
+        Content::Directory(path) => copy_directory(path, None, staging()?, task)?,
+        Content::Revision(revision) => {
+            let attributes = Attributes::read(&revision.attributes()).map_err(UnpackError::Bundle)?;
+            copy_directory(revision.root(), attributes.as_ref(), staging()?, task)?
+        }
     };
     let staging = staging()?;
     match single_directory(&staging, appspec).map_err(UnpackError::Staging)? {

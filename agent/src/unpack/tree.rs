@@ -5,11 +5,15 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256 as Hasher};
 
+use super::attributes::Attributed;
+use super::digests::FileDigests;
 use super::entry::{EntryPath, Header, shown};
+use super::stop;
 use super::warning::{Note, Notes};
-use super::{Limits, Modes, Ownership, Policy, Symlinks, UnpackError, UnpackReport};
+use super::{Limits, Modes, Ownership, Policy, Symlinks, Task, UnpackError, UnpackReport};
 use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::plan::{Sha256, is_unsafe_mode};
+use crate::process::StopSignal;
 
 /// Bytes that are moved at once.
 const BUFFER: usize = 128 * 1024;
@@ -17,6 +21,8 @@ const BUFFER: usize = 128 * 1024;
 const WORTH_RESERVING: u64 = 1 << 20;
 /// Directories that no entry describes, and the revision's root.
 const DIRECTORY_MODE: u32 = 0o755;
+/// What the system says of every symlink.
+const LINK_MODE: u32 = 0o777;
 
 /// The staged tree while it grows. It holds the directories on the way to the current entry open, so
 /// that every name is placed relative to a descriptor, and leaves no more behind in memory than that.
@@ -25,8 +31,9 @@ pub(super) struct Tree<'a> {
     root: Dir,
     levels: Vec<Level>,
     report: UnpackReport,
-    /// Digests of files as they came; none where something took a file's place.
-    digests: Vec<(PathBuf, Option<Sha256>)>,
+    digests: FileDigests,
+    attributed: Attributed<'a>,
+    stop: StopSignal,
     notes: Notes,
     buffer: Vec<u8>,
     /// Only root can give files away.
@@ -41,13 +48,16 @@ struct Level {
 }
 
 impl<'a> Tree<'a> {
-    pub fn new(root: Dir, policy: &'a Policy) -> Self {
+    pub fn new(root: Dir, task: Task<'a>) -> Self {
+        let Task { policy, stop, list } = task;
         Self {
             policy,
+            attributed: Attributed::new(&root, list),
             root,
             levels: Vec::new(),
             report: UnpackReport::default(),
-            digests: Vec::new(),
+            digests: FileDigests::default(),
+            stop,
             notes: Notes::default(),
             buffer: vec![0; BUFFER],
             may_give_away: rustix::process::geteuid().is_root(),
@@ -60,6 +70,11 @@ impl<'a> Tree<'a> {
 
     pub fn root(&self) -> &Dir {
         &self.root
+    }
+
+    /// Asked to stop, what reads for this tree stops too.
+    pub fn stop(&self) -> &StopSignal {
+        &self.stop
     }
 
     /// Whether entries get the owners that they come with.
@@ -79,16 +94,21 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         self.check_mode(header)?;
-        let attributes = self.attributes(header);
+        let mut wanted = self.attributes(header);
+        // We come back for later entries and for the rename, also where we are not root.
+        wanted.mode |= 0o700;
         let name = self.enter_parent(header)?;
-        if matches!(self.here().stat_if_exists(name), Ok(Some(stat)) if stat.kind != Kind::Directory) {
-            self.make_way(header, name)?;
+        match self.here().stat_if_exists(name) {
+            Ok(Some(stat)) if stat.kind != Kind::Directory => self.make_way(header, name)?,
+            Ok(Some(_)) => self.attributed.take_back(header, header.path.as_path())?,
+            _ => {}
         }
         self.enter(header, header.path.as_path())?;
+        let here = self.attributed.here(&wanted);
         if let Some(level) = self.levels.last_mut() {
-            level.on_leaving = Some(attributes);
+            level.on_leaving = Some(here);
         }
-        Ok(())
+        self.attributed.note(header, here.mode, &wanted)
     }
 
     /// A file of exactly `size` bytes; fewer are a truncated bundle.
@@ -96,7 +116,8 @@ impl<'a> Tree<'a> {
         self.count(header)?;
         self.check_mode(header)?;
         self.room_for(header, size)?;
-        let attributes = self.attributes(header);
+        let wanted = self.attributes(header);
+        let here = self.attributed.here(&wanted);
         let name = self.enter_parent(header)?;
         let mut file = self.create(header, name, |here| here.create_file(name, 0o600))?;
         let path = self.path_of(header);
@@ -104,10 +125,10 @@ impl<'a> Tree<'a> {
             disk::reserve(&file, &path, size).map_err(|error| self.failed(header, size, error))?;
         }
         let digest = self.fill(header, &mut file, size, content)?;
-        self.digests.push((header.path.as_path().to_owned(), Some(digest)));
-        disk::finish_file(&file, &path, &attributes).map_err(|error| self.failed(header, 0, error))?;
+        self.digests.note(header.path.as_path(), Some(digest));
+        disk::finish_file(&file, &path, &here).map_err(|error| self.failed(header, 0, error))?;
         self.report.bytes += size;
-        Ok(())
+        self.attributed.note(header, here.mode, &wanted)
     }
 
     /// A symlink, kept as it is.
@@ -120,16 +141,21 @@ impl<'a> Tree<'a> {
             let what = "is a symlink whose target cannot be one";
             return Err(UnpackError::Unsupported { entry: header.name.clone(), what });
         }
-        let attributes = self.attributes(header);
+        // A link has no mode of its own.
+        let wanted = StagedAttributes { mode: LINK_MODE, ..self.attributes(header) };
+        let here = StagedAttributes { mode: LINK_MODE, ..self.attributed.here(&wanted) };
         let name = self.enter_parent(header)?;
         let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target);
         self.create(header, name, |here| here.symlink(target, name))?;
-        disk::finish_symlink(self.here(), Path::new(name), &attributes).map_err(|error| self.failed(header, 0, error))
+        let finished = disk::finish_symlink(self.here(), Path::new(name), &here);
+        finished.map_err(|error| self.failed(header, 0, error))?;
+        self.attributed.note(header, here.mode, &wanted)
     }
 
     /// Another name for a file that came earlier in the same bundle.
     pub fn hard_link(&mut self, header: &Header, target: &[u8]) -> Result<(), UnpackError> {
         self.count(header)?;
+        self.check_mode(header)?;
         let refused = || UnpackError::HardLink { entry: header.name.clone(), target: shown(target) };
         let target = EntryPath::parse(target).map_err(|_| refused())?;
         let name = self.enter_parent(header)?;
@@ -142,7 +168,10 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let root = self.root.try_clone().map_err(UnpackError::Staging)?;
-        self.create(header, name, |_| root.hard_link(target.as_path(), header.path.as_path()))
+        self.create(header, name, |_| root.hard_link(target.as_path(), header.path.as_path()))?;
+        // It is a file of its own where it is installed, and an archive says of each name what the file has.
+        let wanted = self.attributes(header);
+        self.attributed.note(header, linked.mode, &wanted)
     }
 
     /// Refuses what would exceed the cap on bytes.
@@ -157,11 +186,8 @@ impl<'a> Tree<'a> {
     /// Leaves all directories. Whoever puts the tree in place makes it durable.
     pub fn finish(mut self) -> Result<UnpackReport, UnpackError> {
         self.leave_down_to(0)?;
-        let Self { mut report, mut digests, notes, .. } = self;
-        if digests.iter().any(|(_, digest)| digest.is_none()) {
-            keep_last(&mut digests);
-        }
-        report.digests = digests.into_iter().filter_map(|(path, digest)| Some((path, digest?))).collect();
+        let Self { mut report, digests, notes, .. } = self;
+        report.digests = digests.into_known();
         report.warnings = notes.into_warnings();
         Ok(report)
     }
@@ -195,7 +221,8 @@ impl<'a> Tree<'a> {
             true => UnpackError::Covers { entry: header.name.clone() },
             false => self.failed(header, 0, error),
         })?;
-        self.digests.push((header.path.as_path().to_owned(), None));
+        self.digests.note(header.path.as_path(), None);
+        self.attributed.take_back(header, header.path.as_path())?;
         self.notes.add(Note::Repeated, &header.name);
         Ok(())
     }
@@ -219,6 +246,9 @@ impl<'a> Tree<'a> {
 
     fn count_one(&mut self, header: &Header) -> Result<(), UnpackError> {
         let Limits { entries, .. } = self.policy.limits;
+        if self.stop.is_given() {
+            return Err(UnpackError::Stopped);
+        }
         self.report.entries += 1;
         if self.report.entries > entries {
             return Err(limit(header, entries, "entries"));
@@ -294,9 +324,7 @@ impl<'a> Tree<'a> {
 
     fn leave_down_to(&mut self, keep: usize) -> Result<(), UnpackError> {
         while self.levels.len() > keep {
-            let Some(Level { dir, on_leaving: Some(mut attributes), .. }) = self.levels.pop() else { continue };
-            // We come back for later entries and for the rename, also where we are not root.
-            attributes.mode |= 0o700;
+            let Some(Level { dir, on_leaving: Some(attributes), .. }) = self.levels.pop() else { continue };
             disk::finish_dir(&dir, &attributes).map_err(UnpackError::Staging)?;
         }
         Ok(())
@@ -338,17 +366,11 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Of each path, the last digest alone.
-fn keep_last(digests: &mut Vec<(PathBuf, Option<Sha256>)>) {
-    // A stable sort: those of one path stay in their order.
-    digests.sort_by(|(left, _), (right, _)| left.cmp(right));
-    digests.reverse();
-    digests.dedup_by(|(later, _), (kept, _)| later == kept);
-    digests.reverse();
-}
-
 /// An error while the bundle is read: it ends too early, or it is broken.
 pub(super) fn read_failed(entry: Option<&str>, error: &io::Error) -> UnpackError {
+    if stop::is_stop(error) {
+        return UnpackError::Stopped;
+    }
     let entry = entry.map(str::to_owned);
     match error.kind() {
         io::ErrorKind::UnexpectedEof => UnpackError::Truncated(entry),

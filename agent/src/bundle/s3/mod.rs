@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::arrival::Destination;
+use super::stopped::unless_stopped;
 use super::{BundleError, Fetched, Request};
 use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, ThrottleGate};
@@ -82,9 +83,9 @@ impl S3 {
 
     pub(super) fn fetch(&self, source: &S3Source, request: &Request<'_>) -> Result<Fetched, BundleError> {
         self.runtime.block_on(async {
-            let exchange = self.exchange(source).await?;
-            let place = Destination::open(request.destination, exchange.object.shown())?;
-            let fetched = download::run(exchange, request, &place).await;
+            let exchange = unless_stopped(request.stop, self.exchange(source)).await?;
+            let place = Destination::open(request.destination, exchange.object.shown(), request.stop)?;
+            let fetched = unless_stopped(request.stop, download::run(exchange, request, &place)).await;
             if fetched.is_err() {
                 // The first error is the one that tells.
                 let _ = place.remove();

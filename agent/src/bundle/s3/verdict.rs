@@ -7,6 +7,7 @@ use super::parts::Parts;
 use crate::bundle::BundleError;
 use crate::bundle::arrival::Destination;
 use crate::bundle::digest::{Algorithm, Running, Wanted};
+use crate::bundle::stopped::look;
 use crate::bundle::verify::{Computed, Difference, Expectation, wanted};
 use crate::disk;
 
@@ -104,6 +105,7 @@ impl Exchange<'_> {
         let mut buffer = vec![0; BUFFER];
         let mut at = 0;
         while at < length {
+            look(place.stop())?;
             let count = BUFFER.min(usize::try_from(length - at).unwrap_or(BUFFER));
             let piece = buffer.get_mut(..count).unwrap_or_default();
             disk::read_at(&file, place.path(), at, piece).map_err(BundleError::Disk)?;

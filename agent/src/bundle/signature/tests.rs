@@ -10,6 +10,7 @@ use super::*;
 use crate::bundle::local;
 use crate::deployment::BundleType;
 use crate::deployment::revision::GitHubSource;
+use crate::process::StopSignal;
 
 const BUNDLE: &[u8] = include_bytes!("tests/bundle");
 const PREHASHED: &str = include_str!("tests/prehashed.minisig");
@@ -43,7 +44,7 @@ impl Bench {
     fn acquire(&self, source: &RevisionSource) -> Result<Acquired, BundleError> {
         let destination = self.destination();
         let requirement = Requirement::None;
-        let request = Request { source, destination: &destination, limit: 1 << 20, requirement, github_token: None };
+        let request = Request { source, destination: &destination, limit: 1 << 20, requirement, github_token: None, stop: &StopSignal::default() };
         self.keys.acquire(&request, |request| match request.source {
             RevisionSource::LocalFile { path, bundle_type } => local::file(path, *bundle_type, request.requirement),
             other => panic!("{other:?} is not to be asked for"),

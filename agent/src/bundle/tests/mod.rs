@@ -20,6 +20,7 @@ use crate::deployment::revision::S3Source;
 use crate::http::{Backoff, Client, Profile, Proxy, Roots, ThrottleGate, Timeouts, Trust};
 use crate::identity::{Access, Caller, Credentials, Environment, Provider, Region, Source, Sources};
 use crate::ids::DeploymentId;
+use crate::process::StopSignal;
 
 const CONTENT: &[u8] = b"0123456789abcdefghij";
 const MD5: &str = "a1b7a4d1dbe8f4a7ce8ae2ad2d1a1e0d";
@@ -71,7 +72,7 @@ impl Service {
     fn fetch_with(&self, source: S3Source, requirement: Requirement, limit: u64) -> Result<Fetched, BundleError> {
         let destination = self.destination();
         let source = RevisionSource::S3(source);
-        let request = Request { source: &source, destination: &destination, limit, requirement, github_token: None };
+        let request = Request { source: &source, destination: &destination, limit, requirement, github_token: None, stop: &StopSignal::default() };
         let s3 = self.s3();
         fetched(acquire(&request, &s3, &github(s3.client.clone(), &self.handle, &self.url)))
     }
@@ -448,7 +449,7 @@ fn more_than_there_is_room_for_is_not_fetched() {
 
 fn acquire_locally(source: &RevisionSource, requirement: Requirement) -> Result<Acquired, BundleError> {
     let destination = Path::new("/nowhere/bundle");
-    let request = Request { source, destination, limit: 1, requirement, github_token: None };
+    let request = Request { source, destination, limit: 1, requirement, github_token: None, stop: &StopSignal::default() };
     let service = Service::answering(Vec::new());
     let s3 = S3 { provider: nobody(service.dir.path()), ..service.s3() };
     acquire(&request, &s3, &github(s3.client.clone(), &service.handle, &service.url))

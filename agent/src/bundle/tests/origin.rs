@@ -12,6 +12,7 @@ use super::super::*;
 use super::{client, fetched, github, s3};
 use crate::deployment::Secret;
 use crate::deployment::revision::{GitHubSource, S3Source};
+use crate::process::StopSignal;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ impl Origin {
     ) -> Result<Fetched, BundleError> {
         let destination = self.destination();
         let (source, limit) = (&source, 64 << 20);
-        let request = Request { source, destination: &destination, limit, requirement, github_token };
+        let request = Request { source, destination: &destination, limit, requirement, github_token, stop: &StopSignal::default() };
         let s3 = s3(client(self.dir.path(), self.silence), &self.handle, &self.url);
         fetched(acquire(&request, &s3, &github(s3.client.clone(), &self.handle, &self.url)))
     }

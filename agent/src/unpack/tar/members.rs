@@ -7,6 +7,7 @@ use ::tar::Header;
 use super::records::Records;
 use super::sparse::Sparse;
 use super::{MAX_EXTENSIONS, UnpackError, read_failed, shown};
+use crate::unpack::Limits;
 
 /// Length of a block, in bytes: an archive is made of these.
 pub(super) const BLOCK: u64 = 512;
@@ -21,8 +22,15 @@ pub(super) struct Members<R> {
     global: Records,
     /// The last member, for messages.
     last: Option<String>,
-    /// Most bytes of a content that is skipped.
-    limit: u64,
+    /// What is left of the caps on entries and bytes. Headers that describe others count too: they cost as much to read.
+    left_of: Left,
+}
+
+/// What may still come, and the caps that this is left of.
+struct Left {
+    entries: u64,
+    bytes: u64,
+    limits: Limits,
 }
 
 /// What the headers say of a member.
@@ -47,8 +55,9 @@ struct Described {
 }
 
 impl<R: Read> Members<R> {
-    pub fn new(inner: R, limit: u64) -> Self {
-        Self { inner, left: 0, filling: 0, global: Records::default(), last: None, limit }
+    pub fn new(inner: R, limits: Limits) -> Self {
+        let left_of = Left { entries: limits.entries, bytes: limits.bytes, limits };
+        Self { inner, left: 0, filling: 0, global: Records::default(), last: None, left_of }
     }
 
     /// The next member; nothing where the archive ends. A file that ends without the blocks of zeros that every archive
@@ -66,6 +75,7 @@ impl<R: Read> Members<R> {
             if !is_header(header.as_bytes()) {
                 return Err(self.damaged("the checksum of an entry's header is wrong"));
             }
+            self.count_entry()?;
             let kind = header.entry_type().as_byte();
             if !matches!(kind, b'x' | b'X' | b'g' | b'L' | b'K') {
                 return self.member(header, described).map(Some);
@@ -74,6 +84,7 @@ impl<R: Read> Members<R> {
             allowance = allowance
                 .checked_sub(size)
                 .ok_or_else(|| self.damaged("the names and attributes of an entry are longer than 1 MiB"))?;
+            self.count_bytes(size)?;
             let content = self.extension(size)?;
             described.any |= kind != b'g';
             let unreadable = |_| self.damaged("an extended header is not readable");
@@ -148,12 +159,29 @@ impl<R: Read> Members<R> {
         Ok(content)
     }
 
+    fn count_entry(&mut self) -> Result<(), UnpackError> {
+        let limit = self.left_of.limits.entries;
+        self.left_of.entries = self.left_of.entries.checked_sub(1).ok_or_else(|| UnpackError::Limit {
+            entry: self.last.clone().unwrap_or_default(),
+            limit,
+            what: "entries, headers that describe others included",
+        })?;
+        Ok(())
+    }
+
+    fn count_bytes(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        let limit = self.left_of.limits.bytes;
+        self.left_of.bytes = self.left_of.bytes.checked_sub(bytes).ok_or_else(|| UnpackError::Limit {
+            entry: self.last.clone().unwrap_or_default(),
+            limit,
+            what: "bytes (archive_max_extraction_size)",
+        })?;
+        Ok(())
+    }
+
     fn skip_content(&mut self) -> Result<(), UnpackError> {
-        if self.left > self.limit {
-            let entry = self.last.clone().unwrap_or_default();
-            let what = "bytes (archive_max_extraction_size)";
-            return Err(UnpackError::Limit { entry, limit: self.limit, what });
-        }
+        // Of a content that was read nothing is left.
+        self.count_bytes(self.left)?;
         let rest = self.left.saturating_add(self.filling);
         let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink());
         let skipped = skipped.map_err(|error| self.failed(&error))?;

@@ -11,6 +11,7 @@ use std::io::{self, BufReader, Read};
 
 use super::ahead::read_ahead;
 use super::entry::{EntryPath, Header, shown};
+use super::stop::Stoppable;
 use super::tree::{Tree, read_failed};
 use super::warning::Note;
 use super::{UnpackError, UnpackReport};
@@ -44,14 +45,14 @@ pub(super) fn unpack_compressed(content: impl Read + Send, tree: Tree<'_>) -> Re
 }
 
 pub(super) fn unpack(content: impl Read, mut tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
-    let limit = tree.policy().limits.bytes;
-    let mut members = Members::new(content, limit);
+    let limits = tree.policy().limits;
+    let mut members = Members::new(Stoppable::new(content, tree.stop()), limits);
     let mut owners = if tree.keeps_owners() { Owners::of_this_host() } else { Owners::by_number() };
     while let Some(member) = members.next()? {
         place(member, &mut members, &mut owners, &mut tree)?;
     }
     let (rest, last) = members.into_rest();
-    drain(rest, limit, last.as_deref())?;
+    drain(rest, limits.bytes, last.as_deref())?;
     tree.finish()
 }
 

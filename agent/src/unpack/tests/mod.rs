@@ -13,6 +13,7 @@ use ::tar::{EntryType, Header};
 use ::zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::store::Origin;
 
 /// A directory with a bundle in it and an empty `staging` beside that.
 struct Scene(tempfile::TempDir);
@@ -39,7 +40,23 @@ impl Scene {
     }
 
     fn unpack(&self, bundle_type: BundleType, policy: &Policy) -> Result<UnpackReport, UnpackError> {
-        unpack(&self.path("bundle"), bundle_type, Dir::open(self.path("staging")).unwrap(), policy)
+        let mut list = AttributeList::begin(&self.list(), Origin::Unpacked).unwrap();
+        let task = Task { policy, stop: StopSignal::default(), list: Some(&mut list) };
+        let report = unpack_as(&self.path("bundle"), bundle_type, Dir::open(self.path("staging")).unwrap(), task)?;
+        list.publish(Path::new("")).unwrap();
+        Ok(report)
+    }
+
+    fn list(&self) -> PathBuf {
+        self.path(".staging.attributes")
+    }
+
+    /// What is installed of an entry: mode, user and group.
+    fn given(&self, name: impl AsRef<Path>) -> (u32, u32, u32) {
+        let mut stat = Dir::open(self.path("staging")).unwrap().stat(name.as_ref()).unwrap();
+        let attributes = Attributes::read(&self.list()).unwrap().unwrap();
+        attributes.apply(name.as_ref(), &mut stat);
+        (stat.mode, stat.uid, stat.gid)
     }
 }
 
@@ -132,7 +149,7 @@ fn assert_usual(scene: &Scene) {
     assert_eq!(std::fs::read(scene.staged("empty")).unwrap(), b"");
     let run = std::fs::metadata(scene.staged("app/run")).unwrap();
     assert_eq!(run.mtime(), 1_600_000_000);
-    assert_eq!(run.permissions().mode() & 0o7777, 0o640);
+    assert_eq!((run.permissions().mode() & 0o7777, scene.given("app/run").0), (0o640, 0o640));
     let implicit = std::fs::metadata(scene.staged("deep/er")).unwrap();
     assert_eq!(implicit.permissions().mode() & 0o7777, 0o755);
 }
@@ -155,8 +172,10 @@ fn tar_in_every_wrapping_keeps_what_it_holds() {
         assert_eq!((app.mode() & 0o7777, app.mtime()), (0o750, 1_600_000_000));
         if rustix::process::geteuid().is_root() {
             let link = std::fs::symlink_metadata(scene.staged("app/current")).unwrap();
-            assert_eq!([run.uid(), app.uid(), link.uid()], [4711; 3]);
-            assert_eq!([run.gid(), app.gid(), link.gid()], [4712; 3]);
+            assert_eq!([run.uid(), app.uid(), link.uid(), run.gid(), app.gid(), link.gid()], [0; 6]);
+            for (name, mode) in [("app/run", 0o640), ("app/again", 0o640), ("app", 0o750), ("app/current", 0o777)] {
+                assert_eq!(scene.given(name), (mode, 4711, 4712), "{name}");
+            }
             assert_eq!(link.mtime(), 1_600_000_000);
         }
     }
@@ -210,7 +229,7 @@ fn extended_headers_give_names_times_and_owners() {
     let found = std::fs::metadata(scene.staged(&name)).unwrap();
     assert_eq!((found.mtime(), found.mtime_nsec()), (1_600_000_000, 500_000_000));
     if rustix::process::geteuid().is_root() {
-        assert_eq!(found.uid(), 70000);
+        assert_eq!((found.uid(), scene.given(&name).1), (0, 70000));
     }
 }
 
@@ -225,7 +244,10 @@ fn the_comment_of_git_archive_is_passed_over() {
 #[test]
 fn set_id_bits_need_the_owner_that_they_are_for() {
     let special = Entry { mode: 0o4755, ..file("tool", b"x") };
-    let mode = |scene: &Scene| std::fs::metadata(scene.staged("tool")).unwrap().mode() & 0o7777;
+    let mode = |scene: &Scene| {
+        assert_eq!(std::fs::metadata(scene.staged("tool")).unwrap().mode() & 0o7777, 0o755);
+        scene.given("tool").0
+    };
     let bundle = tar(&[special]);
     let kept = if rustix::process::geteuid().is_root() { 0o4755 } else { 0o755 };
     assert_eq!(mode(&unpacked(&bundle, BundleType::Tar)), kept);
@@ -235,6 +257,36 @@ fn set_id_bits_need_the_owner_that_they_are_for() {
     let options = SimpleFileOptions::default().unix_permissions(0o4755);
     let scene = unpacked(&zip(|writer| writer.start_file("tool", options).unwrap()), BundleType::Zip);
     assert_eq!(mode(&scene), 0o755);
+}
+
+/// Whatever the archive says, and however it comes to an entry.
+#[test]
+fn nothing_of_the_tree_is_anybody_elses_to_change() {
+    let wide = |entry: Entry<'static>, mode| Entry { mode, ..entry };
+    let bundle = tar(&[
+        wide(directory("dir/"), 0o2777),
+        wide(file("dir/script", b"#!/bin/sh\n"), 0o6777),
+        link(EntryType::Link, "dir/again", "dir/script"),
+        link(EntryType::Symlink, "dir/link", "script"),
+        wide(file("twice", b"1"), 0o666),
+        wide(file("twice", b"2"), 0o640),
+        wide(directory("then/"), 0o777),
+        wide(file("then", b"3"), 0o664),
+        wide(directory("closed/"), 0o555),
+        wide(directory("closed/"), 0o755),
+    ]);
+    let scene = unpacked(&bundle, BundleType::Tar);
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    for name in ["dir", "dir/script", "dir/again", "dir/link", "twice", "then", "closed"] {
+        let stat = std::fs::symlink_metadata(scene.staged(name)).unwrap();
+        assert_eq!((stat.uid(), stat.gid()), own, "{name}");
+        assert!(stat.is_symlink() || stat.mode() & 0o7022 == 0, "{name}: {:o}", stat.mode());
+    }
+    if rustix::process::geteuid().is_root() {
+        let modes = ["dir", "dir/script", "twice", "then", "closed"].map(|name| scene.given(name));
+        assert_eq!(modes.map(|(_, uid, gid)| (uid, gid)), [(4711, 4712); 5]);
+        assert_eq!(modes.map(|(mode, ..)| mode), [0o2777, 0o6777, 0o640, 0o664, 0o755]);
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::deployment::RelativePath;
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 
-/// All that is beside the logs of a deployment: the revision, and the digests of its files.
-const REVISION: [&str; 2] = [".deployment-archive.digests", "deployment-archive"];
+/// All that is beside the logs of a deployment: the revision, and the owners and digests of its files.
+const REVISION: [&str; 3] = [".deployment-archive.attributes", ".deployment-archive.digests", "deployment-archive"];
 
 struct Host {
     dir: tempfile::TempDir,
@@ -42,7 +42,7 @@ impl Host {
 
     fn put(&self, content: Content<'_>, scripts: &[&str]) -> Result<Staged, UnpackError> {
         let scripts = scripts.iter().map(|script| RelativePath::parse(script).unwrap()).collect();
-        into_revision(content, &self.place(), &Policy::default(), |_| scripts)
+        into_revision(content, &self.place(), &Policy::default(), |_| scripts, &StopSignal::default())
     }
 
     /// What is in the deployment's directory.

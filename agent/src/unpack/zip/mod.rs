@@ -13,6 +13,7 @@ use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
 
 use super::entry::{EntryPath, Header, shown};
+use super::stop::Stoppable;
 use super::tree::{Tree, read_failed};
 use super::warning::Note;
 use super::{Parents, UnpackError, UnpackReport, require_space};
@@ -33,6 +34,7 @@ pub(super) fn unpack(mut file: File, mut tree: Tree<'_>) -> Result<UnpackReport,
     }
     let allowance = Rc::new(Cell::new(MAX_DIRECTORY));
     let directory = file.try_clone().map_err(|error| read_failed(None, &error))?;
+    let file = Stoppable::new(file, tree.stop());
     let reader = Allowed { inner: BufReader::new(file), allowance: Rc::clone(&allowance) };
     let mut archive = ZipArchive::new(reader).map_err(|error| listing_failed(error, allowance.get()))?;
     allowance.set(u64::MAX);
