@@ -4,10 +4,12 @@
 //! The file is beside the revision: a line with the format, how the revision became this process's (1 byte), and the user
 //! and group that its files have (4 bytes each). Then come the entries, in any order; of two with one path the later one
 //! counts. An entry is: length of the path (2 bytes, never 0), mode in the revision (2), mode in the archive (2), user
-//! (4), group (4), and the path. An entry whose mode in the archive is 0xffff takes an earlier one back. Two bytes of 0
-//! end the list. Length (2 bytes) and path of the directory follow to which all other paths are relative, and the
+//! (4), group (4), and the path. An entry whose mode in the archive is 0xffff takes an earlier one back. One with 0xfffe
+//! is another name of a file: in the place of the user is the length of that file's path, which follows its own, and what
+//! counts for that path until then counts for it too. Two bytes of 0 end the list. Length (2 bytes) and path of the directory follow to which all other paths are relative, and the
 //! CRC-32C of everything before (4). Numbers begin with their lowest byte.
 
+use std::collections::HashMap;
 use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,7 +27,8 @@ const FIXED: usize = 14;
 const MAX_BYTES: u64 = 128 << 20;
 /// Bytes that are written at once.
 const BUFFER: usize = 64 << 10;
-const TAKEN_BACK: u16 = u16::MAX;
+const TAKEN_BACK: u16 = 0xffff;
+const LINK: u16 = 0xfffe;
 const EXECUTABLE: u32 = 0o111;
 
 /// How a revision became this process's alone.
@@ -52,8 +55,8 @@ pub struct Given {
 #[derive(Debug)]
 pub struct Attributes {
     text: Vec<u8>,
-    /// Where the entries begin that count, in the order of their paths.
-    starts: Vec<u32>,
+    /// Where the entries begin that count, in the order of their paths; and those that say what they have.
+    entries: Vec<(u32, u32)>,
     /// To what the paths of the list are relative.
     prefix: usize,
     origin: Origin,
@@ -87,33 +90,39 @@ impl Attributes {
             _ => return None,
         };
         let owner = (long(content, HEADER.len() + 1)?, long(content, HEADER.len() + 5)?);
-        let (mut starts, mut at) = (Vec::new(), BEGIN);
+        let (mut entries, mut at, mut has_links) = (Vec::new(), BEGIN, false);
         loop {
             match usize::from(short(content, at)?) {
                 0 => break,
                 length => {
-                    starts.push(u32::try_from(at).ok()?);
-                    at = at.checked_add(FIXED + length)?;
+                    let start = u32::try_from(at).ok()?;
+                    entries.push((start, start));
+                    let target = link_length(content, start)?;
+                    has_links |= target.is_some();
+                    at = at.checked_add(FIXED + length + target.unwrap_or(0))?;
                 }
             }
         }
         let prefix = content.get(at + 4..at + 4 + usize::from(short(content, at + 2)?))?.len();
         let prefix_path = content.get(at + 4..at + 4 + prefix)?.to_vec();
         let skipped = if prefix == 0 { 0 } else { prefix + 1 };
-        starts.retain(|start| {
+        if has_links {
+            resolve(&text, &mut entries);
+        }
+        entries.retain(|(start, _)| {
             let path = raw_path(&text, *start);
             prefix == 0 || path.strip_prefix(&prefix_path[..]).is_some_and(|rest| rest.starts_with(b"/"))
         });
         // A stable sort: those of one path stay in their order.
-        starts.sort_by(|one, other| raw_path(&text, *one).cmp(raw_path(&text, *other)));
-        starts.dedup_by(|later, earlier| {
-            let same = raw_path(&text, *later) == raw_path(&text, *earlier);
+        entries.sort_by(|one, other| raw_path(&text, one.0).cmp(raw_path(&text, other.0)));
+        entries.dedup_by(|later, earlier| {
+            let same = raw_path(&text, later.0) == raw_path(&text, earlier.0);
             if same {
                 *earlier = *later;
             }
             same
         });
-        Some(Self { text, starts, prefix: skipped, origin, owner })
+        Some(Self { text, entries, prefix: skipped, origin, owner })
     }
 
     /// How the revision became this process's alone.
@@ -125,13 +134,13 @@ impl Attributes {
     /// somebody has given the file another owner or mode since. Bits that make it executable are the file's own.
     pub fn of(&self, path: &Path, stat: &Stat) -> Option<Given> {
         let wanted = path.as_os_str().as_bytes();
-        let found = |start: &u32| raw_path(&self.text, *start).get(self.prefix..).unwrap_or_default();
-        let at = self.starts.binary_search_by(|start| found(start).cmp(wanted)).ok()?;
-        let start = usize::try_from(*self.starts.get(at)?).ok()?;
+        let found = |start: u32| raw_path(&self.text, start).get(self.prefix..).unwrap_or_default();
+        let at = self.entries.binary_search_by(|(start, _)| found(*start).cmp(wanted)).ok()?;
+        let start = usize::try_from(self.entries.get(at)?.1).ok()?;
         let (kept, mode) = (short(&self.text, start + 2)?, short(&self.text, start + 4)?);
         let is_untouched =
             (stat.uid, stat.gid) == self.owner && (stat.mode ^ u32::from(kept)) & !EXECUTABLE & 0o7777 == 0;
-        if mode == TAKEN_BACK || !is_untouched {
+        if mode >= LINK || !is_untouched {
             return None;
         }
         let mode = u32::from(mode) & !EXECUTABLE | stat.mode & EXECUTABLE;
@@ -144,6 +153,36 @@ impl Attributes {
             (stat.mode, stat.uid, stat.gid) = (mode, uid, gid);
         }
     }
+}
+
+/// Gives each other name of a file the entry that counts for that file where the name comes.
+fn resolve(text: &[u8], entries: &mut [(u32, u32)]) {
+    let mut known: HashMap<&[u8], u32> = HashMap::new();
+    for (start, says) in entries {
+        if let Some(Some(_)) = link_length(text, *start) {
+            // Where nothing is known of the file, nothing is of this name: the entry itself says nothing.
+            *says = known.get(link_target(text, *start)).copied().unwrap_or(*start);
+        }
+        known.insert(raw_path(text, *start), *says);
+    }
+}
+
+/// The length of the path that an entry is another name of; nothing within, if it is none.
+fn link_length(text: &[u8], start: u32) -> Option<Option<usize>> {
+    let start = usize::try_from(start).ok()?;
+    match short(text, start + 4)? {
+        LINK => Some(Some(usize::try_from(long(text, start + 6)?).ok()?)),
+        _ => Some(None),
+    }
+}
+
+fn link_target(text: &[u8], start: u32) -> &[u8] {
+    let target = || {
+        let length = link_length(text, start)??;
+        let from = usize::try_from(start).ok()? + FIXED + raw_path(text, start).len();
+        text.get(from..from.checked_add(length)?)
+    };
+    target().unwrap_or_default()
 }
 
 fn raw_path(text: &[u8], start: u32) -> &[u8] {
@@ -211,12 +250,26 @@ impl AttributeList {
         if self.entries == 0 { Ok(()) } else { self.append(path, 0, TAKEN_BACK, (0, 0)) }
     }
 
+    /// Says that a path is another name of the file at `target`.
+    pub fn add_link(&mut self, path: &Path, target: &Path) -> Result<(), ListError> {
+        let target = target.as_os_str().as_bytes();
+        if self.entries == 0 || path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        self.append(path, 0, LINK, (u32::try_from(target.len()).unwrap_or(0), 0))?;
+        self.buffer.extend_from_slice(target);
+        Ok(())
+    }
+
     fn append(&mut self, path: &Path, kept: u32, mode: u16, owner: (u32, u32)) -> Result<(), ListError> {
         let path = path.as_os_str().as_bytes();
         // The directory itself has none but this process's.
         let Some(length) = u16::try_from(path.len()).ok().filter(|length| *length > 0) else { return Ok(()) };
         if self.written + (self.buffer.len() + FIXED + path.len()) as u64 > MAX_BYTES - u64::from(u16::MAX) {
             return Err(ListError::TooLong);
+        }
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
         }
         self.entries += 1;
         self.buffer.extend_from_slice(&length.to_le_bytes());
@@ -225,7 +278,7 @@ impl AttributeList {
         self.buffer.extend_from_slice(&owner.0.to_le_bytes());
         self.buffer.extend_from_slice(&owner.1.to_le_bytes());
         self.buffer.extend_from_slice(path);
-        if self.buffer.len() >= BUFFER { Ok(self.flush()?) } else { Ok(()) }
+        Ok(())
     }
 
     fn flush(&mut self) -> disk::Result<()> {
@@ -306,6 +359,23 @@ mod tests {
             assert_eq!(read.of(Path::new(path), &stat(0o644)), Some(GIVEN), "{path}");
         }
         for path in ["", "a", "gone", "zzz"] {
+            assert_eq!(read.of(Path::new(path), &stat(0o644)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_name_of_a_file_has_what_the_file_has_where_it_comes() {
+        let read = list("", |list| {
+            list.add(Path::new("b"), 0o644, GIVEN).unwrap();
+            list.add_link(Path::new("a"), Path::new("b")).unwrap();
+            list.add_link(Path::new("z"), Path::new("a")).unwrap();
+            list.add_link(Path::new("x"), Path::new("nothing-known")).unwrap();
+            list.take_back(Path::new("b")).unwrap();
+        });
+        for path in ["a", "z"] {
+            assert_eq!(read.of(Path::new(path), &stat(0o644)), Some(GIVEN), "{path}");
+        }
+        for path in ["b", "x", "nothing-known"] {
             assert_eq!(read.of(Path::new(path), &stat(0o644)), None, "{path}");
         }
     }

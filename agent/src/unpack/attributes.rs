@@ -43,6 +43,12 @@ impl<'a> Attributed<'a> {
         noted.map_err(|error| failed(header, error))
     }
 
+    /// Puts down that an entry is another name of an earlier file.
+    pub fn note_link(&mut self, header: &Header, target: &Path) -> Result<(), UnpackError> {
+        let Some(list) = self.list.as_deref_mut() else { return Ok(()) };
+        list.add_link(header.path.as_path(), target).map_err(|error| failed(header, error))
+    }
+
     /// Takes back what was put down of an entry that another one of its path follows.
     pub fn take_back(&mut self, header: &Header, path: &Path) -> Result<(), UnpackError> {
         let Some(list) = self.list.as_deref_mut() else { return Ok(()) };

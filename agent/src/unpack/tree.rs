@@ -15,6 +15,8 @@ use crate::disk::{self, Dir, Kind, StagedAttributes};
 use crate::plan::{Sha256, is_unsafe_mode};
 use crate::process::StopSignal;
 
+/// What is counted, for messages.
+pub(super) const ENTRIES: &str = "entries; headers that describe others count too";
 /// Bytes that are moved at once.
 const BUFFER: usize = 128 * 1024;
 /// Files from this length on get their blocks before their content.
@@ -33,6 +35,8 @@ pub(super) struct Tree<'a> {
     report: UnpackReport,
     digests: FileDigests,
     attributed: Attributed<'a>,
+    /// Headers that only describe others, and their bytes: they count as entries and bytes do.
+    headers: (u64, u64),
     stop: StopSignal,
     notes: Notes,
     buffer: Vec<u8>,
@@ -57,6 +61,7 @@ impl<'a> Tree<'a> {
             levels: Vec::new(),
             report: UnpackReport::default(),
             digests: FileDigests::default(),
+            headers: (0, 0),
             stop,
             notes: Notes::default(),
             buffer: vec![0; BUFFER],
@@ -70,6 +75,12 @@ impl<'a> Tree<'a> {
 
     pub fn root(&self) -> &Dir {
         &self.root
+    }
+
+    /// Counts headers that described the next entry.
+    pub fn count_headers(&mut self, (headers, bytes): (u64, u64)) {
+        self.headers.0 += headers;
+        self.headers.1 = self.headers.1.saturating_add(bytes);
     }
 
     /// Asked to stop, what reads for this tree stops too.
@@ -155,7 +166,6 @@ impl<'a> Tree<'a> {
     /// Another name for a file that came earlier in the same bundle.
     pub fn hard_link(&mut self, header: &Header, target: &[u8]) -> Result<(), UnpackError> {
         self.count(header)?;
-        self.check_mode(header)?;
         let refused = || UnpackError::HardLink { entry: header.name.clone(), target: shown(target) };
         let target = EntryPath::parse(target).map_err(|_| refused())?;
         let name = self.enter_parent(header)?;
@@ -169,15 +179,14 @@ impl<'a> Tree<'a> {
         }
         let root = self.root.try_clone().map_err(UnpackError::Staging)?;
         self.create(header, name, |_| root.hard_link(target.as_path(), header.path.as_path()))?;
-        // It is a file of its own where it is installed, and an archive says of each name what the file has.
-        let wanted = self.attributes(header);
-        self.attributed.note(header, linked.mode, &wanted)
+        // The file has what its first name gave it, whatever this header says.
+        self.attributed.note_link(header, target.as_path())
     }
 
     /// Refuses what would exceed the cap on bytes.
     pub fn room_for(&self, header: &Header, size: u64) -> Result<(), UnpackError> {
         let Limits { bytes, .. } = self.policy.limits;
-        if self.report.bytes.saturating_add(size) > bytes {
+        if self.report.bytes.saturating_add(self.headers.1).saturating_add(size) > bytes {
             return Err(limit(header, bytes, "bytes (archive_max_extraction_size)"));
         }
         Ok(())
@@ -250,8 +259,8 @@ impl<'a> Tree<'a> {
             return Err(UnpackError::Stopped);
         }
         self.report.entries += 1;
-        if self.report.entries > entries {
-            return Err(limit(header, entries, "entries"));
+        if self.report.entries + self.headers.0 > entries {
+            return Err(limit(header, entries, ENTRIES));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::records::Records;
 use super::sparse::Sparse;
 use super::{MAX_EXTENSIONS, UnpackError, read_failed, shown};
 use crate::unpack::Limits;
+use crate::unpack::tree::ENTRIES;
 
 /// Length of a block, in bytes: an archive is made of these.
 pub(super) const BLOCK: u64 = 512;
@@ -24,6 +25,8 @@ pub(super) struct Members<R> {
     last: Option<String>,
     /// What is left of the caps on entries and bytes. Headers that describe others count too: they cost as much to read.
     left_of: Left,
+    /// Headers that described the last member, and their bytes.
+    describing: (u64, u64),
 }
 
 /// What may still come, and the caps that this is left of.
@@ -57,7 +60,7 @@ struct Described {
 impl<R: Read> Members<R> {
     pub fn new(inner: R, limits: Limits) -> Self {
         let left_of = Left { entries: limits.entries, bytes: limits.bytes, limits };
-        Self { inner, left: 0, filling: 0, global: Records::default(), last: None, left_of }
+        Self { inner, left: 0, filling: 0, global: Records::default(), last: None, left_of, describing: (0, 0) }
     }
 
     /// The next member; nothing where the archive ends. A file that ends without the blocks of zeros that every archive
@@ -75,7 +78,6 @@ impl<R: Read> Members<R> {
             if !is_header(header.as_bytes()) {
                 return Err(self.damaged("the checksum of an entry's header is wrong"));
             }
-            self.count_entry()?;
             let kind = header.entry_type().as_byte();
             if !matches!(kind, b'x' | b'X' | b'g' | b'L' | b'K') {
                 return self.member(header, described).map(Some);
@@ -84,7 +86,7 @@ impl<R: Read> Members<R> {
             allowance = allowance
                 .checked_sub(size)
                 .ok_or_else(|| self.damaged("the names and attributes of an entry are longer than 1 MiB"))?;
-            self.count_bytes(size)?;
+            self.count_header(size)?;
             let content = self.extension(size)?;
             described.any |= kind != b'g';
             let unreadable = |_| self.damaged("an extended header is not readable");
@@ -159,14 +161,22 @@ impl<R: Read> Members<R> {
         Ok(content)
     }
 
-    fn count_entry(&mut self) -> Result<(), UnpackError> {
+    fn count_header(&mut self, size: u64) -> Result<(), UnpackError> {
         let limit = self.left_of.limits.entries;
         self.left_of.entries = self.left_of.entries.checked_sub(1).ok_or_else(|| UnpackError::Limit {
             entry: self.last.clone().unwrap_or_default(),
             limit,
-            what: "entries, headers that describe others included",
+            what: ENTRIES,
         })?;
+        self.count_bytes(size)?;
+        self.describing.0 += 1;
+        self.describing.1 += size;
         Ok(())
+    }
+
+    /// How many headers, and bytes of them, described the last member, or all from then on.
+    pub fn describing(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.describing)
     }
 
     fn count_bytes(&mut self, bytes: u64) -> Result<(), UnpackError> {

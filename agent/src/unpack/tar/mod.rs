@@ -49,6 +49,7 @@ pub(super) fn unpack(content: impl Read, mut tree: Tree<'_>) -> Result<UnpackRep
     let mut members = Members::new(Stoppable::new(content, tree.stop()), limits);
     let mut owners = if tree.keeps_owners() { Owners::of_this_host() } else { Owners::by_number() };
     while let Some(member) = members.next()? {
+        tree.count_headers(members.describing());
         place(member, &mut members, &mut owners, &mut tree)?;
     }
     let (rest, last) = members.into_rest();

@@ -360,3 +360,49 @@ fn whatever_a_header_says_nothing_is_written_elsewhere() {
     }
     assert!((10..190).contains(&unpacked), "{unpacked} of 200 could be unpacked");
 }
+
+/// Headers without end that describe entries which never come, or that describe all entries.
+#[test]
+fn headers_that_describe_others_count_as_entries_and_bytes() {
+    let policy = |entries, bytes| Policy { limits: Limits { entries, bytes, depth: 9 }, ..Policy::default() };
+    let global = |content| Entry { kind: EntryType::XGlobalHeader, ..file("pax_global_header", content) };
+    let local = |content| Entry { kind: EntryType::XHeader, ..file("pax_header", content) };
+    let long = || Entry { kind: EntryType::GNULongName, ..file("././@LongLink", b"name\0") };
+    let record = b"18 comment=1234567";
+    let record = [&record[..17], b"\n"].concat();
+    // None of them takes a byte of what an entry may have for its names.
+    let endless: Vec<Entry<'_>> = (0..20).map(|_| global(b"")).collect();
+    let error = refused_by(&tar(&endless), BundleType::Tar, &policy(10, 1000));
+    assert!(matches!(&error, UnpackError::Limit { limit: 10, what, .. } if what.contains("describe")), "{error}");
+    let mut between = Vec::new();
+    for name in ["1", "2", "3", "4", "5", "6"] {
+        between.extend([local(&record), file(name, b"")]);
+    }
+    assert!(Scene::with(&tar(&between)).unpack(BundleType::Tar, &policy(12, 1000)).is_ok());
+    let error = refused_by(&tar(&between), BundleType::Tar, &policy(11, 1000));
+    assert!(matches!(&error, UnpackError::Limit { entry, limit: 11, .. } if entry == "6"), "{error}");
+    let error = refused_by(&tar(&between), BundleType::Tar, &policy(100, 100));
+    assert!(matches!(&error, UnpackError::Limit { limit: 100, what, .. } if what.contains("bytes")), "{error}");
+    let names: Vec<Entry<'_>> = (0..6).flat_map(|_| [long(), file("x", b"")]).collect();
+    let error = refused_by(&tar(&names), BundleType::Tar, &policy(11, 1000));
+    assert!(matches!(&error, UnpackError::Limit { limit: 11, .. }), "{error}");
+}
+
+/// Whatever it reads at that time.
+#[test]
+fn unpacking_ends_once_it_is_to_stop() {
+    let entries: Vec<Entry<'_>> = (0..50).map(|_| Entry { kind: EntryType::XGlobalHeader, ..file("g", b"") }).collect();
+    let (headers, content) = (tar(&entries), tar(&[file("a", &[0; 100_000])]));
+    let listed = zip(|writer| writer.start_file("a", SimpleFileOptions::default()).unwrap());
+    for (bundle, bundle_type) in
+        [(&headers, BundleType::Tar), (&content, BundleType::Tar), (&gzip(&content), BundleType::Tgz), (&listed, BundleType::Zip)]
+    {
+        let scene = Scene::with(bundle);
+        let stop = StopSignal::default();
+        stop.give();
+        let task = Task { policy: &Policy::default(), stop, list: None };
+        let staging = Dir::open(scene.path("staging")).unwrap();
+        let error = unpack_as(&scene.path("bundle"), bundle_type, staging, task).unwrap_err();
+        assert!(matches!(error, UnpackError::Stopped), "{error}");
+    }
+}

@@ -15,14 +15,14 @@ use ::zip::write::SimpleFileOptions;
 use super::*;
 use crate::store::Origin;
 
-/// A directory with a bundle in it and an empty `staging` beside that.
-struct Scene(tempfile::TempDir);
+/// A directory with a bundle in it and an empty `staging` beside that; and one for the list of owners and modes.
+struct Scene(tempfile::TempDir, tempfile::TempDir);
 
 impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("staging")).unwrap();
-        Self(dir)
+        Self(dir, tempfile::tempdir().unwrap())
     }
 
     fn with(bundle: &[u8]) -> Self {
@@ -48,7 +48,7 @@ impl Scene {
     }
 
     fn list(&self) -> PathBuf {
-        self.path(".staging.attributes")
+        self.1.path().join("attributes")
     }
 
     /// What is installed of an entry: mode, user and group.
