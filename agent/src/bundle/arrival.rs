@@ -93,7 +93,8 @@ impl<'a> Arrival<'a> {
         let followed = file
             .try_clone()
             .map_err(|source| BundleError::Disk(disk::Error::new("duplicate descriptor of", place.path, source)))?;
-        let followers = Followers::begin(followed, place.path, wanted, place.stop.clone()).map_err(BundleError::Disk)?;
+        let followers =
+            Followers::begin(followed, place.path, wanted, place.stop.clone()).map_err(BundleError::Disk)?;
         Ok(Self { place, file, length, received: Received::default(), followers, told: 0 })
     }
 

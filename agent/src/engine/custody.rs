@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::failure::StageError;
 use super::{Engine, download};
 use crate::deployment::DeploymentSpec;
-use crate::disk::{self, Dir, Kind, Stat, StagedAttributes};
+use crate::disk::{self, Dir, Kind, StagedAttributes, Stat};
 use crate::ids::DeploymentId;
 use crate::install;
 use crate::plan::Sha256;

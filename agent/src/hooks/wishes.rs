@@ -48,7 +48,12 @@ impl fmt::Debug for Listener {
 impl Wishes {
     /// No wish yet.
     pub fn new() -> process::Result<Self> {
-        Ok(Self { bell: Bell::new()?, stop: StopSignal::default(), wish: Mutex::new(Wished::Nothing), listener: Mutex::default() })
+        Ok(Self {
+            bell: Bell::new()?,
+            stop: StopSignal::default(),
+            wish: Mutex::new(Wished::Nothing),
+            listener: Mutex::default(),
+        })
     }
 
     /// Makes a wish, which wakes whoever waits. A cancel that was granted is not granted twice.

@@ -75,7 +75,8 @@ impl Attributes {
         if !text.starts_with(HEADER) {
             return Err(refused("a newer slipway-agent wrote it: install that again, or deploy the revision again"));
         }
-        let damaged = || refused("it is damaged, so the owners and modes of the revision are not known; deploy it again");
+        let damaged =
+            || refused("it is damaged, so the owners and modes of the revision are not known; deploy it again");
         Self::parse(text).map(Some).ok_or_else(damaged)
     }
 

@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod configuration;
 mod crash_loop;
+mod custody;
 mod damaged_records;
 mod deploying;
 mod differences;

@@ -44,7 +44,14 @@ impl Bench {
     fn acquire(&self, source: &RevisionSource) -> Result<Acquired, BundleError> {
         let destination = self.destination();
         let requirement = Requirement::None;
-        let request = Request { source, destination: &destination, limit: 1 << 20, requirement, github_token: None, stop: &StopSignal::default() };
+        let request = Request {
+            source,
+            destination: &destination,
+            limit: 1 << 20,
+            requirement,
+            github_token: None,
+            stop: &StopSignal::default(),
+        };
         self.keys.acquire(&request, |request| match request.source {
             RevisionSource::LocalFile { path, bundle_type } => local::file(path, *bundle_type, request.requirement),
             other => panic!("{other:?} is not to be asked for"),

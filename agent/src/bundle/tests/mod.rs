@@ -72,7 +72,14 @@ impl Service {
     fn fetch_with(&self, source: S3Source, requirement: Requirement, limit: u64) -> Result<Fetched, BundleError> {
         let destination = self.destination();
         let source = RevisionSource::S3(source);
-        let request = Request { source: &source, destination: &destination, limit, requirement, github_token: None, stop: &StopSignal::default() };
+        let request = Request {
+            source: &source,
+            destination: &destination,
+            limit,
+            requirement,
+            github_token: None,
+            stop: &StopSignal::default(),
+        };
         let s3 = self.s3();
         fetched(acquire(&request, &s3, &github(s3.client.clone(), &self.handle, &self.url)))
     }
@@ -449,7 +456,8 @@ fn more_than_there_is_room_for_is_not_fetched() {
 
 fn acquire_locally(source: &RevisionSource, requirement: Requirement) -> Result<Acquired, BundleError> {
     let destination = Path::new("/nowhere/bundle");
-    let request = Request { source, destination, limit: 1, requirement, github_token: None, stop: &StopSignal::default() };
+    let request =
+        Request { source, destination, limit: 1, requirement, github_token: None, stop: &StopSignal::default() };
     let service = Service::answering(Vec::new());
     let s3 = S3 { provider: nobody(service.dir.path()), ..service.s3() };
     acquire(&request, &s3, &github(s3.client.clone(), &service.handle, &service.url))

@@ -136,7 +136,14 @@ impl Origin {
     ) -> Result<Fetched, BundleError> {
         let destination = self.destination();
         let (source, limit) = (&source, 64 << 20);
-        let request = Request { source, destination: &destination, limit, requirement, github_token, stop: &StopSignal::default() };
+        let request = Request {
+            source,
+            destination: &destination,
+            limit,
+            requirement,
+            github_token,
+            stop: &StopSignal::default(),
+        };
         let s3 = s3(client(self.dir.path(), self.silence), &self.handle, &self.url);
         fetched(acquire(&request, &s3, &github(s3.client.clone(), &self.handle, &self.url)))
     }

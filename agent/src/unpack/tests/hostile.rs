@@ -394,9 +394,12 @@ fn unpacking_ends_once_it_is_to_stop() {
     let entries: Vec<Entry<'_>> = (0..50).map(|_| Entry { kind: EntryType::XGlobalHeader, ..file("g", b"") }).collect();
     let (headers, content) = (tar(&entries), tar(&[file("a", &[0; 100_000])]));
     let listed = zip(|writer| writer.start_file("a", SimpleFileOptions::default()).unwrap());
-    for (bundle, bundle_type) in
-        [(&headers, BundleType::Tar), (&content, BundleType::Tar), (&gzip(&content), BundleType::Tgz), (&listed, BundleType::Zip)]
-    {
+    for (bundle, bundle_type) in [
+        (&headers, BundleType::Tar),
+        (&content, BundleType::Tar),
+        (&gzip(&content), BundleType::Tgz),
+        (&listed, BundleType::Zip),
+    ] {
         let scene = Scene::with(bundle);
         let stop = StopSignal::default();
         stop.give();
