@@ -53,8 +53,8 @@ fn cancel(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> 
         format!("Told whoever deploys {deployment} from this host: its hook that runs is ended.\n")
     } else if daemon_runs(context)? {
         format!(
-            "Told the daemon: the hook of {deployment} that runs is ended, and nothing more of it is begun here. A \
-             download or an install that runs is finished first.\n"
+            "Told the daemon: the hook or download of {deployment} that runs is ended, and nothing more of it is begun \
+             here. An install that runs is finished first.\n"
         )
     } else {
         format!("No daemon runs on this root: {deployment} is cancelled when one starts.\n")

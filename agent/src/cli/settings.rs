@@ -217,6 +217,9 @@ impl Context {
         if let Some(bytes) = *settings.archive_max_extraction_size {
             policy.limits.bytes = bytes;
         }
+        if let Some(entries) = *settings.archive_max_entries {
+            policy.limits.entries = entries.get() as u64;
+        }
         if *settings.reject_symlinks_in_bundle {
             policy.symlinks = unpack::Symlinks::Refused;
         }

@@ -215,6 +215,8 @@ settings! {
     strip_loader_env_in_hooks: bool = false, strict true, by read::boolean;
     /// Bytes that an unpacked bundle may take.
     archive_max_extraction_size: Option<u64> = None, strict Some(10 << 30), by optional(read::bytes);
+    /// Files, directories and links that a bundle may hold.
+    archive_max_entries: Option<NonZeroUsize> = None, by optional(read::count(1_000_000));
     /// Keeps the agent and its hooks from writing core dumps.
     disable_core_dumps: bool = false, strict true, by read::boolean;
     /// Uses an unpacked revision again where the service asks for it and it is intact.

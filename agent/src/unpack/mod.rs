@@ -54,7 +54,8 @@ pub struct Policy {
 /// Caps against archive bombs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most entries, directories included.
+    /// Most entries, directories and headers that describe others included. An install keeps some 250 bytes of each in
+    /// memory.
     pub entries: u64,
     /// Deepest nesting of directories.
     pub depth: usize,
@@ -63,9 +64,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A million entries, 100 levels, 64 GiB.
+    /// 125,000 entries, 100 levels, 64 GiB.
     fn default() -> Self {
-        Self { entries: 1_000_000, depth: 100, bytes: 64 << 30 }
+        Self { entries: 125_000, depth: 100, bytes: 64 << 30 }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::plan::{Sha256, is_unsafe_mode};
 use crate::process::StopSignal;
 
 /// What is counted, for messages.
-pub(super) const ENTRIES: &str = "entries; headers that describe others count too";
+pub(super) const ENTRIES: &str = "entries (archive_max_entries); headers that describe others count too";
 /// Bytes that are moved at once.
 const BUFFER: usize = 128 * 1024;
 /// Files from this length on get their blocks before their content.

@@ -48,6 +48,8 @@ impl<'a> Scene<'a> {
         std::fs::write(tree.join("appspec.yml"), appspec)?;
         std::fs::write(tree.join("content/sub/page"), version)?;
         std::fs::write(tree.join("before.sh"), format!("#!/bin/sh\n{before}\n"))?;
+        // Unpacking it takes longer than the clock of a file system needs to tick, so the scripts' digests are put down.
+        std::fs::write(tree.join("filler"), vec![7; 32 << 20])?;
         for name in ["stop", "after"] {
             let script = format!("#!/bin/sh\necho {name} {version} >> {}\n", ran.display());
             std::fs::write(tree.join(format!("{name}.sh")), script)?;
@@ -55,7 +57,7 @@ impl<'a> Scene<'a> {
         let bundle = self.path(&format!("{version}.tar"));
         let pack = format!(
             "umask 022; chmod 664 content/sub/page; chmod 2775 content/sub; chmod 775 *.sh; \
-             tar cf {} --numeric-owner --owner={USER} --group={GROUP} *",
+             tar cf {} --numeric-owner --owner={USER} --group={GROUP} stop.sh appspec.yml after.sh before.sh content filler",
             bundle.display()
         );
         let packed = Command::new("sh").args(["-euc", &pack]).current_dir(&tree).output()?;
@@ -198,9 +200,9 @@ fn a_script_of_an_old_revision_that_a_user_edited_is_not_run() -> Result<()> {
     scenario(|place| {
         let scene = Scene::new(place)?;
         let first = scene.pack("v1", "true")?;
-        // A digest is put down once a file is older than the file system's clock ticks.
+        // On a machine that is fast enough, they are not put down each time.
         let mut archive = PathBuf::new();
-        for _ in 0..50 {
+        for _ in 0..20 {
             scene.deployed(&first)?;
             archive = scene.archive()?;
             let digests = std::fs::read(archive.with_file_name(".deployment-archive.digests"))?;

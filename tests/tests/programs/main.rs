@@ -8,6 +8,7 @@ mod archives;
 mod back_and_forth;
 mod bad_input;
 mod birth;
+mod bounds;
 mod bundles;
 mod clock;
 mod commands;

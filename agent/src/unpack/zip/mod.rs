@@ -14,7 +14,7 @@ use ::zip::{CompressionMethod, ZipArchive};
 
 use super::entry::{EntryPath, Header, shown};
 use super::stop::Stoppable;
-use super::tree::{Tree, read_failed};
+use super::tree::{ENTRIES, Tree, read_failed};
 use super::warning::Note;
 use super::{Parents, UnpackError, UnpackReport, require_space};
 use crate::disk::StagedAttributes;
@@ -29,14 +29,18 @@ const MAX_END: u64 = 22 + 65_535;
 const MAX_TARGET: u64 = 4096;
 
 pub(super) fn unpack(mut file: File, mut tree: Tree<'_>) -> Result<UnpackReport, UnpackError> {
-    if !has_end(&mut file).map_err(|error| read_failed(None, &error))? {
-        return Err(UnpackError::Truncated(None));
+    let limit = tree.policy().limits.entries;
+    match told_entries(&mut file).map_err(|error| read_failed(None, &error))? {
+        None => return Err(UnpackError::Truncated(None)),
+        Some(entries) if entries > limit => return Err(too_many(limit)),
+        Some(_) => {}
     }
     let allowance = Rc::new(Cell::new(MAX_DIRECTORY));
     let directory = file.try_clone().map_err(|error| read_failed(None, &error))?;
     let file = Stoppable::new(file, tree.stop());
-    let reader = Allowed { inner: BufReader::new(file), allowance: Rc::clone(&allowance) };
-    let mut archive = ZipArchive::new(reader).map_err(|error| listing_failed(error, allowance.get()))?;
+    let reader =
+        Allowed { inner: BufReader::new(file), allowance: Rc::clone(&allowance), listed: Listing::new(limit), limit };
+    let mut archive = ZipArchive::new(reader).map_err(|error| listing_failed(error, allowance.get(), limit))?;
     allowance.set(u64::MAX);
     let listed = Listed::of(&mut archive, &directory).map_err(|error| read_failed(None, &error))?;
     for name in listed.covered {
@@ -50,18 +54,43 @@ pub(super) fn unpack(mut file: File, mut tree: Tree<'_>) -> Result<UnpackReport,
     tree.finish()
 }
 
-/// Whether the last bytes hold the record that every zip ends with. Without it the crate would search
+fn too_many(limit: u64) -> UnpackError {
+    UnpackError::Limit { entry: "central directory".to_owned(), limit, what: ENTRIES }
+}
+
+/// How many entries there are, by the record that every zip ends with. Nothing without one: then the crate would search
 /// the whole file.
-fn has_end(file: &mut File) -> io::Result<bool> {
+fn told_entries(file: &mut File) -> io::Result<Option<u64>> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(MAX_END)))?;
     let mut tail = Vec::new();
     file.by_ref().take(MAX_END).read_to_end(&mut tail)?;
+    let Some(at) = tail.windows(4).rposition(|window| window == b"PK\x05\x06") else { return Ok(None) };
+    let mut told = number::<2>(&tail, at + 10).unwrap_or(0);
+    // More than that many are told in another record, whose place is in a third one.
+    let locator = at.checked_sub(20).filter(|at| tail.get(*at..).is_some_and(|rest| rest.starts_with(b"PK\x06\x07")));
+    if let Some(place) = locator.and_then(|at| number::<8>(&tail, at + 8)) {
+        let mut record = Vec::new();
+        file.seek(SeekFrom::Start(place))?;
+        file.by_ref().take(56).read_to_end(&mut record)?;
+        told = number::<8>(&record, 32).filter(|_| record.starts_with(b"PK\x06\x06")).unwrap_or(told);
+    }
     file.rewind()?;
-    Ok(tail.windows(4).any(|window| window == b"PK\x05\x06"))
+    Ok(Some(told))
 }
 
-fn listing_failed(error: ZipError, allowance_left: u64) -> UnpackError {
+/// The number of N bytes, the lowest first, that begins at a place.
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+    let found = bytes.get(at..)?.first_chunk::<N>()?;
+    Some(found.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+fn listing_failed(error: ZipError, allowance_left: u64, limit: u64) -> UnpackError {
+    if let ZipError::Io(error) = &error
+        && error.kind() == io::ErrorKind::QuotaExceeded
+    {
+        return too_many(limit);
+    }
     if allowance_left == 0 {
         let what = "bytes of names; pack it as tgz";
         return UnpackError::Limit { entry: "central directory".to_owned(), limit: MAX_DIRECTORY, what };
@@ -157,6 +186,41 @@ fn modified<R: Read>(entry: &::zip::read::ZipFile<'_, R>) -> Option<(i64, u32)> 
 struct Allowed<R> {
     inner: R,
     allowance: Rc<Cell<u64>>,
+    listed: Listing,
+    limit: u64,
+}
+
+/// Counts the entries that are read of a list. The crate keeps some 300 bytes of each, before anybody else sees one.
+struct Listing {
+    /// How many may still come. What stands at the end of a file is read once more than the rest.
+    left: u64,
+    /// How much of an entry's first bytes was read last.
+    matched: usize,
+}
+
+impl Listing {
+    fn new(limit: u64) -> Self {
+        Self { left: limit.saturating_add(2 * MAX_END / 46), matched: 0 }
+    }
+
+    /// Whether no more may come.
+    fn is_over(&mut self, read: &[u8]) -> bool {
+        const BEGIN: [u8; 4] = *b"PK\x01\x02";
+        for byte in read {
+            self.matched = match BEGIN.get(self.matched) {
+                Some(expected) if expected == byte => self.matched + 1,
+                _ => usize::from(*byte == b'P'),
+            };
+            if self.matched == BEGIN.len() {
+                self.matched = 0;
+                match self.left.checked_sub(1) {
+                    Some(left) => self.left = left,
+                    None => return true,
+                }
+            }
+        }
+        false
+    }
 }
 
 impl<R: Read> Read for Allowed<R> {
@@ -168,6 +232,11 @@ impl<R: Read> Read for Allowed<R> {
         let most = buffer.len().min(usize::try_from(allowance).unwrap_or(usize::MAX));
         let got = self.inner.read(&mut buffer[..most])?;
         self.allowance.set(allowance - got as u64);
+        // Of the list alone: contents come without an allowance.
+        if allowance <= MAX_DIRECTORY && self.listed.is_over(buffer.get(..got).unwrap_or_default()) {
+            let message = format!("there are more than {} entries", self.limit);
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+        }
         Ok(got)
     }
 }
