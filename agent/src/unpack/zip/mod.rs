@@ -22,7 +22,7 @@ use listed::Listed;
 use maker::{DIRECTORY, Maker, Mode, REGULAR, SYMLINK};
 
 /// Most bytes that are read to list an archive. The crate holds the whole list, which takes twice its
-/// length in memory; this is room for some 200,000 entries, and keeps the agent below its 64 MB.
+/// length in memory; this is room for more entries than the default allows, and keeps the agent below its 64 MB.
 const MAX_DIRECTORY: u64 = 24 << 20;
 /// The record at the end: 22 bytes and a comment of at most 65,535.
 const MAX_END: u64 = 22 + 65_535;
