@@ -128,6 +128,7 @@ restrict_log_dir_permissions: true
 restrict_hook_env_to_allowlist: true
 strip_loader_env_in_hooks: true
 archive_max_extraction_size: 512 MiB
+archive_max_entries: 300000
 disable_core_dumps: true
 enable_archive_reuse: true
 ";
@@ -141,6 +142,7 @@ enable_archive_reuse: true
     assert_eq!(settings.http_read_timeout.as_secs(), 120);
     assert_eq!(*settings.retain_bytes, Some(20 << 30));
     assert_eq!(*settings.archive_max_extraction_size, Some(512 << 20));
+    assert_eq!(settings.archive_max_entries.map(|entries| entries.get()), Some(300_000));
     assert_eq!(*settings.no_proxy, ["localhost", ".internal"]);
     assert_eq!(settings.proxy_uri.as_ref().unwrap().expose().password(), Some("hidden"));
     assert_eq!(settings.deploy_control_endpoint.as_ref().unwrap().as_str(), "https://localhost:8443/");
