@@ -64,12 +64,6 @@ impl Context {
     /// The commands service, as this host.
     pub(super) fn service(&self, provider: Provider) -> anyhow::Result<CommandsService> {
         let settings = &self.settings;
-        if settings.deploy_control_endpoint.is_some() && settings.deployment_spec_ca_file.is_none() {
-            tracing::warn!(
-                "deploy_control_endpoint is set and deployment_spec_ca_file is not: a deployment specification is \
-                 accepted whoever signed it; name the service's CA certificate there"
-            );
-        }
         let version = match &*settings.agent_version_header {
             Some(version) => version.clone(),
             None => format!("{}{}", slipway_protocol::wire::SLIPWAY_AGENT_PREFIX, env!("CARGO_PKG_VERSION")),

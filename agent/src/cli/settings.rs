@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::logging::{Shape, Verbosity};
 use crate::bundle::{Requirement, TrustedKeys};
-use crate::config::{self, ConfigWarning, HookPam, HookProfile, LogFormat, Ownership, Settings};
+use crate::config::{self, ConfigWarning, Exposure, HookPam, HookProfile, LogFormat, Ownership, Settings};
 use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
 use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse, Updates};
@@ -29,6 +29,8 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) layout: Layout,
     warnings: Vec<ConfigWarning>,
+    /// What is open to others on the way to the services.
+    pub(super) exposed: Vec<Exposure>,
     pub(super) environment: Environment,
     /// The file that was named, if one was.
     pub(super) path: Option<PathBuf>,
@@ -48,6 +50,7 @@ impl Context {
             layout: Layout::new(loaded.settings.root_dir.as_path()),
             settings: loaded.settings,
             warnings: loaded.warnings,
+            exposed: loaded.exposures,
             path: path.map(Path::to_owned),
             environment: Environment::capture(variable),
             gate: Arc::new(ThrottleGate::new()),
@@ -59,9 +62,14 @@ impl Context {
         self.warnings.iter().map(ToString::to_string)
     }
 
-    /// Says what in the configuration has no effect; after logging has started.
+    /// What is open to others on the way to the services, a line each with what to do about it.
+    pub(super) fn exposures(&self) -> impl Iterator<Item = String> {
+        self.exposed.iter().map(|exposure| format!("{exposure} ({}); {}", exposure.origin, exposure.remedy()))
+    }
+
+    /// Says what in the configuration has no effect, and what it leaves open; after logging has started.
     pub(super) fn warn(&self) {
-        for warning in &self.warnings {
+        for warning in self.warnings().chain(self.exposures()) {
             tracing::warn!("{warning}");
         }
     }

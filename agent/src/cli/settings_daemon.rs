@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use serde::Serialize;
-use url::Url;
 
 use super::logging::{Files, Level, Plan, Readers, WhenFiles};
 use super::services::CONNECT_TIMEOUT;
@@ -53,7 +52,8 @@ impl Context {
 
     /// AWS's services are not known to take reports of progress.
     fn progress(&self) -> ProgressReports {
-        let is_own = (*self.settings.deploy_control_endpoint).as_ref().is_some_and(|endpoint| !is_of_aws(endpoint));
+        let is_own =
+            (*self.settings.deploy_control_endpoint).as_ref().is_some_and(|endpoint| !config::is_of_aws(endpoint));
         match *self.settings.progress_updates {
             ProgressUpdates::Auto if is_own => ProgressReports::Sent,
             ProgressUpdates::Auto | ProgressUpdates::Off => ProgressReports::Off,
@@ -89,7 +89,7 @@ impl Context {
                 pace: now.pace(),
                 at_next_start: waiting.collect(),
                 settings,
-                warnings: now.warnings().collect(),
+                warnings: now.warnings().chain(now.exposures()).collect(),
             })
         }))
     }
@@ -128,27 +128,5 @@ impl Context {
                 name: (*settings.program_name).clone(),
             },
         }
-    }
-}
-
-fn is_of_aws(endpoint: &Url) -> bool {
-    let host = endpoint.host_str().unwrap_or_default();
-    ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "api.aws"]
-        .iter()
-        .any(|domain| host.strip_suffix(domain).is_some_and(|before| before.ends_with('.')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn aws_is_known_by_its_domains() {
-        let is_of_aws = |text: &str| super::is_of_aws(&Url::parse(text).unwrap());
-        assert!(is_of_aws("https://codedeploy-commands.eu-west-1.amazonaws.com/"));
-        assert!(is_of_aws("https://vpce-1.codedeploy-commands.cn-north-1.vpce.amazonaws.com.cn/"));
-        assert!(!is_of_aws("https://deploy.example.com:8443/"));
-        assert!(!is_of_aws("https://myamazonaws.com/"));
-        assert!(!is_of_aws("https://127.0.0.1:8443/"));
     }
 }

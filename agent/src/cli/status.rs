@@ -44,6 +44,8 @@ struct Report {
     root: std::path::PathBuf,
     /// What somebody has to look at, the worst first.
     problems: Vec<Problem>,
+    /// What the configuration leaves open to others on the way to the services.
+    exposed: Vec<String>,
     daemon: Option<Daemon>,
     /// Since when, by whom and why no new work is taken.
     paused: Option<Request>,
@@ -224,6 +226,7 @@ fn report(context: &Context, only: &Only) -> anyhow::Result<Report> {
     Ok(Report {
         root: layout.root().to_owned(),
         problems,
+        exposed: context.exposures().collect(),
         daemon,
         paused: store::read_pause(layout)?,
         cancelled,
@@ -256,6 +259,9 @@ fn text(report: &Report, terminal: Terminal) -> String {
     let mut out = status_problems::text(&report.problems, terminal);
     // Writing to a string cannot fail.
     let _ = write_daemon(&mut out, report, terminal);
+    for exposed in &report.exposed {
+        let _ = writeln!(out, "{}", terminal.wrap("  EXPOSED   ", exposed));
+    }
     let _ = write_requests(&mut out, report);
     let _ = write_groups(&mut out, report, terminal);
     out

@@ -10,6 +10,8 @@ pub struct Environment {
     pub(super) no_proxy: Option<Variable>,
     /// Trusted roots instead of the system's: `SSL_CERT_FILE`.
     pub(super) ssl_cert_file: Option<Variable>,
+    /// Where the metadata service is, which is looked at for plain HTTP alone: `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    pub(super) metadata_endpoint: Option<Variable>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +41,7 @@ impl Environment {
             https_proxy: first(&["HTTPS_PROXY", "https_proxy"]),
             no_proxy: first(&["NO_PROXY", "no_proxy"]),
             ssl_cert_file: first(&["SSL_CERT_FILE"]),
+            metadata_endpoint: first(&["AWS_EC2_METADATA_SERVICE_ENDPOINT"]),
         }
     }
 }

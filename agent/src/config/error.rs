@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::exposure::Exposure;
 use super::merge::Layer;
+use super::origin::Origin;
 use crate::yaml::{Finding, Findings, Position};
 
 /// All mistakes of a configuration, of all its files. Shown as one line for each; then what has no effect, since
@@ -36,6 +38,8 @@ pub enum Mistake {
         /// What it may be.
         expected: String,
     },
+    /// What `profile: strict` refuses, and where that profile is set.
+    Exposed(Exposure, Origin),
 }
 
 /// Something in a file that has no effect, or not the one that is meant.
@@ -61,7 +65,10 @@ impl ConfigErrors {
         self.mistakes.sort_by_key(|mistake| match mistake {
             Mistake::InFile { file, finding } => (place(file).unwrap_or(usize::MAX), finding.at),
             Mistake::MoreInFile { file, .. } => (place(file).unwrap_or(usize::MAX), Position::END),
-            Mistake::InEnvironment { .. } => (usize::MAX, Position::END),
+            Mistake::Exposed(Exposure { origin: Origin::File { file, line }, .. }, _) => {
+                (place(file).unwrap_or(usize::MAX), Position { line: *line, column: usize::MAX })
+            }
+            Mistake::InEnvironment { .. } | Mistake::Exposed(..) => (usize::MAX, Position::END),
         });
     }
 
@@ -94,6 +101,12 @@ impl fmt::Display for Mistake {
             Self::InEnvironment { variable, expected } => {
                 write!(out, "environment variable {variable}: expected {expected}; change or unset it")
             }
+            Self::Exposed(exposure, profile) => write!(
+                out,
+                "{}: {exposure}, which profile: strict ({profile}) refuses; {}",
+                exposure.origin,
+                exposure.remedy()
+            ),
         }
     }
 }

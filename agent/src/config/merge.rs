@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::environment::{Environment, Variable};
 use super::error::{ConfigErrors, ConfigWarning, Mistake};
+use super::exposure::{Exposure, exposures};
 use super::keys::{KEYS, Outcome, Settings};
 use super::origin::{Origin, Setting};
 use super::read;
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What in the files has no effect.
     pub warnings: Vec<ConfigWarning>,
+    /// What is open to others on the way to the services; nothing with `profile: strict`.
+    pub exposures: Vec<Exposure>,
 }
 
 /// Merges files, a later one over an earlier one, over the environment and the defaults. All mistakes
@@ -41,9 +44,14 @@ pub fn merge(layers: &[Layer], environment: &Environment) -> Result<Loaded, Conf
         merge.apply(keys, &mut settings);
     }
     merge.apply_environment(environment, &mut settings);
+    let exposures = exposures(&settings, environment);
+    if *settings.profile == Profile::Strict {
+        let refused = |exposure: &Exposure| Mistake::Exposed(exposure.clone(), settings.profile.origin().clone());
+        merge.errors.mistakes.extend(exposures.iter().map(refused));
+    }
     merge.errors.sort_by_layer(layers);
     if merge.errors.mistakes.is_empty() {
-        return Ok(Loaded { settings, warnings: merge.warnings });
+        return Ok(Loaded { settings, warnings: merge.warnings, exposures });
     }
     merge.errors.warnings = merge.warnings;
     Err(merge.errors)

@@ -6,6 +6,7 @@
 
 mod environment;
 mod error;
+mod exposure;
 mod keys;
 mod merge;
 pub mod on_premises;
@@ -16,6 +17,7 @@ mod values;
 
 pub use environment::Environment;
 pub use error::{ConfigErrors, ConfigWarning, Mistake};
+pub use exposure::{Exposure, is_of_aws};
 pub use keys::{Described, KEYS, Settings};
 pub use merge::{Layer, Loaded, merge};
 pub use on_premises::OnPremises;

@@ -358,3 +358,29 @@ fn the_guide_names_every_key() {
         assert!(row, "{} has no row", described.key);
     }
 }
+
+#[test]
+fn strict_refuses_plain_http_and_specifications_by_any_signer() {
+    let found = mistakes(&[
+        "deploy_control_endpoint: http://deploy.example.com\ns3_endpoint_override: http://10.0.0.1:9000\n",
+        "# hardened\nprofile: strict\n",
+    ]);
+    let expected = [
+        "f1:1: deploy_control_endpoint is http://deploy.example.com/: with plain HTTP",
+        "f1:1: deployment_spec_ca_file is not set, and deploy_control_endpoint is http://deploy.example.com/",
+        "f1:2: s3_endpoint_override is http://10.0.0.1:9000/: with plain HTTP",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (line, expected) in found.iter().zip(expected) {
+        assert!(line.starts_with(expected) && line.contains("profile: strict (f2:2) refuses"), "{line}");
+    }
+    for fine in [
+        "profile: strict\n",
+        "profile: strict\ndeploy_control_endpoint: https://codedeploy-commands.eu-west-1.amazonaws.com\n",
+        "profile: strict\ndeploy_control_endpoint: https://own.example.com\ndeployment_spec_ca_file: /ca.pem\n",
+        "profile: strict\ns3_endpoint_override: http://127.0.0.1:9000\nproxy_uri: http://proxy.example.com:3128\n",
+    ] {
+        assert_eq!(merged(&[fine]).exposures, [], "{fine}");
+    }
+    assert_eq!(merged(&["github_endpoint_override: http://git.example.com\n"]).exposures.len(), 1, "it is said");
+}

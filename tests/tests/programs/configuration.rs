@@ -186,3 +186,72 @@ fn a_configuration_that_is_wrong_is_not_shown() -> Result<()> {
         contains(&String::from_utf8_lossy(&output.stderr), &["20-bad.yml:1"])
     })
 }
+
+#[test]
+fn strict_does_not_start_with_plain_http_or_specifications_by_any_signer() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        let (endpoint, s3) =
+            ("deploy_control_endpoint: http://deploy.example.com\n", "s3_endpoint_override: http://s3.example.com\n");
+        agent.configure("20-service.yml", &format!("{endpoint}{s3}"))?;
+        agent.configure("50-strict.yml", "# hardened\nprofile: strict\n")?;
+        for command in ["run", "config", "status"] {
+            let output = agent.output(&[command])?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.code() == Some(2), "{command} ended with {}:\n{said}", output.status);
+            let places = [
+                "20-service.yml:1: deploy_control_endpoint is http:",
+                "20-service.yml:2: s3_endpoint_override is http:",
+            ];
+            contains(&said, &places)?;
+            contains(&said, &["20-service.yml:1: deployment_spec_ca_file is not set", "50-strict.yml:2"])?;
+        }
+        agent.configure("20-service.yml", "deploy_control_endpoint: https://deploy.example.com\n")?;
+        let output = agent.output(&["run"])?;
+        ensure!(output.status.code() == Some(2), "it ended with {}", output.status);
+        contains(&String::from_utf8_lossy(&output.stderr), &["deployment_spec_ca_file is not set"])?;
+        // The metadata service has nothing but plain HTTP, on the host's own link.
+        agent.configure("20-service.yml", "s3_endpoint_override: http://127.0.0.1:9000\n")?;
+        for (address, accepted) in [("http://169.254.169.254", true), ("http://192.0.2.1", false)] {
+            let mut command = agent.command(&["config"])?;
+            let output = program::output(place, command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", address))?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.success() == accepted, "{address}: {said}");
+            ensure!(accepted || said.contains("AWS_EC2_METADATA_SERVICE_ENDPOINT is http://192.0.2.1/"), "{said}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn plain_http_and_a_missing_authority_are_said_in_every_profile() -> Result<()> {
+    scenario(|place| {
+        let mut agent = Agent::alone(place, "web-1")?;
+        // Nobody listens there, and it is not loopback by its number.
+        agent.configure("20-service.yml", &format!("deploy_control_endpoint: http://0.0.0.0:{}\n", free_port()?))?;
+        let parts = [
+            "deploy_control_endpoint is http://0.0.0.0",
+            "with plain HTTP",
+            "deployment_spec_ca_file is not set",
+            "20-service.yml:1",
+        ];
+        let status = agent.output(&["status"])?;
+        contains(&String::from_utf8_lossy(&status.stdout).split_whitespace().collect::<Vec<_>>().join(" "), &parts)?;
+        ensure!(agent.status()?["exposed"].as_array().context("a list")?.len() == 2);
+        let doctor: Value = serde_json::from_slice(&agent.output(&["doctor", "--json"])?.stdout)?;
+        let checks = doctor["checks"].as_array().context("checks is a list")?;
+        let warned: Vec<&Value> = checks.iter().filter(|check| check["result"] == "warn").collect();
+        ensure!(warned.len() == 2 && warned.iter().all(|check| check["check"] == "trust in services"), "{doctor}");
+        contains(&Value::from_iter(warned.into_iter().cloned()).to_string(), &parts)?;
+        agent.start()?;
+        until_true("the daemon to say it", LONG, || {
+            let log = agent.log();
+            Ok(parts.iter().all(|part| log.contains(part)))
+        })?;
+        // Behind TLS and with an authority there is nothing to say.
+        let settings = "deploy_control_endpoint: https://deploy.example.com\ndeployment_spec_ca_file: /ca.pem\n";
+        agent.configure("20-service.yml", settings)?;
+        ensure!(agent.status()?["exposed"] == json!([]));
+        Ok(())
+    })
+}

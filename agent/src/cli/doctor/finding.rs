@@ -16,6 +16,13 @@ pub(super) struct Finding {
 pub(super) enum Verdict {
     /// As it should be; how it is.
     Passed(String),
+    /// It works, and others could use it against this host.
+    Warned {
+        /// How it is.
+        found: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// Not as it should be.
     Failed {
         /// How it is.
@@ -43,11 +50,13 @@ impl Verdict {
     }
 }
 
-/// `{"check", "result": "pass" | "fail" | "not_tried", "tried", "found", "remedy"}`; the last one where it failed.
+/// `{"check", "result": "pass" | "warn" | "fail" | "not_tried", "tried", "found", "remedy"}`; the last one where it failed
+/// or warns.
 impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (result, found, remedy) = match &self.verdict {
             Verdict::Passed(found) => ("pass", found, None),
+            Verdict::Warned { found, remedy } => ("warn", found, Some(remedy)),
             Verdict::Failed { found, remedy } => ("fail", found, Some(remedy)),
             Verdict::NotTried(reason) => ("not_tried", reason, None),
         };

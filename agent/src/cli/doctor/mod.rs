@@ -41,8 +41,9 @@ pub(super) struct Arguments {
 
 /// All checks, in the order in which they are told: what others depend on comes first. Each looks at one thing,
 /// which can be there several times, and leaves untried what cannot be looked at.
-const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 15] = [
+const CHECKS: [fn(&Host<'_>) -> Vec<Finding>; 16] = [
     configuration,
+    exposure,
     endpoints::clock,
     endpoints::names,
     endpoints::tls,
@@ -125,19 +126,41 @@ fn configuration(host: &Host<'_>) -> Vec<Finding> {
     vec![Finding::new("configuration", tried, verdict)]
 }
 
+/// What the configuration leaves open to others on the way to the services. It keeps nothing from working.
+fn exposure(host: &Host<'_>) -> Vec<Finding> {
+    let finding = |verdict| Finding::new("trust in services", "looked for plain HTTP and unchecked signers", verdict);
+    match host.context() {
+        Err(verdict) => vec![finding(verdict)],
+        Ok(context) if context.exposed.is_empty() => {
+            vec![finding(Verdict::Passed(
+                "no plain HTTP leaves this host, and signers are checked or AWS's".to_owned(),
+            ))]
+        }
+        Ok(context) => context
+            .exposed
+            .iter()
+            .map(|exposure| {
+                let found = format!("{exposure} ({})", exposure.origin);
+                finding(Verdict::Warned { found, remedy: exposure.remedy().to_owned() })
+            })
+            .collect(),
+    }
+}
+
 fn text(report: &Report, terminal: Terminal) -> String {
     let mut out = String::new();
     let width = report.checks.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     for Finding { check, tried, verdict } in &report.checks {
         let (tone, word, found) = match verdict {
             Verdict::Passed(found) => (Tone::Good, "ok", format!("{found} ({tried})")),
+            Verdict::Warned { found, .. } => (Tone::Warning, "warning", found.clone()),
             Verdict::Failed { found, .. } => (Tone::Bad, "FAILED", found.clone()),
             Verdict::NotTried(reason) => (Tone::Faint, "not tried", reason.clone()),
         };
         let line = terminal.wrap(&format!("{word:<9}  {check:<width$}  "), &visible_lines(&found));
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}{}", terminal.paint(tone, word), line.strip_prefix(word).unwrap_or(&line));
-        if let Verdict::Failed { remedy, .. } = verdict {
+        if let Verdict::Failed { remedy, .. } | Verdict::Warned { remedy, .. } = verdict {
             for (what, text) in [("tried", tried), ("remedy", remedy)] {
                 let _ = writeln!(out, "{}", terminal.wrap(&format!("           {what}: "), &visible_lines(text)));
             }
