@@ -130,6 +130,30 @@ fn every_key_of_the_configuration_has_a_reader_and_a_test_that_sees_its_effect()
     assert!(unseen.is_empty(), "no test of whole programs sets {unseen:?}");
 }
 
+/// The page that says what is defended names a test for each attack, and the tests are there.
+#[test]
+fn every_attack_of_the_security_page_has_its_test() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(repository.join("docs/security.md")).unwrap();
+    let sources =
+        rust_files(&[repository.join("tests/tests"), repository.join("agent/src"), repository.join("agent/tests")]);
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let tests: Vec<&str> =
+        rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains("::")).collect();
+    let is_there = |test: &&&str| {
+        let parts: Vec<&str> = test.split("::").collect();
+        let [.., module, name] = parts[..] else { return false };
+        let is_module = |path: &Path| {
+            path.components().any(|part| part.as_os_str().to_string_lossy().trim_end_matches(".rs") == module)
+        };
+        let mut of_module = sources.iter().filter(|(path, _)| is_module(path));
+        of_module.any(|(_, text)| name == "*" || text.contains(&format!("fn {name}(")))
+    };
+    assert!(tests.len() > 15, "only {} tests are named", tests.len());
+    let missing: Vec<_> = tests.iter().filter(|test| !is_there(test)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}
+
 /// The key that a line of the table of settings describes.
 fn key_of(line: &str) -> Option<&str> {
     let (key, rest) = line.strip_prefix("    ")?.split_once(": ")?;
@@ -139,15 +163,22 @@ fn key_of(line: &str) -> Option<&str> {
 /// The tests of whole programs, but for those of the configuration as such, which set keys to show them.
 fn programs() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
-    let mut folders = vec![root.join("tests"), root.join("system"), root.join("interop")];
+    let files = rust_files(&[root.join("tests"), root.join("system"), root.join("interop")]);
+    files.into_iter().filter(|(path, _)| !path.ends_with("configuration.rs")).map(|(_, text)| text).collect()
+}
+
+/// All sources below some directories.
+fn rust_files(roots: &[PathBuf]) -> Vec<(PathBuf, String)> {
+    let mut folders = roots.to_vec();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("configuration.rs") {
-                found.push(fs::read_to_string(&path).unwrap());
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
             }
         }
     }
