@@ -169,6 +169,8 @@ pub enum Refusal {
     Reading(String),
     /// It is in an archive, in this storage class, and has to be restored first.
     Archived(String),
+    /// A part of it was given, and nobody had asked for a part.
+    Partial,
     /// Something else answered.
     Foreign(Foreign),
     /// The caller may not use the key that it is encrypted with.
@@ -210,6 +212,9 @@ impl Refusal {
             Self::NoVersion => "there is no such version of the object".to_owned(),
             Self::Reading(answer) => format!("access denied ({answer})"),
             Self::Archived(class) => format!("it is archived in the storage class {class}"),
+            Self::Partial => {
+                "the answer is a part of the object (HTTP status 206), and the whole was asked for".to_owned()
+            }
             Self::Foreign(foreign) => format!("the answer is not the service's ({})", foreign.found()),
             Self::Decryption(answer) => format!("it is encrypted with a key that may not be used ({answer})"),
             Self::Credentials(answer) => format!("the credentials are not accepted ({answer})"),
@@ -242,6 +247,10 @@ impl Refusal {
             Self::Archived(_) => {
                 "restore it (aws s3api restore-object), wait until that is done, and deploy again; or upload it anew in \
                  another storage class"
+            }
+            Self::Partial => {
+                "check the proxies and caches on the way, and s3_endpoint_override: what answers there does not give whole \
+                 objects"
             }
             Self::Foreign(foreign) => foreign.remedy(),
             Self::Decryption(_) => "allow kms:Decrypt with it",

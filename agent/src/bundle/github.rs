@@ -243,6 +243,9 @@ impl Fetch<'_> {
                         "GitHub's limit of requests is reached, which is low without a token: give the deployment one, \
                          or deploy from S3"
                     }
+                    StatusCode::PARTIAL_CONTENT => {
+                        "a part of the archive came, and the whole was asked for: check the proxies and caches on the way"
+                    }
                     StatusCode::UNAUTHORIZED => "the token is not accepted: give the deployment another one",
                     StatusCode::NOT_FOUND => {
                         "check account, repository and commit, and that the token may read them: without it a private \

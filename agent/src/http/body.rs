@@ -6,10 +6,13 @@ use super::error::innermost;
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// It is longer than it may be.
-    #[error("the answer is longer than the {0} bytes that are accepted")]
+    #[error(
+        "it is longer than the {0} bytes that are accepted; make what the service sends shorter, or check what answers in \
+         its place"
+    )]
     TooLong(usize),
     /// The connection broke.
-    #[error("the answer broke off: {0}")]
+    #[error("it broke off: {0}")]
     Broken(String),
 }
 

@@ -291,7 +291,7 @@ async fn tls_on_a_port_without_it_and_the_other_way_round_name_the_scheme() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_expired_or_is_for_another_name_is_told_by_date_and_name() {
+async fn a_certificate_that_expired_is_for_another_name_or_an_authoritys_is_told_in_plain_words() {
     let certificates = Certificates::new();
     let authority = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n\
                      certificate=ca.pem\nprivate_key=ca.key\n[p]\ncommonName=supplied\n";
@@ -303,6 +303,12 @@ async fn a_certificate_that_expired_or_is_for_another_name_is_told_by_date_and_n
          -extfile san -notext",
     );
     std::fs::copy(certificates.path("leaf.key"), certificates.path("expired.key")).unwrap();
+    // The authority lets another one have its name, and a server sends that one's certificate as its own.
+    std::fs::write(certificates.path("sub"), "basicConstraints=critical,CA:TRUE\nsubjectAltName=DNS:localhost\n")
+        .unwrap();
+    certificates
+        .openssl("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile sub -out sub.pem");
+    std::fs::copy(certificates.path("leaf.key"), certificates.path("sub.key")).unwrap();
     let trust = Trust { roots: Roots::File(certificates.path("ca.pem")), additional: None };
     let client = Client::new(&Profile { trust, ..profile() }).unwrap();
     let ask = async |name: &str, host: &str| {
@@ -320,6 +326,9 @@ async fn a_certificate_that_expired_or_is_for_another_name_is_told_by_date_and_n
     assert!(text.contains("the certificate of localhost:") && text.contains("set the clock"), "{text}");
     let text = ask("leaf", "127.0.0.1").await;
     assert!(text.contains("for another name") && text.contains("localhost"), "{text}");
+    let text = ask("sub", "localhost").await;
+    assert!(text.contains("sends the certificate of a certificate authority as its own"), "{text}");
+    assert!(text.contains("CA:FALSE") && text.contains("ca_bundle") && !text.contains("CaUsedAsEndEntity"), "{text}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub(super) struct Explained {
 const OF_THE_CLOCK: &str = "set this host's clock (timedatectl set-ntp true)";
 const RENEW: &str =
     "if this host's clock is right, the certificate has to be renewed; else set the clock (timedatectl set-ntp true)";
+const OF_A_CA: &str = "give the server a certificate of its own that the authority has issued (basicConstraints=CA:FALSE); or, \
+                       if that certificate is all there is, name the file of it in ca_bundle";
+const WEAK: &str = "issue the server's certificates anew, with keys of 2048 bits or more, or ECDSA";
 const OF_ANOTHER: &str = "check the endpoint's name and address; a captive portal or another server may answer there";
 const NOT_TLS: &str = "if the service speaks plain HTTP there, write http in its address; else check the port, and proxies and captive portals on \
      the way";
@@ -68,6 +71,16 @@ pub(super) fn explain(error: &rustls::Error, target: &str) -> Option<Explained> 
                 let names: String = names.chars().filter(|c| !c.is_control()).take(200).collect();
                 explained(format!("the certificate of {target} is for another name ({names})"), OF_ANOTHER)
             }
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                explained(format!("{target} sends the certificate of a certificate authority as its own"), OF_A_CA)
+            }
+            CertificateError::BadSignature => explained(
+                format!(
+                    "a signature in the certificates of {target} is not valid, or is by a key that is too weak (RSA with \
+                     fewer than 2048 bits)"
+                ),
+                WEAK,
+            ),
             CertificateError::NotValidForName => {
                 explained(format!("the certificate of {target} is for another name"), OF_ANOTHER)
             }

@@ -169,7 +169,8 @@ impl ServiceError {
     /// Whether the same request can succeed later. Only what the service says of the request itself
     /// cannot.
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Client { .. } | Self::Unusable(_))
+        // An answer that is too long is so again.
+        !matches!(self, Self::Client { .. } | Self::Unusable(_) | Self::Broken(BodyError::TooLong(_)))
     }
 }
 
@@ -243,5 +244,14 @@ mod tests {
             ServiceError::from_answer(asked(), StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>"),
             ServiceError::Server { .. }
         ));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_final_and_one_that_broke_off_is_not() {
+        let too_long = ServiceError::from(BodyError::TooLong(4096));
+        assert!(!too_long.is_passing());
+        let text = too_long.to_string();
+        assert!(text.contains("longer than the 4096 bytes") && text.contains("make"), "{text}");
+        assert!(ServiceError::from(BodyError::Broken("reset".to_owned())).is_passing());
     }
 }

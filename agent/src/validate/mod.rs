@@ -73,6 +73,7 @@ pub fn revision(
     let (name, text) = match read_appspec(&Dir::open(revision.root())?, wanted) {
         Ok(found) => found,
         Err(NoAppSpec::NotFound(error)) => return Ok(Validation::refused(shown, &error)),
+        Err(error @ NoAppSpec::Link { .. }) => return Ok(Validation::refused(shown, &error)),
         Err(NoAppSpec::Disk(error)) => return Err(error.into()),
     };
     let mut examination = Examination::new(&text, &shown.join(name).display().to_string());

@@ -61,6 +61,7 @@ impl Exchange<'_> {
                 true => Answered::Stretch(response),
                 false => Answered::Replaced,
             },
+            (StatusCode::PARTIAL_CONTENT, None) => return Err(self.not_given(Refusal::Partial, &access)),
             (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => Answered::Replaced,
             (StatusCode::PRECONDITION_FAILED, Some(_)) if self.object.source.etag.is_none() => Answered::Replaced,
             _ => return self.no_content(response, &access).await,

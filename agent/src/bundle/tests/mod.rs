@@ -306,6 +306,17 @@ fn failures_of_the_service_are_tried_again() {
 }
 
 #[test]
+fn a_part_in_answer_to_a_question_for_the_whole_is_refused_in_plain_words() {
+    let headers = [("content-range", "bytes 0-9/20")];
+    let service = Service::answering(vec![answer("206 Partial Content", &headers, 10, &CONTENT[..10])]);
+    let text = service.refused(source()).to_string();
+    for part in ["is a part of the object (HTTP status 206)", "the whole was asked for", "caches on the way"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(service.seen().len(), 1, "it was asked again");
+}
+
+#[test]
 fn a_throttled_fetch_closes_the_gate_and_goes_on() {
     let service = Service::answering(vec![failure("503 Slow Down", "SlowDown", ""), whole(&[])]);
     let started = std::time::Instant::now();

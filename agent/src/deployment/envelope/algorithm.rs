@@ -7,6 +7,53 @@ use der::oid::db::rfc5912;
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 
 use super::{EnvelopeError, Sha1};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+/// Fewest bits of an RSA key that is accepted.
+pub(super) const LEAST_RSA_BITS: usize = 2048;
+
+/// The length of an RSA key's modulus in bits; nothing of another key.
+pub(super) fn rsa_bits(key: &SubjectPublicKeyInfoOwned) -> Option<usize> {
+    if key.algorithm.oid != rfc5912::RSA_ENCRYPTION {
+        return None;
+    }
+    let numbers = value(key.subject_public_key.as_bytes()?, 0x30)?;
+    let modulus = value(numbers, 0x02)?;
+    let leading = modulus.iter().take_while(|byte| **byte == 0).count();
+    let first = modulus.get(leading)?;
+    Some((modulus.len() - leading) * 8 - first.leading_zeros() as usize)
+}
+
+/// The content of the DER value at the beginning, which has that tag.
+fn value(der: &[u8], tag: u8) -> Option<&[u8]> {
+    let [found, length, rest @ ..] = der else { return None };
+    if *found != tag {
+        return None;
+    }
+    let more = usize::from(length & 0x7f);
+    if length & 0x80 == 0 {
+        return rest.get(..more);
+    }
+    let (length, rest) = rest.split_at_checked(more)?;
+    let length = length.iter().try_fold(0usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))?;
+    rest.get(..length)
+}
+
+/// Why a chain of certificates is not valid, for people.
+pub(super) fn in_words(reason: &webpki::Error) -> String {
+    let text = match reason {
+        webpki::Error::CaUsedAsEndEntity => "its certificate is that of a certificate authority, not of a signer",
+        webpki::Error::EndEntityUsedAsCa => "a certificate that is not an authority's has issued it",
+        webpki::Error::UnknownIssuer => "no authority in it has issued the certificate",
+        webpki::Error::CertExpired { .. } => "its certificate has expired",
+        webpki::Error::CertNotValidYet { .. } => "its certificate is not valid yet",
+        webpki::Error::InvalidSignatureForPublicKey => {
+            "a signature in its chain is not valid, or is by a key that is too weak (RSA with fewer than 2048 bits)"
+        }
+        other => return other.to_string(),
+    };
+    text.to_owned()
+}
 
 /// A digest that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,6 +83,12 @@ pub enum EnvelopeError {
     /// It is CMS, but not of the form that is accepted.
     #[error("the deployment specification's envelope is refused: {0}")]
     Form(&'static str),
+    /// The signer's key is too short.
+    #[error(
+        "the deployment specification is signed with an RSA key of {0} bits, which is too weak: give the service that signs \
+         it a key of 2048 bits or more, or one for ECDSA"
+    )]
+    WeakKey(usize),
     /// Digest or signature algorithm is unknown or too weak.
     #[error(
         "the deployment specification is signed with {0}, which is not accepted: sign it with RSA (2048 bits or more) or ECDSA and SHA-256"
@@ -99,8 +105,9 @@ pub enum EnvelopeError {
     Signature(&'static str),
     /// The signer does not chain to an anchor.
     #[error(
-        "the deployment specification's signer ({subject}) is not trusted by deployment_spec_ca_file: {reason}; \
-         check that the file holds the service's CA certificate and that this host's clock is right"
+        "the deployment specification's signer ({subject}) is not trusted by deployment_spec_ca_file: {}; \
+         check that the file holds the service's CA certificate and that this host's clock is right",
+        algorithm::in_words(reason)
     )]
     Untrusted {
         /// The signer's name.
@@ -206,7 +213,11 @@ fn verify_signature(
             &attributes
         }
     };
-    let key = certificate.tbs_certificate.subject_public_key_info.to_der()?;
+    let public = &certificate.tbs_certificate.subject_public_key_info;
+    if let Some(bits) = algorithm::rsa_bits(public).filter(|bits| *bits < algorithm::LEAST_RSA_BITS) {
+        return Err(EnvelopeError::WeakKey(bits));
+    }
+    let key = public.to_der()?;
     let key = SubjectPublicKeyInfoDer::from(key.as_slice());
     let unreadable = |_| EnvelopeError::Form("the signer's public key is not readable");
     let key = webpki::RawPublicKeyEntity::try_from(&key).map_err(unreadable)?;

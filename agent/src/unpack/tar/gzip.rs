@@ -9,11 +9,13 @@ use flate2::bufread::GzDecoder;
 pub(super) struct Gunzip<R: BufRead> {
     /// None only after an error.
     member: Option<GzDecoder<R>>,
+    /// Whether what is read now follows a whole member.
+    follows: bool,
 }
 
 impl<R: BufRead> Gunzip<R> {
     pub fn new(compressed: R) -> Self {
-        Self { member: Some(GzDecoder::new(compressed)) }
+        Self { member: Some(GzDecoder::new(compressed)), follows: false }
     }
 
     /// The next member; nothing at the end.
@@ -22,9 +24,15 @@ impl<R: BufRead> Gunzip<R> {
         match first {
             None => Ok(None),
             Some(0) => skip_zeros(compressed).map(|()| None),
-            Some(_) => Ok(Some(GzDecoder::new(compressed))),
+            Some(0x1f) => Ok(Some(GzDecoder::new(compressed))),
+            Some(_) => Err(appended()),
         }
     }
+}
+
+fn appended() -> io::Error {
+    let what = "bytes that are not gzip follow the end of its compressed data; remove what was appended to the file";
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn skip_zeros(mut compressed: impl BufRead) -> io::Result<()> {
@@ -34,7 +42,7 @@ fn skip_zeros(mut compressed: impl BufRead) -> io::Result<()> {
             return Ok(());
         }
         if buffer.iter().any(|byte| *byte != 0) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "other bytes follow the compressed data"));
+            return Err(appended());
         }
         let length = buffer.len();
         compressed.consume(length);
@@ -44,12 +52,15 @@ fn skip_zeros(mut compressed: impl BufRead) -> io::Result<()> {
 impl<R: BufRead> Read for Gunzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(member) = &mut self.member {
-            let got = member.read(buffer)?;
+            // The first bytes are no member's header.
+            let is_other = |error: &io::Error| self.follows && error.kind() == io::ErrorKind::InvalidInput;
+            let got = member.read(buffer).map_err(|error| if is_other(&error) { appended() } else { error })?;
             if got > 0 || buffer.is_empty() {
                 return Ok(got);
             }
             let Some(ended) = self.member.take() else { break };
             self.member = Self::next(ended.into_inner())?;
+            self.follows = true;
         }
         Ok(0)
     }
@@ -87,6 +98,10 @@ mod tests {
         let one = gzip(b"one");
         for rest in [&b"x"[..], b"\x1f\x8b", b"\0\0x", &[&b"\0"[..], &one].concat()] {
             assert!(gunzip(&[&one[..], rest].concat()).is_err(), "{rest:?}");
+        }
+        for rest in [&b"signature"[..], b"<html>", b"\0\0x"] {
+            let error = gunzip(&[&one[..], rest].concat()).unwrap_err().to_string();
+            assert!(error.contains("not gzip") && error.contains("appended"), "{error}");
         }
         assert!(gunzip(&one[..one.len() - 1]).is_err() && gunzip(b"").is_err());
     }

@@ -195,7 +195,7 @@ fn a_gzip_that_is_filled_up_with_zeros_is_whole() {
         as_tar_does(&scene, BundleType::Tgz);
     }
     let error = refused(&[gzip(&usual_tar()), b"\0\0more".to_vec()].concat(), BundleType::Tgz);
-    assert!(error.to_string().contains("other bytes follow"), "{error}");
+    assert!(error.to_string().contains("bytes that are not gzip follow"), "{error}");
 }
 
 /// Makes a zip of names, the system that made each, and attributes, which `zipfile` would fill in by itself.
