@@ -11,11 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, SqlSafeStr};
 
 use crate::error::ApiError;
 
@@ -92,6 +92,7 @@ pub async fn open(data_dir: &Path) -> Result<SqlitePool, DbError> {
         .foreign_keys(true);
     let pool = SqlitePoolOptions::new()
         .max_connections(CONNECTIONS)
+        .after_release(|connection, _| Box::pin(ended_cleanly(connection)))
         .connect_with(options)
         .await
         .map_err(|source| DbError::Open { path: path.clone(), source })?;
@@ -108,6 +109,14 @@ pub async fn open(data_dir: &Path) -> Result<SqlitePool, DbError> {
             })
         }
     }
+}
+
+/// Whether a connection can be handed out again. Where the disk is full or fails, SQLite rolls a transaction back by itself,
+/// and `sqlx` still counts it: whoever got that connection next could begin nothing on it, for ever.
+async fn ended_cleanly(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // A transaction that was dropped is rolled back by the connection's own thread: this comes after that.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// The file holds the access keys' secrets: its owner's only, from its first byte. SQLite gives its
