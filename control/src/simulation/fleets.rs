@@ -46,7 +46,8 @@ async fn the_specification_holds_what_agents_need() {
     let agent = world.host("web-1").await;
     let id = world.deploy("v1.tgz", json!({ "fileExistsBehavior": "OVERWRITE" })).await;
     let command = agent.expect("ApplicationStop").await;
-    let specification = agent.specification(&command).await;
+    let mut specification = agent.specification(&command).await;
+    let binding = specification.as_object_mut().unwrap().remove("SlipwayBinding").unwrap();
     let group =
         world.ok("GetDeploymentGroup", json!({ "applicationName": "app", "deploymentGroupName": "fleet" })).await;
     let expected = json!({
@@ -64,6 +65,16 @@ async fn the_specification_holds_what_agents_need() {
         },
     });
     assert_eq!(specification, expected);
+    let number = |member: &str| binding[member].as_i64().unwrap();
+    assert!(binding["HostIdentifier"].as_str().unwrap().ends_with("user/web-1"), "{binding}");
+    assert_eq!(number("ExpiresAt") - number("IssuedAt"), 3600);
+
+    // The next deployment of the group has a higher number, however soon it comes.
+    world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+    world.deploy("v2.tgz", json!({})).await;
+    let command = agent.expect("ApplicationStop").await;
+    let next = agent.specification(&command).await["SlipwayBinding"]["Sequence"].as_i64().unwrap();
+    assert!(next > number("Sequence"), "{next} follows on {binding}");
 }
 
 /// Runs a fleet and gives how the deployment ended, how many hosts it says were in progress at
