@@ -6,6 +6,7 @@ use super::*;
 use crate::deployment::RelativePath;
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
+use crate::revision::Revision;
 
 /// All that is beside the logs of a deployment: the revision, and the owners and digests of its files.
 const REVISION: [&str; 3] = [".deployment-archive.attributes", ".deployment-archive.digests", "deployment-archive"];
@@ -187,6 +188,36 @@ fn scripts_become_executable_before_the_revision_is_in_place() {
     assert_eq!((mode("scripts/plain"), mode("scripts/ready")), (0o750, 0o755));
     let bundle = std::fs::metadata(host.dir.path().join("bundle")).unwrap();
     assert_eq!(bundle.mode() & 0o111, 0);
+}
+
+/// Whoever owns the directory could put a list beside it that gives files to anybody, with set-id bits.
+#[test]
+fn a_users_directory_becomes_this_processs_own_and_a_list_beside_it_is_not_read() {
+    let host = Host::new();
+    let source = host.dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("appspec.yml"), b"version: 0.0").unwrap();
+    std::fs::write(source.join("run"), b"#!/bin/sh").unwrap();
+    std::fs::set_permissions(source.join("run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let beside = Revision::at(&source).attributes();
+    let mut list = crate::store::AttributeList::begin(&beside, crate::store::Origin::Unpacked).unwrap();
+    let given = crate::store::Given { mode: 0o4755, uid: 0, gid: 4711 };
+    list.add(Path::new("run"), 0o755, given).unwrap();
+    list.publish(Path::new("")).unwrap();
+    std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o777)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(source.join("appspec.yml"), Some(4711), Some(4712)).unwrap();
+    }
+    let staged = host.put(Content::Directory(&source), &[]).unwrap();
+    let attributes = Attributes::read(&staged.revision.attributes()).unwrap().unwrap();
+    let root = Dir::open(staged.revision.root()).unwrap();
+    for name in ["appspec.yml", "run"] {
+        let stat = root.stat(name).unwrap();
+        assert_eq!((stat.uid, stat.mode & 0o7022), (rustix::process::geteuid().as_raw(), 0), "{name}");
+    }
+    let mut run = root.stat("run").unwrap();
+    attributes.apply(Path::new("run"), &mut run);
+    assert_eq!((run.mode, run.gid), (0o755, rustix::process::getegid().as_raw()));
 }
 
 #[test]
