@@ -124,6 +124,11 @@ impl Layout {
         self.own().join("latest").join(format!("{group}.json"))
     }
 
+    /// The newest signed bundles that a group was given, by their signers' numbers.
+    pub fn floors(&self, group: &GroupId) -> PathBuf {
+        self.own().join("floors").join(format!("{group}.json"))
+    }
+
     /// Host commands that were begun.
     pub fn ledger(&self) -> PathBuf {
         self.own().join("ledger")

@@ -4,6 +4,7 @@
 //! in it is of the content (of its BLAKE2b-512, or in the legacy form of the content itself), the other of the
 //! first one and the trusted comment.
 
+mod claims;
 mod error;
 mod keys;
 
@@ -12,8 +13,11 @@ use std::path::{Path, PathBuf};
 
 use minisign_verify::{Error as Invalid, Signature};
 
+pub use claims::Claims;
 pub use error::SignatureError;
 pub use keys::{KeyError, KeyId, TrustedKeys};
+
+use claims::Unclear;
 
 use super::stopped::look;
 use super::{Acquired, BundleError, Request, Requirement};
@@ -36,15 +40,26 @@ pub trait Acquire: Fn(&Request<'_>) -> Result<Acquired, BundleError> {}
 
 impl<F: Fn(&Request<'_>) -> Result<Acquired, BundleError>> Acquire for F {}
 
+/// What decides by a signer's words whether a bundle may be deployed now.
+pub trait Admit: FnOnce(&Verified) -> Result<(), SignatureError> {}
+
+impl<F: FnOnce(&Verified) -> Result<(), SignatureError>> Admit for F {}
+
 impl TrustedKeys {
-    /// Acquires by `acquire`, which is [`super::acquire`]; where there are keys, only what one of them has signed.
+    /// Acquires by `acquire`, which is [`super::acquire`]; where there are keys, only what one of them has signed, and
+    /// `admit` lets pass.
     /// A file of this host is then copied to the destination: what is verified must be what is unpacked, whoever
     /// may write to the original meanwhile.
-    pub fn acquire(&self, request: &Request<'_>, acquire: impl Acquire) -> Result<Acquired, BundleError> {
+    pub fn acquire(
+        &self,
+        request: &Request<'_>,
+        acquire: impl Acquire,
+        admit: impl Admit,
+    ) -> Result<Acquired, BundleError> {
         if self.is_empty() {
             return acquire(request);
         }
-        let acquired = self.acquire_signed(request, acquire);
+        let acquired = self.acquire_signed(request, acquire, admit);
         if acquired.is_err() {
             // The first error is the one that tells.
             let _ = disk::remove_if_exists(request.destination);
@@ -52,7 +67,12 @@ impl TrustedKeys {
         acquired
     }
 
-    fn acquire_signed(&self, request: &Request<'_>, acquire: impl Acquire) -> Result<Acquired, BundleError> {
+    fn acquire_signed(
+        &self,
+        request: &Request<'_>,
+        acquire: impl Acquire,
+        admit: impl Admit,
+    ) -> Result<Acquired, BundleError> {
         let place = Place::of(request.source)?;
         // It is small, and without it there is no need of the bundle.
         let signature = match (&place, request.source) {
@@ -70,6 +90,7 @@ impl TrustedKeys {
         look(request.stop)?;
         let verified = verified?;
         tracing::info!(key = %verified.key, comment = verified.comment, "the bundle's signature is valid");
+        admit(&verified)?;
         Ok(acquired)
     }
 
@@ -105,7 +126,14 @@ impl TrustedKeys {
             };
             if valid.is_ok() {
                 let comment = signature.trusted_comment().chars().filter(|c| !c.is_control()).collect();
-                return Ok(Verified { key, comment });
+                let claims = Claims::parse(signature.trusted_comment());
+                let claims = claims.map_err(|Unclear { word, expected }| SignatureError::Unclear {
+                    bundle: place.bundle(),
+                    key,
+                    word,
+                    expected,
+                })?;
+                return Ok(Verified { bundle: place.bundle(), key, comment, claims });
             }
         }
         Err(SignatureError::Invalid { bundle: place.bundle(), signature: place.shown(), key })
@@ -114,8 +142,13 @@ impl TrustedKeys {
 
 /// What a valid signature says.
 #[derive(Debug)]
-struct Verified {
-    key: KeyId,
+pub struct Verified {
+    /// The bundle's path or object.
+    pub bundle: String,
+    /// Whose signature it is.
+    pub key: KeyId,
+    /// What the signer says of the bundle.
+    pub claims: Claims,
     comment: String,
 }
 

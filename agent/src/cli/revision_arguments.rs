@@ -10,7 +10,7 @@ use super::local;
 use super::parse_group;
 use super::settings::variable;
 use crate::bundle::{is_web_address, parse_github_location, parse_s3_location};
-use crate::deployment::{BundleType, DeploymentSpec, OtherAppSpec, RevisionSource};
+use crate::deployment::{BundleType, DeploymentSpec, OlderBundle, OtherAppSpec, RevisionSource};
 use crate::disk::Dir;
 use crate::ids::{DeploymentId, GroupId};
 use crate::lifecycle::{HOOK_EVENTS, IN_PLACE};
@@ -44,6 +44,9 @@ pub(super) struct RevisionArguments {
     /// The AppSpec of the revision; appspec.yml or appspec.yaml by default
     #[arg(short = 'A', long, value_name = "FILE")]
     appspec_filename: Option<String>,
+    /// Accept a signed bundle that has expired, or is older than the group's newest one
+    #[arg(long)]
+    allow_older: bool,
     /// Configuration file [default: /etc/codedeploy-agent/conf/codedeployagent.yml]
     #[arg(short = 'c', long = "config", visible_alias = "agent-configuration-file", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -120,6 +123,9 @@ impl RevisionArguments {
         let mut spec = DeploymentSpec::local(spec, source)?;
         if self.appspec_filename.is_some() {
             spec.other_appspec = OtherAppSpec::Refused;
+        }
+        if self.allow_older {
+            spec.older_bundle = OlderBundle::Allowed;
         }
         Ok(spec)
     }

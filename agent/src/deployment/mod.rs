@@ -45,6 +45,8 @@ pub struct DeploymentSpec {
     pub source: RevisionSource,
     /// Token for a GitHub revision.
     pub github_token: Option<Secret>,
+    /// Whether a signed bundle may be older than the group's newest one.
+    pub older_bundle: OlderBundle,
     /// For whom it is and for how long it counts, where the service says so.
     pub binding: Option<Binding>,
 }
@@ -56,6 +58,15 @@ pub enum OtherAppSpec {
     Taken,
     /// Refuse the revision: a person has named the file.
     Refused,
+}
+
+/// What to do with a signed bundle that has expired, or is older than the newest one that the group was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OlderBundle {
+    /// Refuse it.
+    Refused,
+    /// Take it: a rollback goes back by design.
+    Allowed,
 }
 
 /// A text that must not be seen: wiped when dropped, never printed.
@@ -236,6 +247,7 @@ impl DeploymentSpec {
                 .transpose()?,
             source,
             github_token: spec.github_access_token.map(Secret::new),
+            older_bundle: if rollback { OlderBundle::Allowed } else { OlderBundle::Refused },
             binding: spec.binding.map(Binding::parse).transpose()?,
         })
     }

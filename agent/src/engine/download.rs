@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
+use super::admission::Purpose;
 use super::failure::StageError;
 use super::{Access, Engine, Execution, KeepBundles};
 use crate::appspec;
@@ -55,7 +56,7 @@ impl Engine {
                 tracing::warn!(%error, "the name of the bundle was not put down: `doctor` will not ask S3 for it");
             }
         }
-        let obtained = self.obtain(spec, &bundle, stop)?;
+        let obtained = self.obtain(spec, &bundle, Purpose::Deploy, stop)?;
         if let Obtained::Acquired(Acquired::Fetched(fetched)) = &obtained {
             self.fetched.fetch_add(fetched.size, Ordering::Relaxed);
             tracing::info!(
@@ -105,12 +106,16 @@ impl Engine {
         &self,
         spec: &DeploymentSpec,
         destination: &Path,
+        purpose: Purpose,
         stop: &StopSignal,
     ) -> Result<Obtained, StageError> {
         if let RevisionSource::Retained(earlier) = &spec.source {
             return Ok(Obtained::Revision(self.retained_revision(spec, earlier)?));
         }
         if let Some(earlier) = self.reusable(spec) {
+            if purpose == Purpose::Deploy {
+                self.note_reuse(spec)?;
+            }
             return Ok(Obtained::Revision(earlier));
         }
         let request = bundle::Request {
@@ -121,8 +126,11 @@ impl Engine {
             github_token: spec.github_token.as_ref(),
             stop,
         };
-        let acquired =
-            self.policy.trusted_keys.acquire(&request, |request| bundle::acquire(request, &self.s3, &self.github));
+        let acquired = self.policy.trusted_keys.acquire(
+            &request,
+            |request| bundle::acquire(request, &self.s3, &self.github),
+            |verified| self.admit(spec, verified, purpose),
+        );
         Ok(Obtained::Acquired(acquired?))
     }
 

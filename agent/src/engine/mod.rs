@@ -1,6 +1,7 @@
 //! Carries out one order. The daemon, local deploys and rollback all come through here.
 
 mod custody;
+mod admission;
 mod download;
 mod event;
 mod events;

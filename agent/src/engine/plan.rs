@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Engine;
+use super::admission::Purpose;
 use super::download::{Obtained, content, scripts_of};
 use super::failure::StageError;
 use crate::bundle::Acquired;
@@ -35,7 +36,7 @@ impl Engine {
     /// nothing outside of `scratch`.
     pub fn plan(&self, spec: &DeploymentSpec, scratch: &Dir) -> Result<Planned, StageError> {
         let bundle = scratch.path().join("bundle");
-        let obtained = self.obtain(spec, &bundle, &StopSignal::default())?;
+        let obtained = self.obtain(spec, &bundle, Purpose::Look, &StopSignal::default())?;
         let policy = &self.unpack_policy(spec);
         let staged = unpack::into_scratch(content(&obtained), scratch, &spec.appspec_filename, policy, |root| {
             scripts_of(root, spec)

@@ -26,6 +26,18 @@ impl Engine {
     /// unpacked. Whatever is in doubt is downloaded.
     pub(super) fn reusable(&self, spec: &DeploymentSpec) -> Option<Revision> {
         let earlier = spec.reuse_archive_from.as_ref().filter(|_| self.policy.reuse == Reuse::Allowed)?;
+        // A key may sign what is newer meanwhile, and only a rollback goes back behind that.
+        match self.may_be_older(spec, earlier) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(%earlier, "the revision is not used again: the group was given another signed bundle since");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the revision is not used again");
+                return None;
+            }
+        }
         let root = self.layout.archive(&spec.group_id, earlier);
         let revision = Revision::at(&root);
         let doubt = match disk::read_if_exists(&revision.seal(), MAX_SEAL) {

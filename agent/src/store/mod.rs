@@ -11,6 +11,7 @@
 pub mod attributes;
 pub mod checks;
 pub mod digests;
+mod floors;
 pub mod host;
 mod latest;
 pub mod manifests;
@@ -33,6 +34,7 @@ use crate::layout::Layout;
 pub use attributes::{AttributeList, Attributes, Given, ListError, Origin, is_editable_by_others, own_mode};
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Lookup, Stamp};
+pub use floors::{Floor, Floors, raise_floor, read_floors};
 pub use host::{Disowned, HostRecord, claim, disowned};
 pub use latest::{OutOfOrder, follow_on};
 pub use manifests::{groups, read_manifest};

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use minisign::KeyPair;
 use slipway_tests::agent::Agent;
-use slipway_tests::fleet::{BUCKET, Bundle, Fleet};
+use slipway_tests::deployment::{Finished, finish};
+use slipway_tests::fleet::{BUCKET, Bundle, Fleet, Group, OnFailure, PATIENCE};
 use slipway_tests::place::{Place, scenario};
-use slipway_tests::revision::{BundleKind, app};
+use slipway_tests::revision::{BundleKind, Hook, app};
+use slipway_tests::until::until;
 
 use crate::expect::{contains, failed_in, names, page, succeeded};
 
@@ -22,8 +24,12 @@ fn keys(place: &Place, name: &str) -> Result<(KeyPair, String)> {
 }
 
 fn sign(pair: &KeyPair, content: &[u8]) -> Result<String> {
-    let comment = Some("release of a test");
-    Ok(minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(content), comment, None)?.into_string())
+    sign_saying(pair, content, "release of a test")
+}
+
+/// Signs with a trusted comment.
+fn sign_saying(pair: &KeyPair, content: &[u8], comment: &str) -> Result<String> {
+    Ok(minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(content), Some(comment), None)?.into_string())
 }
 
 /// Puts a bundle in S3 and something as its signature beside it.
@@ -140,5 +146,154 @@ fn a_file_that_is_no_key_keeps_the_agent_from_starting() -> Result<()> {
         let ended = agent.output(&["run"])?;
         ensure!(!ended.status.success());
         contains(&String::from_utf8_lossy(&ended.stderr), &["key.pub", "trusted_bundle_keys", "minisign -G"])
+    })
+}
+
+/// A fleet that trusts two keys, and the destination of what it is given.
+struct Releases<'a> {
+    fleet: Fleet<'a>,
+    destination: PathBuf,
+}
+
+impl Releases<'_> {
+    /// Deploys a bundle with that name by one of the keys, with a trusted comment.
+    fn deploy(&self, name: &str, pair: &KeyPair, comment: &str) -> Result<Finished> {
+        let bytes = app(&self.destination, name, &[]).pack(BundleKind::Tgz)?;
+        self.fleet.group.deploy(&push(&self.fleet, name, &bytes, Some(&sign_saying(pair, &bytes, comment)?))?)
+    }
+
+    fn is_refused(&self, name: &str, pair: &KeyPair, comment: &str, parts: &[&str]) -> Result<()> {
+        let before = page(&self.destination)?;
+        let finished = self.deploy(name, pair, comment)?;
+        let message = failed_in(&finished, "DownloadBundle")?;
+        contains(&message, &[&format!("the bundle s3://bundles/blue/{name} is refused")])?;
+        contains(&message, parts)?;
+        ensure!(page(&self.destination)? == before, "{name} was installed");
+        nothing_unpacked(&self.fleet.agent, &finished.id)
+    }
+}
+
+#[test]
+fn an_old_or_expired_signed_bundle_does_not_come_back() -> Result<()> {
+    scenario(|place| {
+        let (old, old_file) = keys(place, "old")?;
+        let (new, new_file) = keys(place, "new")?;
+        let mut releases = Releases { fleet: Fleet::gather(place)?, destination: place.path().join("app") };
+        releases.fleet.agent.configure("30-keys.yml", &format!("trusted_bundle_keys: [{old_file}, {new_file}]\n"))?;
+        releases.fleet.agent.start()?;
+        succeeded(&releases.deploy("unnumbered", &old, "shop 4")?)?;
+        let five = releases.deploy("five", &old, "shop 5\tsequence:5 expires:2999-01-31T00:00:00Z")?;
+        succeeded(&five)?;
+        // The floor is that of all trusted keys.
+        releases.is_refused(
+            "four",
+            &new,
+            "sequence:4",
+            &["sequence 4", "sequence 5 already", &five.id, "only a rollback"],
+        )?;
+        releases.is_refused("none", &new, "shop 9", &["has no sequence", "sequence 5 already"])?;
+        let expired = &["expired at 2020-01-31T00:00:00Z", "by this host's clock it is 2"];
+        releases.is_refused("expired", &new, "sequence:9 expires:2020-01-31T00:00:00Z", expired)?;
+        releases.is_refused("unclear", &new, "sequence:nine", &["\"sequence:nine\"", "sequence:42"])?;
+        releases.is_refused(
+            "too-late",
+            &new,
+            "expires:soon sequence:9",
+            &["expires:soon", "expires:2027-01-31T00:00:00Z"],
+        )?;
+        // It outlives the agent, and what was refused did not raise it.
+        releases.fleet.agent.stop()?;
+        releases.fleet.agent.start()?;
+        releases.is_refused("four-again", &old, "sequence:4", &["sequence 5 already"])?;
+        succeeded(&releases.deploy("five-again", &old, "sequence:5")?)?;
+        succeeded(&releases.deploy("six", &new, "sequence:6")?)?;
+        releases.is_refused("five-at-last", &old, "sequence:5", &["sequence 6 already"])?;
+        // A key that is not trusted any more holds nothing back, and brings nothing.
+        releases.fleet.agent.stop()?;
+        releases.fleet.agent.configure("30-keys.yml", &format!("trusted_bundle_keys: [{old_file}]\n"))?;
+        releases.fleet.agent.start()?;
+        let revoked = releases.deploy("seven", &new, "sequence:7")?;
+        contains(&failed_in(&revoked, "DownloadBundle")?, &["signed by the key", "old.pub"])?;
+        succeeded(&releases.deploy("five-by-the-old-key", &old, "sequence:5")?)
+    })
+}
+
+#[test]
+fn a_rollback_of_the_service_brings_an_older_signed_bundle_back() -> Result<()> {
+    scenario(|place| {
+        let (pair, file) = keys(place, "key")?;
+        let mut fleet = Fleet::gather(place)?;
+        fleet.group = Group::create(&fleet.control, &fleet.api, "green", OnFailure::RollBack)?;
+        fleet.agent = Agent::register(place, &fleet.control, "web-2", &["green"])?;
+        fleet.agent.configure("30-keys.yml", &format!("trusted_bundle_keys: {file}\n"))?;
+        fleet.agent.start()?;
+        let destination = place.path().join("app");
+        let deploy = |name: &str, sequence: u64, hooks: &[Hook<'_>]| {
+            let bytes = app(&destination, name, hooks).pack(BundleKind::Tgz)?;
+            let signature = sign_saying(&pair, &bytes, &format!("sequence:{sequence}"))?;
+            fleet.group.deploy(&push(&fleet, name, &bytes, Some(&signature))?)
+        };
+        succeeded(&deploy("one", 1, &[])?)?;
+        let failed = deploy("two", 2, &[Hook::new("ValidateService", "exit 1")])?;
+        failed_in(&failed, "ValidateService")?;
+        let rollback = until("the rollback to begin", PATIENCE, || {
+            let info = slipway_tests::deployment::info(&fleet.api, &failed.id)?;
+            Ok(info["rollbackInfo"]["rollbackDeploymentId"].as_str().map(str::to_owned))
+        })?;
+        succeeded(&finish(&fleet.api, &rollback, PATIENCE)?)?;
+        ensure!(page(&destination)? == "one");
+        // Without a rollback it stays refused.
+        let finished = deploy("one", 1, &[])?;
+        contains(&failed_in(&finished, "DownloadBundle")?, &["sequence 2 already"])
+    })
+}
+
+#[test]
+fn a_local_deployment_goes_back_by_its_option_alone_and_a_plan_changes_nothing() -> Result<()> {
+    scenario(|place| {
+        let agent = Agent::alone(place, "web-1")?;
+        let (pair, file) = keys(place, "key")?;
+        let (_, other_file) = keys(place, "other")?;
+        agent.configure("30-keys.yml", &format!("trusted_bundle_keys: [{file}, {other_file}]\n"))?;
+        let destination = place.path().join("app");
+        let bundle = |name: &str, comment: &str| -> Result<String> {
+            let path = place.path().join(format!("{name}.tgz"));
+            let bytes = app(&destination, name, &[]).pack(BundleKind::Tgz)?;
+            fs::write(&path, &bytes)?;
+            fs::write(place.path().join(format!("{name}.tgz.minisig")), sign_saying(&pair, &bytes, comment)?)?;
+            Ok(path.display().to_string())
+        };
+        let run = |command: &str, bundle: &str, more: &[&str]| {
+            agent.output(&[&[command, "-l", bundle, "-t", "tgz", "-g", "g1"], more].concat())
+        };
+        let accepted = |command: &str, bundle: &str, more: &[&str]| {
+            let output = run(command, bundle, more)?;
+            ensure!(output.status.success(), "{command} {bundle}: {}", String::from_utf8_lossy(&output.stderr));
+            Ok(())
+        };
+        let refused = |command: &str, bundle: &str, part: &str| {
+            let output = run(command, bundle, &[])?;
+            ensure!(!output.status.success(), "{command} {bundle}");
+            contains(&String::from_utf8_lossy(&output.stderr), &[part])
+        };
+        let (one, two, nine) =
+            (bundle("one", "sequence:1")?, bundle("two", "sequence:2")?, bundle("nine", "sequence:9")?);
+        let expired = bundle("expired", "sequence:3 expires:2020-01-31T00:00:00Z")?;
+        accepted("deploy-local", &one, &[])?;
+        accepted("plan", &nine, &[])?;
+        accepted("deploy-local", &two, &[])?;
+        for command in ["plan", "deploy-local"] {
+            refused(command, &one, "this group was given sequence 2 already")?;
+            refused(command, &expired, "expired at 2020-01-31T00:00:00Z")?;
+            accepted(command, &one, &["--allow-older"])?;
+        }
+        ensure!(page(&destination)? == "one");
+        refused("deploy-local", &one, "this group was given sequence 2 already")?;
+        accepted("deploy-local", &two, &[])?;
+        // What was unpacked while its key was trusted can be gone back to.
+        agent.configure("30-keys.yml", &format!("trusted_bundle_keys: {other_file}\n"))?;
+        refused("deploy-local", &two, "it is signed by the key")?;
+        ensure!(agent.output(&["rollback", "--group", "g1"])?.status.success() && page(&destination)? == "one");
+        Ok(())
     })
 }

@@ -1,6 +1,10 @@
+use jiff::Timestamp;
+
 use super::KeyId;
 use crate::bundle::{BundleError, Refusal};
 use crate::disk;
+use crate::ids::DeploymentId;
+use crate::store::StoreError;
 
 /// Why a bundle is refused by the keys that the host trusts.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,74 @@ pub enum SignatureError {
         /// The key that it names.
         key: KeyId,
     },
+    /// Its signer says something that the agent should understand, and cannot.
+    #[error(
+        "the bundle {bundle} is refused: the trusted comment of its signature by the key {key} has {word:?}, and {expected} is \
+         expected; sign it again"
+    )]
+    Unclear {
+        /// Path or object.
+        bundle: String,
+        /// By which key.
+        key: KeyId,
+        /// What is said.
+        word: String,
+        /// What can be said.
+        expected: &'static str,
+    },
+    /// Its signer says that it is not to be deployed any more.
+    #[error(
+        "the bundle {bundle} is refused: its signature by the key {key} expired at {expires}, and by this host's clock it is \
+         {now}; sign it again, or set the clock right, if it is off. Only a rollback brings back what has expired"
+    )]
+    Expired {
+        /// Path or object.
+        bundle: String,
+        /// By which key.
+        key: KeyId,
+        /// Since when.
+        expires: Timestamp,
+        /// The host's time.
+        now: Timestamp,
+    },
+    /// It is older than what the group had already.
+    #[error(
+        "the bundle {bundle} is refused: it is signed by the key {key} with sequence {sequence}, and this group was given \
+         sequence {floor} already, by deployment {newest}; only a rollback goes back. To deploy its content anew, sign it with \
+         a higher sequence"
+    )]
+    Older {
+        /// Path or object.
+        bundle: String,
+        /// By which key.
+        key: KeyId,
+        /// Its number.
+        sequence: u64,
+        /// What brought the newest one.
+        newest: DeploymentId,
+        /// The newest one's number.
+        floor: u64,
+    },
+    /// It does not say how old it is, and the group's last ones did.
+    #[error(
+        "the bundle {bundle} is refused: its signature by the key {key} has no sequence, and this group was given sequence \
+         {floor} already, by deployment {newest}; sign it with a sequence in the trusted comment"
+    )]
+    Unnumbered {
+        /// Path or object.
+        bundle: String,
+        /// By which key.
+        key: KeyId,
+        /// What brought the newest one.
+        newest: DeploymentId,
+        /// The newest one's number.
+        floor: u64,
+    },
+    /// What the group had could not be read or written.
+    #[error(
+        "the bundle was not accepted, since the sequence of the group's newest one could not be read or noted: {0}"
+    )]
+    Floor(#[from] StoreError),
     /// It would take too much memory.
     #[error(
         "the bundle {bundle} is refused: its signature has minisign's legacy form, for which all of the bundle has to be \

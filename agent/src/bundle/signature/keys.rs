@@ -57,6 +57,11 @@ impl TrustedKeys {
         self.0.is_empty()
     }
 
+    /// The keys' ids, as often as there are keys.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.0.iter().map(|trusted| trusted.id)
+    }
+
     pub(super) fn of(&self, id: KeyId) -> impl Iterator<Item = &TrustedKey> {
         self.0.iter().filter(move |trusted| trusted.id == id)
     }

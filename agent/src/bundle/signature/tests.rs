@@ -52,10 +52,11 @@ impl Bench {
             github_token: None,
             stop: &StopSignal::default(),
         };
-        self.keys.acquire(&request, |request| match request.source {
+        let acquire = |request: &Request<'_>| match request.source {
             RevisionSource::LocalFile { path, bundle_type } => local::file(path, *bundle_type, request.requirement),
             other => panic!("{other:?} is not to be asked for"),
-        })
+        };
+        self.keys.acquire(&request, acquire, |_| Ok(()))
     }
 
     fn local(&self) -> RevisionSource {
