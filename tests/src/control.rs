@@ -24,6 +24,8 @@ pub struct Control<'a> {
     data: PathBuf,
     endpoint: String,
     program: Option<Program>,
+    /// How many files it may have open, if that is not the machine's limit.
+    descriptors: Option<u32>,
 }
 
 impl<'a> Control<'a> {
@@ -34,10 +36,21 @@ impl<'a> Control<'a> {
 
     /// Starts a new service on a free port of that address.
     pub fn start_at(place: &'a Place, address: &str) -> Result<Self> {
-        let data = place.path().join("control");
-        let mut control = Self { place, data, endpoint: String::new(), program: None };
+        let mut control = Self::new(place);
         control.serve(&format!("{address}:0"))?;
         Ok(control)
+    }
+
+    /// Starts a new service that may have only so many files open.
+    pub fn start_with_descriptors(place: &'a Place, most: u32) -> Result<Self> {
+        let mut control = Self { descriptors: Some(most), ..Self::new(place) };
+        control.serve("127.0.0.1:0")?;
+        Ok(control)
+    }
+
+    fn new(place: &'a Place) -> Self {
+        let data = place.path().join("control");
+        Self { place, data, endpoint: String::new(), program: None, descriptors: None }
     }
 
     /// Its URL.
@@ -95,6 +108,12 @@ impl<'a> Control<'a> {
         let endpoint = self.data.join("endpoint");
         let _ = fs::remove_file(&endpoint);
         let mut command = binaries::control()?;
+        if let Some(most) = self.descriptors {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={most}:{most}")).arg(command.get_program());
+            limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = limited;
+        }
         command.arg("serve").arg("--data").arg(&self.data).args(["--listen", listen, "--region", crate::sign::REGION]);
         let mut program = Program::start(self.place, "control", &mut command)?;
         self.endpoint = until("the control service to listen", PATIENCE, || {

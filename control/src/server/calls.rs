@@ -1,5 +1,6 @@
 //! Calls of the public API and of the commands service: AWS JSON 1.1.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::App;
+use super::doorway::Place;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::{api, commands, sigv4};
@@ -78,6 +80,9 @@ impl Call {
         let claim = sigv4::examine(app.service.pool(), parts, signing_name).await?;
         let body = receive(app, &parts.headers, body).await?;
         let caller = claim.verify(&body)?;
+        if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+            place.is_known();
+        }
         let (Caller::Administrator { access_key_id, .. } | Caller::Host { access_key_id, .. }) = &caller;
         tracing::debug!(operation, access_key_id, "called");
         match self {

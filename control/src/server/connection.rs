@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For a request's headers, and so for a kept connection between requests.
 const HEADERS: Duration = Duration::from_secs(60);
 const PING: Duration = Duration::from_secs(30);

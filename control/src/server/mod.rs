@@ -2,14 +2,17 @@
 
 mod calls;
 mod connection;
+mod doorway;
 mod objects;
 mod route;
 pub mod tls;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use rustix::process::{Resource, Rlimit};
 use s3s::service::S3Service;
 use tokio::net::TcpListener;
@@ -18,9 +21,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::service::Service;
+use doorway::Doorway;
 
-/// Connections at a time; further ones wait to be accepted. A held poll needs one.
-const MAX_CONNECTIONS: usize = 8192;
 /// How long requests may go on once the service is closing.
 const DRAIN: Duration = Duration::from_secs(10);
 /// After an error of the listener itself (no descriptors left, say).
@@ -46,12 +48,13 @@ impl App {
 
 /// Serves until `closing` turns true, then lets requests end for some seconds.
 pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut closing: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS.min(raise_descriptor_limit())));
+    // Each host holds one for its polls: as many as descriptors allow.
+    let door = Arc::new(Doorway::new(raise_descriptor_limit()));
     let router = route::router(app);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener) => accepted,
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a connection's task ended unexpectedly");
@@ -61,11 +64,15 @@ pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut clo
             _ = closing.wait_for(|closing| *closing) => break,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                let serving = connection::serve(stream, acceptor.clone(), router.clone(), closing.clone());
+            Ok((stream, address)) => {
+                let place = Arc::new(door.enter(address));
+                let router = router.clone().layer(Extension(Arc::clone(&place)));
+                let serving = connection::serve(stream, acceptor.clone(), router, closing.clone());
                 connections.spawn(async move {
-                    serving.await;
-                    drop(permit);
+                    tokio::select! {
+                        () = serving => {}
+                        () = place.has_to_leave() => {}
+                    }
                 });
             }
             Err(error) => {
@@ -82,15 +89,11 @@ pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut clo
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+async fn accept(listener: &TcpListener) -> io::Result<(tokio::net::TcpStream, IpAddr)> {
+    let (stream, address) = listener.accept().await?;
     // Answers are small and awaited: none should wait for a fuller packet.
     stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    Ok((stream, address.ip()))
 }
 
 /// Lets this process have as many descriptors as it may; gives how many connections that leaves room for.

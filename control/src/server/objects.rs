@@ -1,6 +1,7 @@
 //! Requests for the embedded S3, and what they are screened for before its protocol library sees them.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -11,15 +12,22 @@ use jiff::Timestamp;
 use s3s::{S3Result, s3_error};
 
 use super::App;
+use super::doorway::Place;
 use crate::sigv4;
 
 /// Answers an S3 request.
 pub async fn answer(State(app): State<App>, request: Request) -> Response {
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     let answered = match screen(&request, Timestamp::now()) {
         Ok(()) => app.s3.call(request.map(s3s::Body::http_body_unsync)).await.map_err(failed),
         Err(refused) => refused.to_http_response().map_err(failed),
     };
-    answered.map_or_else(IntoResponse::into_response, |response| response.map(Body::new))
+    let response = answered.map_or_else(IntoResponse::into_response, |response| response.map(Body::new));
+    // Whoever is not known is refused, whatever is asked for.
+    if let Some(place) = place.filter(|_| response.status().is_success()) {
+        place.is_known();
+    }
+    response
 }
 
 fn failed(error: impl Debug) -> StatusCode {

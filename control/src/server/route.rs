@@ -1,5 +1,7 @@
 //! Which part of the service a request is for.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -10,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 
 use super::calls::{self, unknown};
+use super::doorway::Place;
 use super::{App, objects};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -63,6 +66,9 @@ async fn objects_or_misdirected(State(app): State<App>, request: Request) -> Res
 async fn identify(request: Request<Body>, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.asks();
+    }
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id.clone());

@@ -13,6 +13,7 @@ mod bundles;
 mod clock;
 mod commands;
 mod configuration;
+mod control_crowd;
 mod control_disk;
 mod crash_loop;
 mod custody;
