@@ -24,6 +24,16 @@ pub fn set_mode(open: impl AsFd, path: &Path, mode: u32) -> Result<()> {
     sys::fchmod(open, Mode::from_raw_mode(mode)).map_err(|errno| Error::new("set the mode of", path, errno))
 }
 
+/// Sets the modification time of an open file, which `path` names in errors.
+pub fn set_modified(open: impl AsFd, path: &Path, modified: (i64, u32)) -> Result<()> {
+    fault::point("set the time of", path).map_err(|source| Error::new("set the time of", path, source))?;
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() },
+    };
+    sys::futimens(open, &times).map_err(|errno| Error::new("set the time of", path, errno))
+}
+
 impl Dir {
     /// Sets the owner and group of an entry where they are others; a symlink's own.
     pub fn set_owner_at(&self, relative: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {

@@ -21,6 +21,7 @@ mod kernel;
 mod label;
 mod lock;
 mod log;
+mod made;
 mod mounts;
 mod positioned;
 mod remove;
@@ -40,7 +41,7 @@ mod xattr;
 
 pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation};
-pub use attributes::{set_mode, set_owner};
+pub use attributes::{set_mode, set_modified, set_owner};
 pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
 pub use erase::erase;

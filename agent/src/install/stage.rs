@@ -34,16 +34,18 @@ impl Stager<'_> {
         let parent = self.root.parent(&staged)?;
         let base = Path::new(name(&staged));
         self.make(&parent, base, first)?;
-        for member in members {
-            let relative = member.path.strip_prefix(&first.path).unwrap_or(&member.path);
-            self.make(&parent, &base.join(relative), member)?;
-        }
-        // Directories were closed to all but us while they were filled: deepest first, they open.
-        for step in std::iter::once(first).chain(members).rev() {
-            if let PathState::Directory { attrs } = &step.want {
-                let relative = step.path.strip_prefix(&first.path).unwrap_or(&step.path);
-                let at = if relative.as_os_str().is_empty() { base.to_owned() } else { base.join(relative) };
-                self.open_up(&parent.open_dir(at)?, attrs)?;
+        if first.want.is_directory() {
+            // Whoever owns the parent can put another directory in its place, but nothing into it, which is closed to them.
+            let top = parent.open_made_dir(base)?;
+            let below = |step: &Step| step.path.strip_prefix(&first.path).unwrap_or(&step.path).to_owned();
+            for member in members {
+                self.make(&top, &below(member), member)?;
+            }
+            // Directories were closed to all but us while they were filled: deepest first, they open.
+            for step in std::iter::once(first).chain(members).rev() {
+                if let PathState::Directory { attrs } = &step.want {
+                    self.open_up(&top.open_dir(below(step))?, attrs)?;
+                }
             }
         }
         if self.syncfs == Syncfs::Swallows { Ok(parent.sync()?) } else { Ok(()) }
@@ -62,7 +64,7 @@ impl Stager<'_> {
                     return Err(Cause::SourceChanged { path: self.source.path().join(from) });
                 }
                 attributes::set_on_file(&file, &path, attrs)?;
-                parent.set_modified_at(at, (modified.0, modified.1))?;
+                disk::set_modified(&file, &path, (modified.0, modified.1))?;
                 if self.syncfs == Syncfs::Swallows {
                     sync_file(&file, &path)?;
                 }
@@ -76,7 +78,7 @@ impl Stager<'_> {
             }
             PathState::Symlink { uid, gid, target } => {
                 parent.symlink(target, at)?;
-                parent.set_owner_at(at, *uid, *gid)?;
+                parent.give_made_symlink(at, *uid, *gid)?;
             }
             PathState::Absent | PathState::Other => {}
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::world::{World, conflicts, is_root, mapping, permission};
 use crate::deployment::FileExistsBehavior::Overwrite;
+use crate::disk::fault;
 use crate::install::link_not_followed;
 use crate::plan::Conflict;
 use crate::plan::grounds::{FollowedLinks, Objects};
@@ -165,6 +166,37 @@ fn root_installs_nothing_where_a_user_leads_it() {
         }
         let _ = std::fs::rename(&kept, world.path(attack));
         world.run("d-1", &["cron.d/job=1", "old=1"]).unwrap();
+    }
+}
+
+/// The agent dies at each moment of an install, and the user leads the rest of it to root's files before the recovery.
+#[test]
+fn a_recovery_touches_nothing_behind_a_link_that_was_made_since() {
+    if !is_root() {
+        return;
+    }
+    let host = || {
+        let mut world = World::new();
+        world.behavior = Overwrite;
+        world.put(&["home/", "system/cron.d/", "system/cron.d/job=root's", "system/old=root's", "system/new=root's"]);
+        own(&world, "home", USER, 0o755);
+        world.destination = world.path("home/app");
+        world.run("d-1", &["cron.d/job=1", "old=1"]).unwrap();
+        world
+    };
+    let install = |world: &World| world.run("d-2", &["cron.d/job=2", "new=2"]);
+    let world = host();
+    let (installed, seen) = fault::run(None, false, || install(&world));
+    installed.unwrap();
+    for at in 0..seen.len() {
+        let world = host();
+        let before = super::world::tree(&world.path("system"));
+        let _ = fault::run(Some((at, 5)), true, || install(&world));
+        std::fs::rename(world.path("home/app"), world.path("home/kept")).unwrap();
+        symlink("../system", world.path("home/app")).unwrap();
+        own(&world, "home/app", USER, 0);
+        let settled = world.settle();
+        assert_eq!(super::world::tree(&world.path("system")), before, "{at} ({}): {settled:?}", seen[at]);
     }
 }
 
