@@ -188,7 +188,7 @@ fn a_recovery_touches_nothing_behind_a_link_that_was_made_since() {
     let world = host();
     let (installed, seen) = fault::run(None, false, || install(&world));
     installed.unwrap();
-    for at in 0..seen.len() {
+    for (at, call) in seen.iter().enumerate() {
         let world = host();
         let before = super::world::tree(&world.path("system"));
         let _ = fault::run(Some((at, 5)), true, || install(&world));
@@ -196,7 +196,7 @@ fn a_recovery_touches_nothing_behind_a_link_that_was_made_since() {
         symlink("../system", world.path("home/app")).unwrap();
         own(&world, "home/app", USER, 0);
         let settled = world.settle();
-        assert_eq!(super::world::tree(&world.path("system")), before, "{at} ({}): {settled:?}", seen[at]);
+        assert_eq!(super::world::tree(&world.path("system")), before, "{at} ({call}): {settled:?}");
     }
 }
 
