@@ -256,9 +256,19 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "archives_of_every_tool_are_deployed_and_what_is_not_as_they_have_it_is_told",
     ),
     (
-        "`..` in a path of a bundle",
-        "agent/src/unpack/tests/hostile.rs",
-        "paths_that_leave_the_revision_are_refused_and_named",
+        "a symlink above a destination",
+        "tests/tests/programs/link_races.rs",
+        "a_users_link_is_a_clash_in_plan_and_install_and_is_told_before",
+    ),
+    (
+        "files below `deployment-archive`",
+        "tests/tests/programs/custody.rs",
+        "a_user_whom_the_archive_names_cannot_edit_a_hook_before_root_runs_it",
+    ),
+    (
+        "entries of a bundle",
+        "tests/tests/programs/bounds.rs",
+        "an_archive_of_a_million_entries_is_refused_within_the_agents_memory",
     ),
     (
         "an entry of a bundle below a symlink",
