@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Stored, read, write};
+use super::{StoreError, Stored, lock_beside, read, write};
 use crate::ids::{DeploymentId, GroupId};
 use crate::layout::Layout;
 
@@ -54,7 +54,8 @@ pub enum OutOfOrder {
 }
 
 /// Notes, durably, that the host is given a deployment with that number; one without a number is none of Slipway's own
-/// service. Returns an error for one that is older than the newest, which stays.
+/// service. Returns an error for one that is older than the newest, which stays. Commands of one group that come at once are
+/// compared one after the other.
 pub fn follow_on(
     layout: &Layout,
     group: &GroupId,
@@ -62,6 +63,7 @@ pub fn follow_on(
     sequence: Option<u64>,
 ) -> Result<(), OutOfOrder> {
     let path = layout.latest(group);
+    let _lock = sequence.map(|_| lock_beside(&path)).transpose()?;
     let (known, Some(sequence)) = (read::<Latest>(&path)?, sequence) else {
         return match read::<Latest>(&path)? {
             None => Ok(()),
@@ -105,5 +107,30 @@ mod tests {
         given(&other, "d-A", Some(1)).unwrap();
         std::fs::write(layout.latest(&group), "{").unwrap();
         assert!(matches!(given(&group, "d-C", Some(10)), Err(OutOfOrder::Store(_))));
+    }
+
+    #[test]
+    fn commands_that_come_at_once_never_lower_the_number() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = Layout::new(temp.path());
+        super::super::prepare(&layout).unwrap();
+        let group = GroupId::parse("a").unwrap();
+        for round in 0..50_u64 {
+            let most = round * 8 + 7;
+            std::thread::scope(|scope| {
+                for sequence in round * 8..=most {
+                    let (layout, group) = (&layout, &group);
+                    scope.spawn(move || {
+                        let deployment = DeploymentId::parse(&format!("d-{sequence}")).unwrap();
+                        match follow_on(layout, group, &deployment, Some(sequence)) {
+                            Ok(()) | Err(OutOfOrder::Older { .. }) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    });
+                }
+            });
+            let known = read::<Latest>(&layout.latest(&group)).unwrap().unwrap();
+            assert_eq!(known.sequence, most);
+        }
     }
 }
