@@ -2,6 +2,7 @@
 //! `profile: strict` refuses it; otherwise `status`, `doctor` and the daemon's start say it.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -10,7 +11,16 @@ use super::keys::Settings;
 use super::origin::{Origin, Setting};
 
 /// Domains that AWS's services are in.
-const AWS_DOMAINS: [&str; 4] = ["amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "api.aws"];
+const AWS_DOMAINS: [&str; 8] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "api.aws",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+];
 
 /// One thing that others on the way could use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +44,29 @@ pub enum Kind {
     AnySigner,
 }
 
-/// Whether an address is one of AWS's services.
+/// Names of the service that gives deployments to agents: it has others for FIPS and for `enable_auth_policy`.
+const AWS_SERVICES: [&str; 4] = [
+    "codedeploy-commands",
+    "codedeploy-commands-fips",
+    "codedeploy-commands-secure",
+    "codedeploy-commands-secure-fips",
+];
+/// Addresses of EC2's metadata service.
+const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Whether an address is the endpoint of AWS CodeDeploy for agents, in a region or in a VPC. What else lies in AWS's domains,
+/// such as a load balancer, belongs to AWS's customers.
 pub fn is_of_aws(endpoint: &Url) -> bool {
     let host = endpoint.host_str().unwrap_or_default();
-    AWS_DOMAINS.iter().any(|domain| host.strip_suffix(domain).is_some_and(|before| before.ends_with('.')))
+    let Some(before) = AWS_DOMAINS.iter().find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.')) else {
+        return false;
+    };
+    match before.split('.').collect::<Vec<_>>()[..] {
+        [service, _region] => AWS_SERVICES.contains(&service),
+        [endpoint, service, _region, "vpce"] => endpoint.starts_with("vpce-") && AWS_SERVICES.contains(&service),
+        _ => false,
+    }
 }
 
 /// All that the settings and the environment leave open, in the order of the keys.
@@ -56,7 +85,7 @@ pub(super) fn exposures(settings: &Settings, environment: &Environment) -> Vec<E
     if let Some(variable) = &environment.metadata_endpoint
         && let Ok(url) = Url::parse(&variable.value)
         && url.scheme() == "http"
-        && !stays_here(&url, Reach::Link)
+        && !stays_here(&url, Reach::Metadata)
     {
         found.push(Exposure::new(variable.name, &url, &Origin::Environment(variable.name), Kind::PlainHttp));
     }
@@ -75,19 +104,15 @@ pub(super) fn exposures(settings: &Settings, environment: &Environment) -> Vec<E
 enum Reach {
     /// Nowhere: this host alone.
     Loopback,
-    /// The host's own link: the metadata service has no other way.
-    Link,
+    /// This host, or the metadata service at its own addresses, which has no other way.
+    Metadata,
 }
 
 fn stays_here(url: &Url, reach: Reach) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback() || reach == Reach::Link && address.is_link_local(),
-        // EC2's own is in the block of unique local addresses.
-        Some(Host::Ipv6(address)) => {
-            let is_near = address.is_unicast_link_local() || address.is_unique_local();
-            address.is_loopback() || reach == Reach::Link && is_near
-        }
+        Some(Host::Ipv4(address)) => address.is_loopback() || reach == Reach::Metadata && address == METADATA_V4,
+        Some(Host::Ipv6(address)) => address.is_loopback() || reach == Reach::Metadata && address == METADATA_V6,
         None => false,
     }
 }
@@ -138,26 +163,40 @@ mod tests {
     fn aws_is_known_by_its_domains() {
         assert!(is_of_aws(&url("https://codedeploy-commands.eu-west-1.amazonaws.com/")));
         assert!(is_of_aws(&url("https://vpce-1.codedeploy-commands.cn-north-1.vpce.amazonaws.com.cn/")));
+        assert!(is_of_aws(&url("https://codedeploy-commands-fips.us-gov-west-1.amazonaws.com/")));
+        assert!(is_of_aws(&url("https://codedeploy-commands.eu-west-1.api.aws/")));
+        for customers in [
+            "https://lb-1.eu-west-1.elb.amazonaws.com/",
+            "https://codedeploy-commands.eu-west-1.elb.amazonaws.com/",
+            "https://codedeploy-commands.s3.eu-west-1.amazonaws.com/",
+            "https://x.codedeploy-commands.eu-west-1.amazonaws.com/",
+            "https://ec2-3-4-5-6.compute.amazonaws.com/",
+            "https://amazonaws.com/",
+        ] {
+            assert!(!is_of_aws(&url(customers)), "{customers}");
+        }
         assert!(!is_of_aws(&url("https://deploy.example.com:8443/")));
         assert!(!is_of_aws(&url("https://myamazonaws.com/")));
         assert!(!is_of_aws(&url("https://127.0.0.1:8443/")));
     }
 
     #[test]
-    fn plain_http_may_stay_on_the_host_and_that_of_the_metadata_service_on_its_link() {
+    fn plain_http_goes_to_this_host_and_to_the_metadata_services_addresses_alone() {
         for (text, loopback, link) in [
             ("http://localhost:9000/", true, true),
             ("http://127.8.0.1/", true, true),
             ("http://[::1]:80/", true, true),
             ("http://169.254.169.254/", false, true),
             ("http://[fd00:ec2::254]/", false, true),
-            ("http://[fe80::1]/", false, true),
+            ("http://169.254.1.1/", false, false),
+            ("http://[fd00:ec2::255]/", false, false),
+            ("http://[fe80::1]/", false, false),
             ("http://10.0.0.1/", false, false),
             ("http://localhost.example.com/", false, false),
             ("http://127.0.0.1.example.com/", false, false),
         ] {
             assert_eq!(stays_here(&url(text), Reach::Loopback), loopback, "{text}");
-            assert_eq!(stays_here(&url(text), Reach::Link), link, "{text}");
+            assert_eq!(stays_here(&url(text), Reach::Metadata), link, "{text}");
         }
     }
 }
