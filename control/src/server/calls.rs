@@ -81,7 +81,7 @@ impl Call {
         let body = receive(app, &parts.headers, body).await?;
         let caller = claim.verify(&body)?;
         if let Some(place) = parts.extensions.get::<Arc<Place>>() {
-            place.is_known();
+            place.recognize();
         }
         let (Caller::Administrator { access_key_id, .. } | Caller::Host { access_key_id, .. }) = &caller;
         tracing::debug!(operation, access_key_id, "called");

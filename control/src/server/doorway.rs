@@ -49,7 +49,7 @@ pub struct Place {
     door: Arc<Doorway>,
     number: u64,
     leave: Arc<Notify>,
-    is_known: Mutex<bool>,
+    was_recognized: Mutex<bool>,
 }
 
 impl Doorway {
@@ -73,7 +73,7 @@ impl Doorway {
         inside.next += 1;
         inside.strangers.insert(number, Stranger { address, stage: Stage::Silent, leave: Arc::clone(&leave) });
         drop(inside);
-        Place { door: Arc::clone(self), number, leave, is_known: Mutex::new(false) }
+        Place { door: Arc::clone(self), number, leave, was_recognized: Mutex::new(false) }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -94,7 +94,7 @@ impl Inside {
 
 impl Place {
     /// Notes that something is asked on the connection.
-    pub fn asks(&self) {
+    pub fn note_request(&self) {
         if let Some(stranger) = self.door.inside().strangers.get_mut(&self.number) {
             stranger.stage = Stage::Asking;
         }
@@ -102,8 +102,8 @@ impl Place {
 
     /// Notes that its caller has shown whose the connection is: it is not asked to leave any more. Where as many callers are
     /// known as there is room for, it stays a stranger's.
-    pub fn is_known(&self) {
-        let mut known = self.is_known.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn recognize(&self) {
+        let mut known = self.was_recognized.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inside = self.door.inside();
         if *known || inside.known >= self.door.known {
             return;
@@ -124,7 +124,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.door.inside();
         inside.strangers.remove(&self.number);
-        if *self.is_known.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if *self.was_recognized.get_mut().unwrap_or_else(PoisonError::into_inner) {
             inside.known -= 1;
         }
     }
@@ -148,9 +148,9 @@ mod tests {
     fn the_oldest_silent_connection_of_a_crowd_makes_room() {
         let door = Arc::new(Doorway::new(16));
         let (guest, known) = (door.enter(address(1)), door.enter(address(2)));
-        known.is_known();
+        known.recognize();
         let asking = door.enter(address(2));
-        asking.asks();
+        asking.note_request();
         let crowd: Vec<Place> = (0..20).map(|_| door.enter(address(2))).collect();
         assert!(!leaves(&guest) && !leaves(&known) && !leaves(&asking));
         let left: Vec<bool> = crowd.iter().map(leaves).collect();
@@ -170,7 +170,7 @@ mod tests {
         let hosts: Vec<Place> = (0..20)
             .map(|_| {
                 let place = door.enter(address(1));
-                place.is_known();
+                place.recognize();
                 place
             })
             .collect();

@@ -25,7 +25,7 @@ pub async fn answer(State(app): State<App>, request: Request) -> Response {
     let response = answered.map_or_else(IntoResponse::into_response, |response| response.map(Body::new));
     // Whoever is not known is refused, whatever is asked for.
     if let Some(place) = place.filter(|_| response.status().is_success()) {
-        place.is_known();
+        place.recognize();
     }
     response
 }

@@ -67,7 +67,7 @@ async fn identify(request: Request<Body>, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if let Some(place) = request.extensions().get::<Arc<Place>>() {
-        place.asks();
+        place.note_request();
     }
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
