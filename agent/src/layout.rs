@@ -119,6 +119,16 @@ impl Layout {
         self.own().join("groups").join(format!("{group}.json"))
     }
 
+    /// The record of each script that was run.
+    pub fn audit(&self) -> PathBuf {
+        self.own().join("audit").join("scripts.jsonl")
+    }
+
+    /// Held while something is appended to that.
+    pub fn audit_lock(&self) -> PathBuf {
+        self.locks().join("audit")
+    }
+
     /// The newest deployment that a group was given, by the service's numbers.
     pub fn latest(&self, group: &GroupId) -> PathBuf {
         self.own().join("latest").join(format!("{group}.json"))

@@ -27,6 +27,11 @@ impl Revision {
         &self.root
     }
 
+    /// The record of the key that signed its bundle: beside the directory.
+    pub fn bundle_key(&self) -> PathBuf {
+        self.beside(".key")
+    }
+
     /// The list of its files' digests, where it was unpacked from a bundle: beside the directory.
     pub fn digests(&self) -> PathBuf {
         self.beside(".digests")

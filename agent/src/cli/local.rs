@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::notices::Notices;
-use super::settings::Context;
+use super::settings::{Context, asker};
 use super::{FAILED, local_findings};
 use crate::deployment::DeploymentSpec;
 use crate::disk::{Dir, Watch};
@@ -60,7 +60,9 @@ pub(super) fn deploy(
     notices: &Notices,
 ) -> anyhow::Result<ExitCode> {
     let engine = context.engine(context.runtime_of_its_own()?, context.provider(Caller::Person))?;
-    let spec = &deployment.spec;
+    let mut spec = deployment.spec.clone();
+    spec.signer = Some(format!("by hand: {}", asker()?));
+    let spec = &spec;
     let mut show = Show::begin(&context.layout, deployment, manner, notices);
     let wishes = Arc::new(Wishes::new()?);
     wishes.listen(show.wait_listener());

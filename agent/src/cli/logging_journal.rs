@@ -5,7 +5,6 @@
 
 use std::fmt::{Debug, Write as _};
 use std::io;
-use std::os::unix::net::UnixDatagram;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -14,35 +13,33 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Where the journal listens.
-const SOCKET: &str = "/run/systemd/journal/socket";
+use crate::process::JournalSocket;
+
 /// Bytes of a text in an entry that was too long for the socket.
 const SHORT: usize = 16 << 10;
 
 /// Sends entries to the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
-    socket: UnixDatagram,
+    socket: JournalSocket,
     name: String,
 }
 
 impl Journal {
     /// Fails where no journal listens.
     pub(super) fn connect(name: String) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
-        Ok(Self { socket, name })
+        Ok(Self { socket: JournalSocket::connect()?, name })
     }
 
     fn send(&self, priority: u8, text: &str, known: &[&Known]) -> io::Result<()> {
-        let mut entry = Vec::new();
-        put(&mut entry, "PRIORITY", &priority.to_string());
-        put(&mut entry, "SYSLOG_IDENTIFIER", &self.name);
-        put(&mut entry, "MESSAGE", text);
-        for (name, value) in known.iter().flat_map(|known| &known.fields) {
-            put(&mut entry, &name.to_ascii_uppercase(), value);
-        }
-        self.socket.send(&entry).map(drop)
+        let priority = priority.to_string();
+        let head = [("PRIORITY", priority.as_str()), ("SYSLOG_IDENTIFIER", &self.name), ("MESSAGE", text)];
+        let fields: Vec<(String, &str)> = known
+            .iter()
+            .flat_map(|known| &known.fields)
+            .map(|(name, value)| (name.to_ascii_uppercase(), value.as_str()))
+            .collect();
+        self.socket.send(head.into_iter().chain(fields.iter().map(|(name, value)| (name.as_str(), *value))))
     }
 }
 
@@ -115,19 +112,6 @@ fn text(known: &[&Known]) -> String {
     text
 }
 
-/// One field. A value with a line end goes with its length.
-fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
-    entry.extend_from_slice(name.as_bytes());
-    if value.contains('\n') {
-        entry.push(b'\n');
-        entry.extend_from_slice(&(value.len() as u64).to_le_bytes());
-    } else {
-        entry.push(b'=');
-    }
-    entry.extend_from_slice(value.as_bytes());
-    entry.push(b'\n');
-}
-
 /// As in `syslog(3)`.
 fn priority(level: Level) -> u8 {
     match level {
@@ -147,13 +131,5 @@ mod tests {
         let event = Known { message: "ended".into(), fields: vec![("elapsed", "1 s".into())] };
         let span = Known { message: String::new(), fields: vec![("deployment_id", "d-1".into())] };
         assert_eq!(text(&[&event, &span]), "ended elapsed=\"1 s\" deployment_id=d-1");
-    }
-
-    #[test]
-    fn lines_go_with_their_length() {
-        let mut entry = Vec::new();
-        put(&mut entry, "A", "b");
-        put(&mut entry, "C", "d\ne");
-        assert_eq!(entry, b"A=b\nC\n\x03\0\0\0\0\0\0\0d\ne\n");
     }
 }

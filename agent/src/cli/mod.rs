@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod audit;
 mod aws_agent;
 mod cancel;
 mod config;
@@ -85,6 +86,8 @@ enum Command {
     History(history::Arguments),
     /// Show the output of a deployment's scripts
     Logs(logs::Arguments),
+    /// Show which scripts were run, as whom and on whose word; `--verify` checks that nobody changed the record
+    Audit(audit::Arguments),
     /// Show who this host is, with which credentials it speaks, and where both came from
     Whoami(whoami::Arguments),
     /// Show the settings in effect, and where each came from; secrets are not shown
@@ -154,6 +157,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -11,7 +11,7 @@ use crate::config_files::{self, Source};
 use crate::deployment::FileExistsBehavior;
 use crate::engine::{Access, Engine, KeepBundles, OnFailure, Policy, Reuse, Updates};
 use crate::hooks::invocation::Inherit;
-use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, Pam, ShellProfile};
+use crate::hooks::{CoreDumps, DeploymentsLog, HookSettings, Pam, ShellProfile, Unrecorded};
 use crate::http::ThrottleGate;
 use crate::identity::{Environment, Provider};
 use crate::install;
@@ -19,6 +19,7 @@ use crate::layout::Layout;
 use crate::plan::Refusals;
 use crate::plan::grounds::{FollowedLinks, Labels, Modes, Objects};
 use crate::process::{self, Account};
+use crate::store::audit::Kept;
 use crate::store::{self, Asker};
 use crate::unpack;
 use crate::validate::HostRules;
@@ -37,6 +38,9 @@ pub(super) struct Context {
     /// One for everything that this process asks of a service.
     pub(super) gate: Arc<ThrottleGate>,
 }
+
+/// Older records of scripts that are kept.
+const RECORDS: u32 = 8;
 
 impl Context {
     /// Reads the configuration; all its mistakes come as one error.
@@ -182,9 +186,18 @@ impl Context {
                 } else {
                     DeploymentsLog::Off
                 },
+                record: match *settings.script_record {
+                    config::ScriptRecord::On => Some((self.record_kept(), Unrecorded::Run)),
+                    config::ScriptRecord::Required => Some((self.record_kept(), Unrecorded::Refused)),
+                    config::ScriptRecord::Off => None,
+                },
                 ..HookSettings::new(runner)
             },
         })
+    }
+
+    fn record_kept(&self) -> Kept {
+        Kept { bytes: *self.settings.script_record_size, files: RECORDS }
     }
 
     fn access(&self) -> Access {

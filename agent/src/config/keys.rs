@@ -10,7 +10,8 @@ use url::Url;
 use super::origin::{Origin, Setting};
 use super::read::{self, Show, optional};
 use super::values::{
-    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri,
+    ScriptRecord, UpdateAgent,
 };
 use crate::deployment::FileExistsBehavior;
 use crate::yaml::Node;
@@ -213,6 +214,10 @@ settings! {
     restrict_hook_env_to_allowlist: bool = false, strict true, by read::boolean;
     /// Takes variables of the dynamic loader out of the hooks' environment.
     strip_loader_env_in_hooks: bool = false, strict true, by read::boolean;
+    /// Whether each script that is run is put on record.
+    script_record: ScriptRecord = ScriptRecord::On, strict ScriptRecord::Required, by ScriptRecord::read;
+    /// Bytes of the record of scripts, and of each older one that is kept beside it.
+    script_record_size: u64 = 16 << 20, by read::bytes;
     /// Bytes that an unpacked bundle may take.
     archive_max_extraction_size: Option<u64> = None, strict Some(10 << 30), by optional(read::bytes);
     /// Files, directories and links that a bundle may hold.

@@ -23,7 +23,8 @@ pub use merge::{Layer, Loaded, merge};
 pub use on_premises::OnPremises;
 pub use origin::{Origin, Setting};
 pub use values::{
-    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri,
+    ScriptRecord, UpdateAgent,
 };
 
 #[cfg(test)]

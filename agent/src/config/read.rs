@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::values::{
-    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri, UpdateAgent,
+    FollowLinks, HookPam, HookProfile, LogFormat, OnFailure, Ownership, Profile, ProgressUpdates, ProxyUri,
+    ScriptRecord, UpdateAgent,
 };
 use crate::deployment::FileExistsBehavior;
 use crate::yaml::{Node, Scalar, Value};
@@ -198,7 +199,17 @@ macro_rules! show_by_display {
 }
 
 show_by_display!(String, Url, ProxyUri, FileExistsBehavior, HookProfile);
-show_by_display!(Profile, OnFailure, Ownership, LogFormat, UpdateAgent, ProgressUpdates, HookPam, FollowLinks);
+show_by_display!(
+    Profile,
+    OnFailure,
+    Ownership,
+    LogFormat,
+    UpdateAgent,
+    ProgressUpdates,
+    HookPam,
+    FollowLinks,
+    ScriptRecord
+);
 show_by_display!(bool, u64 => Json::from);
 show_by_display!(NonZeroUsize => |number: NonZeroUsize| Json::from(number.get()));
 

@@ -127,6 +127,8 @@ restrict_agent_dir_permissions: true
 restrict_log_dir_permissions: true
 restrict_hook_env_to_allowlist: true
 strip_loader_env_in_hooks: true
+script_record: required
+script_record_size: 1 MiB
 archive_max_extraction_size: 512 MiB
 archive_max_entries: 300000
 disable_core_dumps: true
@@ -266,10 +268,11 @@ fn strict_turns_every_hardening_on_and_single_keys_override_it() {
     };
     let strict = settings("profile: strict\n");
     let all = hardenings(&strict);
-    assert_eq!(all.len(), 14);
+    assert_eq!(all.len(), 15);
     for (key, value) in &all {
         let expected = match *key {
             "ownership" | "follow_links" => "root",
+            "script_record" => "required",
             "archive_max_extraction_size" => "10737418240",
             _ => "true",
         };
@@ -281,7 +284,7 @@ fn strict_turns_every_hardening_on_and_single_keys_override_it() {
     let some = settings(text);
     assert!(!*some.reject_symlinks_in_bundle);
     assert_eq!(*some.ownership, Ownership::Preserve);
-    assert_eq!(hardenings(&some).len(), 12);
+    assert_eq!(hardenings(&some).len(), 13);
 
     let layered = merged(&["profile: strict\n", "profile: compatible\n"]).settings;
     assert_eq!(hardenings(&layered), [], "the last profile counts");

@@ -69,6 +69,18 @@ choice! {
 }
 
 choice! {
+    /// Whether scripts that are run are put on record.
+    ScriptRecord {
+        /// Each is; one that cannot be put on record runs, with a warning.
+        On = "on",
+        /// Each is; one that cannot be put on record is not run.
+        Required = "required",
+        /// None is.
+        Off = "off",
+    }
+}
+
+choice! {
     /// The symlinks on the way to a destination that are followed.
     FollowLinks {
         /// Those of root, and those whose owner also owns what they lead to.

@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::{Daemon, InHand};
 use crate::causes::with_causes;
 use crate::deployment::binding::{Misplaced, is_of_execution};
+use crate::deployment::envelope::Opened;
 use crate::deployment::{DeploymentSpec, envelope};
 use crate::engine::{Execution, Life, Order};
 use crate::ids::{DeploymentId, GroupId, HostCommandId};
@@ -326,9 +327,10 @@ impl Daemon {
             .persist("the deployment specification", || self.service.specification(command))
             .await
             .map_err(|error| Failure::unknown(format!("the deployment specification could not be fetched: {error}")))?;
-        let content =
+        let Opened { content, signer } =
             envelope::open(&envelope, &self.options.trust).map_err(|error| Failure::unknown(error.to_string()))?;
-        let spec = DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
+        let mut spec = DeploymentSpec::from_json(&content).map_err(|error| Failure::unknown(error.to_string()))?;
+        spec.signer = Some(signer);
         self.check_place(&spec, command, &own.identifier).await?;
         Ok((Order { id: id.clone(), command: parsed, spec, life }, hex::encode(Sha256::digest(&content))))
     }

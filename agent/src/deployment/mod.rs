@@ -47,6 +47,8 @@ pub struct DeploymentSpec {
     pub github_token: Option<Secret>,
     /// Whether a signed bundle may be older than the group's newest one.
     pub older_bundle: OlderBundle,
+    /// Who vouches for it: who signed it, or who deploys by hand.
+    pub signer: Option<String>,
     /// For whom it is and for how long it counts, where the service says so.
     pub binding: Option<Binding>,
 }
@@ -248,6 +250,7 @@ impl DeploymentSpec {
             source,
             github_token: spec.github_access_token.map(Secret::new),
             older_bundle: if rollback { OlderBundle::Allowed } else { OlderBundle::Refused },
+            signer: None,
             binding: spec.binding.map(Binding::parse).transpose()?,
         })
     }

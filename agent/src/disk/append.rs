@@ -57,7 +57,7 @@ impl AppendFile {
             // Who has the lock sets the file aside; until that is done the others go on in it, and wait for nobody.
             let Some(_lock) = self.lock()? else { return Ok(()) };
             if self.is_at_path(stat.st_ino) {
-                self.set_aside()?;
+                set_aside(&self.path, self.rotation.keep)?;
             }
         }
         self.file = open_append(&self.path, self.mode)?;
@@ -90,35 +90,36 @@ impl AppendFile {
         std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == inode)
     }
 
-    fn set_aside(&self) -> Result<()> {
-        fault::point("rename", &self.path).map_err(|source| Error::new("rename", &self.path, source))?;
-        if self.rotation.keep == 0 {
-            return std::fs::remove_file(&self.path).map_err(|source| Error::new("remove", &self.path, source));
-        }
-        for n in (0..self.rotation.keep).rev() {
-            let (from, to) = (self.numbered(n), self.numbered(n + 1));
-            match std::fs::rename(&from, &to) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::new("rename", from, source));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn numbered(&self, n: u32) -> PathBuf {
-        if n == 0 {
-            return self.path.clone();
-        }
-        let mut name = OsString::from(self.path.as_os_str());
-        name.push(format!(".{n}"));
-        name.into()
-    }
-
     fn error(&self, action: &'static str, errno: Errno) -> Error {
         Error::new(action, &self.path, errno)
     }
+}
+
+/// Sets a file aside as `name.1`, those before as `name.2` and so on, of which so many stay. One process at a time does.
+pub fn set_aside(path: &Path, keep: u32) -> Result<()> {
+    fault::point("rename", path).map_err(|source| Error::new("rename", path, source))?;
+    if keep == 0 {
+        return std::fs::remove_file(path).map_err(|source| Error::new("remove", path, source));
+    }
+    for n in (0..keep).rev() {
+        let (from, to) = (numbered(path, n), numbered(path, n + 1));
+        match std::fs::rename(&from, &to) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::new("rename", from, source));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn numbered(path: &Path, n: u32) -> PathBuf {
+    if n == 0 {
+        return path.to_owned();
+    }
+    let mut name = OsString::from(path.as_os_str());
+    name.push(format!(".{n}"));
+    name.into()
 }
 
 fn open_append(path: &Path, mode: u32) -> Result<File> {

@@ -8,6 +8,7 @@
 mod acl;
 mod append;
 mod attributes;
+mod chained;
 mod copy;
 mod dir;
 mod erase;
@@ -40,8 +41,9 @@ mod watch;
 mod xattr;
 
 pub use acl::{AclKind, read_acl, set_acl};
-pub use append::{AppendFile, Rotation};
+pub use append::{AppendFile, Rotation, set_aside};
 pub use attributes::{set_mode, set_modified, set_owner};
+pub use chained::{Chained, FileLine, each_line};
 pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
 pub use erase::erase;

@@ -9,6 +9,7 @@ use super::admission::Purpose;
 use super::failure::StageError;
 use super::{Access, Engine, Execution, KeepBundles};
 use crate::appspec;
+use crate::bundle::signature::KeyId;
 use crate::bundle::{self, Acquired};
 use crate::deployment::{DeploymentSpec, RelativePath, RevisionSource};
 use crate::disk::{self, Dir};
@@ -57,7 +58,7 @@ impl Engine {
             }
         }
         let obtained = self.obtain(spec, &bundle, Purpose::Deploy, stop)?;
-        if let Obtained::Acquired(Acquired::Fetched(fetched)) = &obtained {
+        if let Obtained::Acquired { acquired: Acquired::Fetched(fetched), .. } = &obtained {
             self.fetched.fetch_add(fetched.size, Ordering::Relaxed);
             tracing::info!(
                 bytes = fetched.size,
@@ -72,6 +73,11 @@ impl Engine {
         }
         unpacked?;
         let revision = self.current_revision(spec)?;
+        let key = match &obtained {
+            Obtained::Acquired { key, .. } => key.map(|key| key.to_string()),
+            Obtained::Revision(earlier) => store::read_bundle_key(&earlier.bundle_key())?,
+        };
+        store::write_bundle_key(&revision.bundle_key(), key)?;
         // A mistake in the AppSpec is worth knowing before anything of this host is stopped or changed.
         let appspec = self.new_appspec(&revision, spec, warnings)?;
         let mut scripts = appspec.hooks.values().flatten();
@@ -126,12 +132,16 @@ impl Engine {
             github_token: spec.github_token.as_ref(),
             stop,
         };
+        let mut key = None;
         let acquired = self.policy.trusted_keys.acquire(
             &request,
             |request| bundle::acquire(request, &self.s3, &self.github),
-            |verified| self.admit(spec, verified, purpose),
-        );
-        Ok(Obtained::Acquired(acquired?))
+            |verified| {
+                key = Some(verified.key);
+                self.admit(spec, verified, purpose)
+            },
+        )?;
+        Ok(Obtained::Acquired { acquired, key })
     }
 
     fn unpack(
@@ -208,7 +218,12 @@ impl Engine {
 #[derive(Debug)]
 pub(super) enum Obtained {
     /// From outside of the deployments' directories.
-    Acquired(Acquired),
+    Acquired {
+        /// What was acquired.
+        acquired: Acquired,
+        /// The trusted key that signed it, where the host trusts keys.
+        key: Option<KeyId>,
+    },
     /// It is a revision of this host.
     Revision(Revision),
 }
@@ -222,7 +237,7 @@ fn from(source: &str) -> Outcome {
 pub(super) fn content(obtained: &Obtained) -> Content<'_> {
     let acquired = match obtained {
         Obtained::Revision(revision) => return Content::Revision(revision),
-        Obtained::Acquired(acquired) => acquired,
+        Obtained::Acquired { acquired, .. } => acquired,
     };
     match acquired {
         Acquired::Directory(path) => Content::Directory(path),

@@ -41,7 +41,7 @@ impl Engine {
         let staged = unpack::into_scratch(content(&obtained), scratch, &spec.appspec_filename, policy, |root| {
             scripts_of(root, spec)
         })?;
-        if matches!(obtained, Obtained::Acquired(Acquired::Fetched(_))) {
+        if matches!(obtained, Obtained::Acquired { acquired: Acquired::Fetched(_), .. }) {
             disk::remove_if_exists(&bundle)?;
         }
         let mut found = Warnings::default();

@@ -89,6 +89,11 @@ impl ScriptLog {
         (self.tail.text(), self.trouble)
     }
 
+    /// Notes what went wrong beside the script, for the agent to tell.
+    pub fn note(&mut self, trouble: String) {
+        self.trouble.get_or_insert(trouble);
+    }
+
     fn put(&mut self, stream: Stream, lines: Vec<Line>) {
         let tagged: Vec<String> = lines.iter().map(|line| format!("{}{}", stream.tag(), line.text)).collect();
         for (line, text) in lines.iter().zip(&tagged) {

@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod first_line;
 pub mod invocation;
+mod audit;
 mod launch;
 mod lines;
 mod log;
@@ -35,8 +36,10 @@ use crate::layout::Layout;
 use crate::outcome::{Failure, Outcome, Warnings};
 use crate::process::{self, Environment};
 use crate::revision::Revision;
+use crate::store::audit::Kept;
 use crate::store::{self, StoreError};
 use attach::Found;
+pub use audit::Unrecorded;
 use invocation::Inherit;
 pub use profile::ShellProfile;
 pub use programs::{HostProgram, ProgramsRequest, run_programs};
@@ -84,6 +87,8 @@ pub struct HookSettings {
     pub deployments_log: DeploymentsLog,
     /// Whether scripts and their runners may leave core dumps.
     pub core_dumps: CoreDumps,
+    /// How much of the record of scripts stays, and what happens to one that cannot be recorded; none is kept without.
+    pub record: Option<(Kept, Unrecorded)>,
 }
 
 impl HookSettings {
@@ -103,6 +108,7 @@ impl HookSettings {
             kill_grace: Duration::from_secs(5),
             deployments_log: DeploymentsLog::Written,
             core_dumps: CoreDumps::Allowed,
+            record: None,
         }
     }
 
@@ -123,6 +129,13 @@ impl HookSettings {
             Launcher::Units => Some(UnitName::new(deployment, event, index)),
             Launcher::Detached => None,
         }
+    }
+
+    /// How scripts of a deployment are recorded.
+    fn recording(&self, layout: &Layout, spec: &DeploymentSpec) -> Option<audit::Recording> {
+        let (kept, unrecorded) = self.record?;
+        let signer = spec.signer.as_deref().unwrap_or("unknown");
+        Some(audit::Recording::new(layout.root(), kept, unrecorded, signer))
     }
 
     /// Where output goes here.

@@ -121,6 +121,7 @@ impl ProgramsRequest<'_> {
             unit: settings.unit(deployment, event, index),
             logs: settings.logs(layout, group, deployment),
             core_dumps: settings.core_dumps,
+            recording: None,
         }
     }
 }

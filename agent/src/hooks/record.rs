@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::audit::Recording;
 use crate::disk::{self, Dir, Reserved};
 use crate::ids::{DeploymentId, EventName, GroupId};
 use crate::outcome::ErrorCode;
@@ -60,6 +61,9 @@ pub struct RunnerSpec {
     /// Whether runner and script may leave core dumps.
     #[serde(default, skip_serializing_if = "CoreDumps::are_allowed")]
     pub core_dumps: CoreDumps,
+    /// How it is recorded, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
 }
 
 /// Whether processes may leave core dumps.

@@ -85,7 +85,13 @@ impl Step<'_> {
         // A script with another environment than it should have is not run.
         self.request.settings.profile.evaluate()?;
         match self.user()? {
-            Ok(user) => Ok(Ok(self.spec(user))),
+            Ok(user) => {
+                let mut spec = self.spec(user);
+                if let Some(recording) = &mut spec.recording {
+                    recording.bundle_key = store::read_bundle_key(&self.request.revision.bundle_key())?;
+                }
+                Ok(Ok(spec))
+            }
             Err(message) => unfit(ErrorCode::UnknownError, message),
         }
     }
@@ -120,6 +126,7 @@ impl Step<'_> {
             unit: settings.unit(&spec.deployment_id, event, self.index),
             logs: settings.logs(layout, &spec.group_id, &spec.deployment_id),
             core_dumps: settings.core_dumps,
+            recording: settings.recording(layout, spec),
         }
     }
 

@@ -13,6 +13,7 @@ mod heap;
 mod identity;
 mod init;
 mod interrupt;
+mod journal;
 mod limits;
 mod run;
 mod signals;
@@ -35,6 +36,7 @@ pub use heap::{give_heap_back, set_up_heap};
 pub use identity::{Boot, Identity, Presence, Running, Woken};
 pub use init::{Role, leave_init};
 pub use interrupt::on_interrupt;
+pub use journal::JournalSocket;
 pub use limits::{Bound, Resource, ResourceLimit};
 #[cfg(test)]
 pub use run::stand_ins;

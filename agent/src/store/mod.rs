@@ -9,6 +9,8 @@
 //! ```
 
 pub mod attributes;
+pub mod audit;
+mod bundle_key;
 pub mod checks;
 pub mod digests;
 mod floors;
@@ -32,6 +34,7 @@ use crate::disk::{self, Dir, Lock};
 use crate::layout::Layout;
 
 pub use attributes::{AttributeList, Attributes, Given, ListError, Origin, is_editable_by_others, own_mode};
+pub use bundle_key::{read_bundle_key, write_bundle_key};
 pub use checks::{DriftCheck, read_drift_check, write_drift_check};
 pub use digests::{Digests, Known, Lookup, Stamp};
 pub use floors::{Floor, Floors, raise_floor, read_floors};
@@ -166,15 +169,20 @@ pub fn update<T: Stored + Default>(path: &Path, change: impl FnOnce(&mut T)) -> 
     update_from(path, |found| Ok(found.unwrap_or_default()), change)
 }
 
+/// Waits for the lock of the state files in a directory, which is made where it is missing.
+fn lock_beside(path: &Path) -> Result<Lock, StoreError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    Dir::open_or_create(parent, 0o700)?;
+    Ok(Lock::wait(&parent.join(".lock"))?)
+}
+
 /// As [`update`], with what the state is before the change, given what was read.
 fn update_from<T: Stored>(
     path: &Path,
     before: impl FnOnce(Option<T>) -> Result<T, StoreError>,
     change: impl FnOnce(&mut T),
 ) -> Result<T, StoreError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    Dir::open_or_create(parent, 0o700)?;
-    let _lock = Lock::wait(&parent.join(".lock"))?;
+    let _lock = lock_beside(path)?;
     let mut state = before(read(path)?)?;
     change(&mut state);
     write(path, &state)?;

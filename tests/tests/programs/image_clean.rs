@@ -99,6 +99,7 @@ fn an_image_of_a_host_holds_its_application_and_nothing_of_itself() -> Result<()
             ("identity of this host", fleet.agent.home().join("conf/codedeploy.onpremises.yml")),
             ("record of this host", root.join(".slipway/host.json")),
             ("host commands", root.join(".slipway/ledger")),
+            ("record of the scripts that ran", root.join(".slipway/audit")),
             ("runs of scripts", root.join(".slipway/hooks")),
             ("requests of operators", root.join(".slipway/requests")),
             ("output of scripts", root.join("deployment-logs")),

@@ -57,6 +57,7 @@ mod requests;
 mod restore;
 mod rotation;
 mod runas;
+mod script_record;
 mod secrets;
 mod signed_bundles;
 mod small_groups;

@@ -160,6 +160,9 @@ fn logs(context: &Context, found: &mut Found) -> Result<(), disk::Error> {
     if let Some(directory) = layout.deployments_log().parent() {
         found.content("output of scripts", directory.to_owned())?;
     }
+    if let Some(directory) = layout.audit().parent() {
+        found.content("record of the scripts that ran", directory.to_owned())?;
+    }
     for (group, deployments) in store::deployed(layout)? {
         for deployment in deployments {
             if let Some(directory) = layout.scripts_log(&group, &deployment).parent() {

@@ -17,6 +17,7 @@ use der::oid::db::rfc5911::{ID_CONTENT_TYPE, ID_DATA, ID_MESSAGE_DIGEST, ID_SIGN
 use der::oid::db::rfc5912::ID_CE_SUBJECT_KEY_IDENTIFIER;
 use der::{Decode, Encode};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use sha2::{Digest as _, Sha256};
 use slipway_protocol::wire;
 use x509_cert::Certificate;
 
@@ -120,22 +121,38 @@ pub enum EnvelopeError {
     Anchor(String),
 }
 
+/// What was signed, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The content.
+    pub content: Vec<u8>,
+    /// The signer's certificate: its subject, and its SHA-256.
+    pub signer: String,
+}
+
 /// Opens the envelope of a `GetDeploymentSpecification` answer. Any format but the signed one is
 /// refused: nothing unsigned is accepted from a network.
-pub fn open(envelope: &slipway_protocol::commands::Envelope, trust: &Trust) -> Result<Vec<u8>, EnvelopeError> {
+pub fn open(envelope: &slipway_protocol::commands::Envelope, trust: &Trust) -> Result<Opened, EnvelopeError> {
     match (envelope.format.as_deref(), envelope.payload.as_deref()) {
-        (Some(wire::FORMAT_PKCS7_JSON), Some(payload)) => verify(payload, trust),
+        (Some(wire::FORMAT_PKCS7_JSON), Some(payload)) => open_at(payload, trust, now()),
         (format, _) => Err(EnvelopeError::Format(format.unwrap_or("nothing").chars().take(100).collect())),
     }
 }
 
 /// Verifies a PEM envelope (label `PKCS7` or `CMS`) and returns the content that was signed.
 pub fn verify(text: &str, trust: &Trust) -> Result<Vec<u8>, EnvelopeError> {
-    let now = Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0));
-    verify_at(text, trust, UnixTime::since_unix_epoch(now))
+    verify_at(text, trust, now())
+}
+
+fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)))
 }
 
 fn verify_at(text: &str, trust: &Trust, now: UnixTime) -> Result<Vec<u8>, EnvelopeError> {
+    open_at(text, trust, now).map(|opened| opened.content)
+}
+
+fn open_at(text: &str, trust: &Trust, now: UnixTime) -> Result<Opened, EnvelopeError> {
     if text.len() > MAX_ENVELOPE {
         return Err(EnvelopeError::TooLong(text.len()));
     }
@@ -154,7 +171,9 @@ fn verify_at(text: &str, trust: &Trust, now: UnixTime) -> Result<Vec<u8>, Envelo
     if let Some(anchors) = &trust.anchors {
         verify_chain(certificate, &certificates, anchors, now)?;
     }
-    Ok(content.to_vec())
+    let fingerprint = hex::encode(Sha256::digest(certificate.to_der()?));
+    let signer = format!("{} (certificate {fingerprint})", certificate.tbs_certificate.subject);
+    Ok(Opened { content: content.to_vec(), signer })
 }
 
 /// The content type must be `id-data`: with another one, or none checked, bytes that were signed as

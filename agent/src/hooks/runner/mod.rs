@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::audit::{Recorded, Unrecorded};
 use super::log::ScriptLog;
 use super::record::{self, CoreDumps, End, Exit, LOCK, RunnerSpec, SPEC, Started};
 use crate::disk::{Lock, LockError};
@@ -95,7 +96,21 @@ fn run(dir: &Path) -> Result<(), RunnerError> {
     }
     // From here on every way leads to a result.
     let mut log = ScriptLog::open(&spec);
-    let end = start_and_watch(dir, &spec, signals, &mut log);
+    let end = match Recorded::begin(&spec) {
+        Ok(recorded) => {
+            let end = start_and_watch(dir, &spec, signals, &mut log);
+            let ended = recorded.map_or(Ok(()), |recorded| recorded.end(&end));
+            ended.unwrap_or_else(|error| log.note(format!("the end of the script is not on record: {error}")));
+            end
+        }
+        Err(error) if spec.recording.as_ref().is_some_and(|recording| recording.unrecorded == Unrecorded::Refused) => {
+            not_started(format!("the script was not run, since it could not be put on record: {error}"))
+        }
+        Err(error) => {
+            log.note(format!("the script is not on record: {error}"));
+            start_and_watch(dir, &spec, signals, &mut log)
+        }
+    };
     let (log, log_trouble) = log.close();
     let exit = Exit { began, ended: Timestamp::now(), end, log, log_trouble };
     record::publish_exit(dir, room, &exit).map_err(RunnerError::Unpublished)
