@@ -3,10 +3,11 @@
 //! Latency from CreateDeployment to the first hook; peak memory of agent and hook runner while a bundle of
 //! 1 GB is deployed and while nothing happens; an install against the machine's own tools, a redeployment
 //! against a first one, and 100,000 files against 10,000; a download of 1 GB against `curl` and `sha256sum`; a hook
-//! against its script alone. Ends with an error beyond a figure.
+//! against its script alone; a call to the control service beside 1,000 half-open connections. Ends with an error beyond a figure.
 #![allow(clippy::disallowed_methods, reason = "the bench is the world around the programs")]
 
 mod bundle;
+mod crowd;
 mod deployment;
 mod download;
 mod figure;
@@ -34,6 +35,8 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
+    /// A signed call beside a crowd of half-open connections
+    Crowd,
     /// Latency and memory of deployments through the control service
     Deployment,
     /// Time and memory of a large download from S3
@@ -64,6 +67,7 @@ fn bench(only: &[Bench]) -> Result<Vec<Figure>> {
     for bench in Bench::value_variants().iter().filter(|bench| only.is_empty() || only.contains(bench)) {
         let place = Place::new_in(&beside)?;
         let measured = match bench {
+            Bench::Crowd => crowd::measure(&place),
             Bench::Deployment => deployment::measure(&place),
             Bench::Download => download::measure(&place),
             Bench::Hook => hook::cost(&place).map(|figure| vec![figure]),
