@@ -1,13 +1,22 @@
 //! The service's data directory: where everything lies in it, and the durable small writes into it.
 #![allow(clippy::disallowed_methods, reason = "this module and the object store own the files of the service")]
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+
+/// Mode of a directory through which others reach the authority's certificate, and see nothing else.
+const PASSED_THROUGH: u32 = 0o711;
+/// Mode of a file for everybody.
+const PUBLIC: u32 = 0o644;
+/// Mode of every other file.
+const PRIVATE: u32 = 0o600;
+/// The authority's certificate, in `pki`.
+const CA: &str = "ca.pem";
 
 /// Names inside of one data directory.
 #[derive(Clone, Debug)]
@@ -34,6 +43,17 @@ pub enum DataDirError {
         /// Why not.
         source: io::Error,
     },
+    /// No service was ever started there.
+    #[error(
+        "there is no control service in {0}: name its data directory with --data or SLIPWAY_DATA, or start a new service \
+         there with `slipway-control serve`"
+    )]
+    NoService(PathBuf),
+    /// It belongs to another user.
+    #[error(
+        "the control service's data in {0} is closed to this user: run the command as root, or as the service's user"
+    )]
+    Closed(PathBuf),
     /// Another process serves from this directory.
     #[error(
         "another slipway-control serves from {0} already; stop it first, or give this one its own directory with --data"
@@ -50,10 +70,70 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Opens the directory, making it (mode 0700) if there is none.
-    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+    /// Opens the directory, making it if there is none. Others can read the authority's certificate in it, and nothing else.
+    pub fn create(root: &Path) -> Result<Self, DataDirError> {
         create_private_dir(root)?;
-        Ok(Self { root: resolve(root)? })
+        let data = Self { root: resolve(root)? };
+        create_private_dir(&data.pki())?;
+        data.close_to_others()?;
+        Ok(data)
+    }
+
+    /// Opens the directory of a service that was started before.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let there = |error: &io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => DataDirError::Closed(root.to_owned()),
+            _ => DataDirError::NoService(root.to_owned()),
+        };
+        let data = Self { root: root.canonicalize().map_err(|error| there(&error))? };
+        OpenOptions::new().read(true).write(true).open(data.database()).map_err(|error| there(&error))?;
+        Ok(data)
+    }
+
+    /// Reads the authority's certificate, in PEM, as every user may.
+    pub fn read_ca(root: &Path) -> Result<String, DataDirError> {
+        match read_if_there(&root.join("pki").join(CA), 64 * 1024) {
+            Ok(Some(content)) => Ok(String::from_utf8_lossy(&content).into_owned()),
+            Ok(None) => Err(DataDirError::NoService(root.to_owned())),
+            Err(DataDirError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(DataDirError::Closed(root.to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away what others may do, where an earlier version, or another program, left it to them. The directory itself is
+    /// opened last.
+    fn close_to_others(&self) -> Result<(), DataDirError> {
+        for (directory, public) in [(self.pki(), CA), (self.root.clone(), "")] {
+            let fail = |source| io_error("list", &directory, source);
+            for entry in std::fs::read_dir(&directory).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let (path, kind) = (entry.path(), entry.file_type().map_err(fail)?);
+                if kind.is_file() {
+                    set_mode(&path, if entry.file_name() == public { PUBLIC } else { PRIVATE })?;
+                } else if kind.is_dir() && path != self.pki() {
+                    set_mode(&path, 0o700)?;
+                }
+            }
+            set_mode(&directory, PASSED_THROUGH)?;
+        }
+        Ok(())
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join(crate::db::FILE)
+    }
+
+    /// The authority's certificate, in PEM, for everybody.
+    pub fn ca(&self) -> PathBuf {
+        self.pki().join(CA)
+    }
+
+    /// Is there while the service shows a TLS certificate that is not its own authority's.
+    pub fn foreign_certificate(&self) -> PathBuf {
+        self.root.join("foreign-certificate")
     }
 
     /// The directory itself, absolute.
@@ -117,10 +197,19 @@ pub fn resolve(path: &Path) -> Result<PathBuf, DataDirError> {
 
 /// Writes a file (mode 0600) so that after a crash its old or its new content is there, whole.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
+    write(path, content, PRIVATE)
+}
+
+/// As [`write_private`], for a file that every user may read (mode 0644).
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
+    write(path, content, PUBLIC)
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), DataDirError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let staged = directory.join(format!(".{name}.{}.new", std::process::id()));
-    let written = write_new(&staged, content)
+    let written = write_new(&staged, content, mode)
         .and_then(|()| std::fs::rename(&staged, path))
         .and_then(|()| File::open(directory)?.sync_all());
     written.map_err(|source| {
@@ -153,8 +242,21 @@ pub fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
     }
 }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+fn set_mode(path: &Path, mode: u32) -> Result<(), DataDirError> {
+    let fail = |source| io_error("set the mode of", path, source);
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o7777 != mode => {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail)
+        }
+        // SQLite removes its files when the last process ends.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map(drop).map_err(fail),
+    }
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -182,24 +284,68 @@ mod tests {
     #[test]
     fn a_second_server_is_refused_until_the_first_ends() {
         let directory = tempfile::tempdir().unwrap();
-        let data = DataDir::open(&directory.path().join("data")).unwrap();
+        let data = DataDir::create(&directory.path().join("data")).unwrap();
         let held = data.lock_for_serving().unwrap();
         assert!(matches!(data.lock_for_serving(), Err(DataDirError::InUse(_))));
         drop(held);
         data.lock_for_serving().unwrap();
     }
 
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn others_reach_the_authoritys_certificate_alone_whatever_was_left_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("data");
+        for name in ["pki", "objects"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        for file in ["slipway.db", "slipway.db-wal", "pki/ca.pem", "pki/ca-key.pem", "objects/x"] {
+            std::fs::write(root.join(file), "").unwrap();
+            set_mode(&root.join(file), 0o666).unwrap();
+        }
+        let data = DataDir::create(&root).unwrap();
+        for (name, expected) in [
+            ("", 0o711),
+            ("pki", 0o711),
+            ("pki/ca.pem", 0o644),
+            ("pki/ca-key.pem", 0o600),
+            ("slipway.db", 0o600),
+            ("slipway.db-wal", 0o600),
+            ("objects", 0o700),
+        ] {
+            assert_eq!(mode(&root.join(name)), expected, "{name}");
+        }
+        write_public(&data.ca(), b"certificate").unwrap();
+        assert_eq!((mode(&data.ca()), DataDir::read_ca(&root).unwrap().as_str()), (0o644, "certificate"));
+    }
+
+    #[test]
+    fn only_a_service_makes_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("data");
+        assert!(matches!(DataDir::open(&root), Err(DataDirError::NoService(_))));
+        assert!(matches!(DataDir::read_ca(&root), Err(DataDirError::NoService(_))));
+        assert!(!root.exists(), "a command made it");
+        DataDir::create(&root).unwrap();
+        assert!(matches!(DataDir::open(&root), Err(DataDirError::NoService(_))), "there is no database yet");
+        std::fs::write(root.join("slipway.db"), "").unwrap();
+        DataDir::open(&root).unwrap();
+    }
+
     #[test]
     fn private_files_are_private_and_replaced_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let data = DataDir::open(&directory.path().join("a/b")).unwrap();
+        let data = DataDir::create(&directory.path().join("a/b")).unwrap();
         let path = data.endpoint();
         write_private(&path, b"one").unwrap();
         write_private(&path, b"two").unwrap();
         assert_eq!(read_if_there(&path, 10).unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(data.root().metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(std::fs::read_dir(data.root()).unwrap().count(), 1, "nothing staged is left");
+        assert_eq!(mode(data.root()), 0o711);
+        assert_eq!(std::fs::read_dir(data.root()).unwrap().count(), 2, "nothing staged is left");
         assert!(matches!(read_if_there(&path, 2), Err(DataDirError::TooLarge { .. })));
         remove_if_there(&path).unwrap();
         remove_if_there(&path).unwrap();

@@ -20,7 +20,7 @@ use sqlx::{Connection, SqlSafeStr};
 use crate::error::ApiError;
 
 /// Name of the database within the data directory.
-const FILE: &str = "slipway.db";
+pub const FILE: &str = "slipway.db";
 /// How long a statement waits for another process's write.
 const BUSY: Duration = Duration::from_secs(15);
 /// Connections of one process. Writes follow each other anyhow, reads are short.

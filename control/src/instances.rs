@@ -11,6 +11,8 @@ use crate::ids::{self, InstanceName};
 use crate::tags::{Tag, Tags};
 use crate::text::words;
 
+/// Longest ARN of an identity, in bytes.
+const LONGEST_ARN: usize = 1011;
 /// Most tags of one instance.
 pub const MOST_TAGS: usize = 10;
 
@@ -24,6 +26,16 @@ words! {
     }
 }
 
+impl IdentityKind {
+    /// The service in its ARN, and how the rest of that begins.
+    pub fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::User => ("iam", "user/"),
+            Self::Session => ("sts", "assumed-role/"),
+        }
+    }
+}
+
 /// The identity by which an instance's agent speaks: its host identifier on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -34,6 +46,29 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Reads the ARN of a user or of a role's session; none for anything else.
+    pub fn parse(arn: &str) -> Option<Self> {
+        [IdentityKind::User, IdentityKind::Session].into_iter().find_map(|kind| Self::of_kind(kind, arn))
+    }
+
+    /// Reads the ARN of an identity of that kind; none for anything else.
+    pub fn of_kind(kind: IdentityKind, arn: &str) -> Option<Self> {
+        let (service, resource) = kind.place();
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let is_valid = matches!(parts.as_slice(), ["arn", partition, found, "", account, rest]
+            if partition.starts_with("aws")
+                && *found == service
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && rest.strip_prefix(resource).is_some_and(|name| !name.is_empty() && !name.ends_with('/')));
+        (is_valid && arn.len() <= LONGEST_ARN).then(|| Self { kind, arn: arn.to_owned() })
+    }
+
+    /// The last part of the ARN: the user's or the session's name.
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The IAM user `name` of an account.
     pub fn user(account: &str, name: &InstanceName) -> Self {
         Self { kind: IdentityKind::User, arn: format!("arn:aws:iam::{account}:user/{name}") }
@@ -230,17 +265,19 @@ pub async fn remove_tags(db: &mut SqliteConnection, arn: &str, tags: &[Tag]) -> 
     Ok(())
 }
 
-/// Deregisters the instance of this name, if there is one.
+/// Deregisters the instance of this name, if there is one, and returns its identity: the ARN of its agent, whose keys
+/// have to end with it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn deregister(db: &mut SqliteConnection, name: &InstanceName) -> sqlx::Result<()> {
-    sqlx::query("UPDATE instances SET deregistered_ms = ? WHERE name = ? AND deregistered_ms IS NULL")
-        .bind(Moment::now())
-        .bind(name.as_str())
-        .execute(db)
-        .await?;
-    Ok(())
+pub async fn deregister(db: &mut SqliteConnection, name: &InstanceName) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "UPDATE instances SET deregistered_ms = ? WHERE name = ? AND deregistered_ms IS NULL RETURNING identity_arn",
+    )
+    .bind(Moment::now())
+    .bind(name.as_str())
+    .fetch_optional(db)
+    .await
 }
 
 /// The instance of this name: the registered one, else the one deregistered last.

@@ -4,11 +4,12 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
 use zeroize::Zeroizing;
 
 use crate::caller::Caller;
+use crate::instances::Identity;
 
 /// Whose key it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub enum Owner {
     Administrator(UserName),
     /// The agent of one host.
     Host(UserName),
+    /// The agent of a host that was registered under this ARN: a user with a path, as `aws deploy register` makes them, or a
+    /// session of a role.
+    Identity(Identity),
 }
 
 /// The name of an administrator or a host: 1 to 100 of `[A-Za-z0-9+=,.@_-]`.
@@ -67,6 +71,12 @@ pub enum KeysError {
     /// The name is kept for EC2 instances.
     #[error("{0:?} cannot be a host's name: names that begin with \"i-\" belong to EC2 instances")]
     InstanceName(String),
+    /// The ARN cannot be a host's.
+    #[error(
+        "{0:?} is no host's identity: it is arn:aws:iam::<12 digits>:user/<name>, with a path before the name or without, or \
+         arn:aws:sts::<12 digits>:assumed-role/<role>/<session>"
+    )]
+    Identity(String),
     /// The account cannot be one.
     #[error("{0:?} is no account id: it takes exactly twelve digits")]
     Account(String),
@@ -86,16 +96,17 @@ pub enum KeysError {
 /// # Errors
 /// If the database or the random number generator fails.
 pub async fn create(pool: &SqlitePool, owner: &Owner, account: &AccountId) -> Result<NewKey, KeysError> {
-    let (kind, name) = match owner {
-        Owner::Administrator(name) => ("administrator", name),
-        Owner::Host(name) => ("host", name),
+    let (kind, name, arn) = match owner {
+        Owner::Administrator(name) => ("administrator", name.as_str(), name.arn(account)),
+        Owner::Host(name) => ("host", name.as_str(), name.arn(account)),
+        Owner::Identity(identity) => ("host", identity.name(), identity.arn.clone()),
     };
-    let key = NewKey { id: random_id()?, secret: random_secret()?, arn: name.arn(account) };
+    let key = NewKey { id: random_id()?, secret: random_secret()?, arn };
     sqlx::query("INSERT INTO access_keys (id, secret, kind, name, arn, created_at) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(&key.id)
         .bind(key.secret.expose())
         .bind(kind)
-        .bind(&name.0)
+        .bind(name)
         .bind(&key.arn)
         .bind(jiff::Timestamp::now().as_millisecond())
         .execute(pool)
@@ -126,6 +137,31 @@ pub async fn revoke(pool: &SqlitePool, id: &str) -> Result<(), KeysError> {
         .execute(pool)
         .await?;
     if done.rows_affected() == 0 { Err(KeysError::Unknown(id.to_owned())) } else { Ok(()) }
+}
+
+/// The ids of the valid keys of the owner with that ARN, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn valid_of(pool: &SqlitePool, arn: &str) -> Result<Vec<String>, KeysError> {
+    let ids = sqlx::query_scalar(
+        "SELECT id FROM access_keys WHERE arn = ? AND kind = 'host' AND revoked_at IS NULL ORDER BY created_at, id",
+    );
+    Ok(ids.bind(arn).fetch_all(pool).await?)
+}
+
+/// Ends all keys of the host with that ARN, and returns their ids.
+///
+/// # Errors
+/// If the database fails.
+pub async fn revoke_of(db: &mut SqliteConnection, arn: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "UPDATE access_keys SET revoked_at = ? WHERE arn = ? AND kind = 'host' AND revoked_at IS NULL RETURNING id",
+    )
+    .bind(jiff::Timestamp::now().as_millisecond())
+    .bind(arn)
+    .fetch_all(db)
+    .await
 }
 
 /// The owner and the secret of a valid key.

@@ -18,8 +18,8 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::keys::{self, Secret};
 
-/// How far the client's clock may be off, either way.
-pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// How far the client's clock may be off, either way; as long as AWS's services allow.
+pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 

@@ -26,9 +26,15 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Whether both parts are within the API's limits.
-    pub fn is_valid(&self) -> bool {
-        (1..=128).contains(&self.key.chars().count()) && self.value.chars().count() <= 256
+    /// What is wrong with it by the API's limits, as a sentence.
+    pub fn problem(&self) -> Option<String> {
+        let key = &self.key;
+        if !(1..=128).contains(&key.chars().count()) || self.value.chars().count() > 256 {
+            let text = "is not valid: keys have 1 to 128 characters, values at most 256.";
+            return Some(format!("The tag {key:.200?} {text}"));
+        }
+        let is_reserved = key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+        is_reserved.then(|| format!("The tag {key:.200?} is not valid: keys that begin with aws: are reserved."))
     }
 }
 

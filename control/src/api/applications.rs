@@ -83,14 +83,14 @@ pub(super) struct ListInput {
 }
 
 pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, ApiError> {
-    let start = Start::from_request(input.next_token)?;
+    let start = Start::from_request(input.next_token, "ListApplications", &())?;
     let names: Vec<String> =
         sqlx::query_scalar("SELECT name FROM applications WHERE name > coalesce(?, '') ORDER BY name LIMIT ?")
             .bind(start.after())
             .bind(i64::try_from(page::SIZE + 1).unwrap_or(i64::MAX))
             .fetch_all(service.pool())
             .await?;
-    let page = Page::cut(names, String::clone);
+    let page = Page::cut(names, &start, String::clone);
     Ok(page.answer("applications"))
 }
 

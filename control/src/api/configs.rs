@@ -97,7 +97,12 @@ pub(super) struct ListInput {
 }
 
 pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, ApiError> {
-    let start = Start::from_request(input.next_token)?;
+    let start = Start::from_request(input.next_token, "ListDeploymentConfigs", &())?;
     let names = configs::names(&mut *service.pool().acquire().await?).await?;
-    Ok(Page::of(names, &start)?.answer("deploymentConfigsList"))
+    Ok(Page::of(names, &start, |name| (built_in_place(name), name.clone()))?.answer("deploymentConfigsList"))
+}
+
+/// The built-in ones come first, in the order of the reference.
+fn built_in_place(name: &str) -> usize {
+    configs::built_in().iter().position(|config| config.name == name).unwrap_or(usize::MAX)
 }

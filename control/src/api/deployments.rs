@@ -60,6 +60,12 @@ pub(super) async fn create(service: &Service, input: CreateInput) -> Result<Valu
     }
     let mode = mode(input.deployment_mode)?;
     let update_outdated_instances_only = input.update_outdated_instances_only.unwrap_or_default();
+    if mode == Mode::Restart && update_outdated_instances_only {
+        return Err(ApiError::client(
+            "InvalidUpdateOutdatedInstancesOnlyValueException",
+            "A RESTART is of every host of the group, and no host is outdated for it; leave updateOutdatedInstancesOnly out.",
+        ));
+    }
 
     let mut change = service.change().await?;
     let application = apps::find(change.db(), &application).await?;
@@ -99,11 +105,11 @@ pub(super) async fn create(service: &Service, input: CreateInput) -> Result<Valu
 
 fn mode(member: Option<String>) -> Result<Mode, ApiError> {
     match member.as_deref() {
-        None => Ok(Mode::Deploy),
+        None | Some("STANDARD") => Ok(Mode::Deploy),
         Some("RESTART") => Ok(Mode::Restart),
         Some(other) => Err(ApiError::client(
             "InvalidInputException",
-            format!("deploymentMode {other:.100?} is not known: give RESTART, or leave it out."),
+            format!("deploymentMode {other:.100?} is not one of STANDARD, RESTART."),
         )),
     }
 }
@@ -251,7 +257,8 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
     let statuses: Option<Vec<DeploymentStatus>> =
         super::words(input.include_only_statuses, "InvalidDeploymentStatusException")?;
     let (from, until) = input.create_time_range.unwrap_or_default().moments()?;
-    let start = Start::from_request(input.next_token)?;
+    let members = (&input.application_name, &input.deployment_group_name, &input.external_id, &statuses, from, until);
+    let start = Start::from_request(input.next_token, "ListDeployments", &members)?;
     let mut reader = service.pool().acquire().await?;
     let group = match (input.application_name, input.deployment_group_name) {
         (None, None) => None,
@@ -276,11 +283,11 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
     .bind(statuses.filter(|statuses| !statuses.is_empty()).map(Json))
     .bind(from)
     .bind(until)
-    .bind(start.after_number()?)
+    .bind(start.after_key::<i64>()?)
     .bind(i64::try_from(page::SIZE + 1).unwrap_or(i64::MAX))
     .fetch_all(&mut *reader)
     .await?;
-    let Page { items, next } = Page::cut(rows, |(seq, _)| seq.to_string());
+    let Page { items, next } = Page::cut(rows, &start, |(seq, _)| seq.to_string());
     Ok(Page { items: items.into_iter().map(|(_, id)| id).collect(), next }.answer("deployments"))
 }
 

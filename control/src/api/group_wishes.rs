@@ -64,7 +64,14 @@ pub(super) struct RollbackInput {
 impl RollbackInput {
     pub(super) fn rule(self) -> Result<AutoRollback, ApiError> {
         let events: Option<Vec<RollbackEvent>> = super::words(self.events, "InvalidAutoRollbackConfigException")?;
-        AutoRollback { enabled: self.enabled, events: events.unwrap_or_default() }.from_request()
+        let events = events.unwrap_or_default();
+        if self.enabled && events.contains(&RollbackEvent::StopOnAlarm) {
+            return Err(ApiError::client(
+                "InvalidAutoRollbackConfigException",
+                "This service watches no alarms yet, so DEPLOYMENT_STOP_ON_ALARM would never roll back: leave the event out.",
+            ));
+        }
+        AutoRollback { enabled: self.enabled, events }.from_request()
     }
 }
 
@@ -141,6 +148,28 @@ impl Wishes {
         }
         if is_there(&self.ec2_deployment_options) {
             return refuse("InvalidInputException", "ec2DeploymentOptions are not there yet; leave them out.");
+        }
+        if self.termination_hook_enabled == Some(true) {
+            return refuse(
+                "InvalidInputException",
+                "Termination hooks belong to Auto Scaling groups, which are not there yet; leave terminationHookEnabled out.",
+            );
+        }
+        let has_filters = self.ec2_tag_filters.as_ref().is_some_and(|filters| !filters.is_empty());
+        let sets = self.ec2_tag_set.as_ref().and_then(|set| set.ec2_tag_set_list.as_ref());
+        if has_filters || sets.is_some_and(|sets| !sets.is_empty()) {
+            return refuse(
+                "InvalidEC2TagException",
+                "EC2 tags match no host of this service yet: register the hosts as on-premises instances \
+                 (`slipway-control host-config`), and give onPremisesInstanceTagFilters.",
+            );
+        }
+        if self.auto_scaling_groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
+            return refuse(
+                "InvalidAutoScalingGroupException",
+                "Auto Scaling groups match no host of this service yet: register the hosts as on-premises instances \
+                 (`slipway-control host-config`), and give onPremisesInstanceTagFilters.",
+            );
         }
         self.alarm_configuration.take().unwrap_or_default().refuse_if_enabled()
     }

@@ -121,11 +121,11 @@ pub(super) struct ListInput {
 
 pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, ApiError> {
     let name = ApplicationName::from_request(input.application_name)?;
-    let start = Start::from_request(input.next_token)?;
+    let start = Start::from_request(input.next_token, "ListDeploymentGroups", &name)?;
     let mut reader = service.pool().acquire().await?;
     let application = apps::find(&mut reader, &name).await?;
     let names = groups::all(&mut reader, &application).await?.into_iter().map(|group| group.name).collect();
-    let mut answer = Page::of(names, &start)?.answer("deploymentGroups");
+    let mut answer = Page::of(names, &start, String::clone)?.answer("deploymentGroups");
     answer["applicationName"] = json!(name);
     Ok(answer)
 }

@@ -7,13 +7,16 @@ use crate::clock::Moment;
 use crate::error::ApiError;
 use crate::ids::{self, InstanceName};
 use crate::instances::{self, Identity, IdentityKind, Instance, Registered, Registration};
+use crate::keys;
 use crate::page::{self, Page, Start};
 use crate::service::Service;
 use crate::tags::{Selection, Tag, TagFilter, WireFilter};
 use crate::text::words;
 
-/// Most instances in one request.
+/// Most instances in one request that changes tags.
 const MOST: usize = 100;
+/// Most instances that can be asked for at a time.
+const MOST_ASKED_FOR: usize = 25;
 
 words! {
     /// Filter of ListOnPremisesInstances.
@@ -43,8 +46,8 @@ pub(super) async fn register(service: &Service, input: RegisterInput) -> Result<
         (None, None) => {
             return Err(ApiError::client("IamArnRequiredException", "iamUserArn or iamSessionArn is missing."));
         }
-        (Some(arn), None) => identity(arn, IdentityKind::User)?,
-        (None, Some(arn)) => identity(arn, IdentityKind::Session)?,
+        (Some(arn), None) => identity(&arn, IdentityKind::User)?,
+        (None, Some(arn)) => identity(&arn, IdentityKind::Session)?,
     };
     let registration = Registration { name, identity, tags: Vec::new() };
     match instances::register(service.pool(), service.realm(), &registration).await? {
@@ -56,25 +59,14 @@ pub(super) async fn register(service: &Service, input: RegisterInput) -> Result<
     }
 }
 
-fn identity(arn: String, kind: IdentityKind) -> Result<Identity, ApiError> {
-    let (service, resource, error) = match kind {
-        IdentityKind::User => ("iam", "user/", "InvalidIamUserArnException"),
-        IdentityKind::Session => ("sts", "assumed-role/", "InvalidIamSessionArnException"),
+fn identity(arn: &str, kind: IdentityKind) -> Result<Identity, ApiError> {
+    let error = match kind {
+        IdentityKind::User => "InvalidIamUserArnException",
+        IdentityKind::Session => "InvalidIamSessionArnException",
     };
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let is_valid = matches!(parts.as_slice(), ["arn", partition, found, "", account, rest]
-        if partition.starts_with("aws")
-            && *found == service
-            && account.len() == 12
-            && account.bytes().all(|byte| byte.is_ascii_digit())
-            && rest.strip_prefix(resource).is_some_and(|name| !name.is_empty()));
-    if !is_valid || arn.len() > 1011 {
-        return Err(ApiError::client(
-            error,
-            format!("{arn:.300?} is not of the form arn:aws:{service}::<12 digits>:{resource}<name>."),
-        ));
-    }
-    Ok(Identity { kind, arn })
+    let (service, resource) = kind.place();
+    let message = || format!("{arn:.300?} is not of the form arn:aws:{service}::<12 digits>:{resource}<name>.");
+    Identity::of_kind(kind, arn).ok_or_else(|| ApiError::client(error, message()))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,8 +78,11 @@ pub(super) struct NameInput {
 pub(super) async fn deregister(service: &Service, input: NameInput) -> Result<Value, ApiError> {
     let name = InstanceName::from_request(input.instance_name)?;
     let mut change = service.change().await?;
-    instances::deregister(change.db(), &name).await?;
+    let Some(arn) = instances::deregister(change.db(), &name).await? else { return Ok(json!({})) };
+    // A host that is gone must not be deployed to by whoever has its disk.
+    let ended = keys::revoke_of(change.db(), &arn).await?;
     change.commit().await?;
+    tracing::info!(instance = %name, arn, keys = ended.join(" "), "deregistered; its keys are revoked");
     Ok(json!({}))
 }
 
@@ -150,14 +145,14 @@ pub(super) struct NamesInput {
     tags: Option<Vec<Tag>>,
 }
 
-fn names(list: Option<Vec<String>>, too_many: &str) -> Result<Vec<InstanceName>, ApiError> {
-    let list = super::batch(list, MOST, ("InstanceNameRequiredException", too_many))?;
+fn names(list: Option<Vec<String>>, most: usize, too_many: &str) -> Result<Vec<InstanceName>, ApiError> {
+    let list = super::batch(list, most, ("InstanceNameRequiredException", too_many))?;
     list.into_iter().map(|name| InstanceName::from_request(Some(name))).collect()
 }
 
 /// Those that are there; others are left out, as with AWS.
 pub(super) async fn batch_get(service: &Service, input: NamesInput) -> Result<Value, ApiError> {
-    let names = names(input.instance_names, "BatchLimitExceededException")?;
+    let names = names(input.instance_names, MOST_ASKED_FOR, "BatchLimitExceededException")?;
     let mut reader = service.pool().acquire().await?;
     let mut found = Vec::new();
     for name in names {
@@ -176,6 +171,7 @@ pub(super) struct ListInput {
 
 pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, ApiError> {
     let status = super::word(input.registration_status, "InvalidRegistrationStatusException")?;
+    let start = Start::from_request(input.next_token, "ListOnPremisesInstances", &(status, &input.tag_filters))?;
     let filters = input
         .tag_filters
         .unwrap_or_default()
@@ -183,7 +179,6 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
         .map(TagFilter::try_from)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|reason| ApiError::client("InvalidTagFilterException", reason))?;
-    let start = Start::from_request(input.next_token)?;
     let selection = if filters.is_empty() { None } else { Some(Selection::Any(filters)) };
     let all = instances::all(&mut *service.pool().acquire().await?).await?;
     let mut names: Vec<String> = all
@@ -197,19 +192,17 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
         .map(|instance| instance.name)
         .filter(|name| start.after().is_none_or(|after| name.as_str() > after))
         .collect();
+    names.sort();
     names.dedup();
     names.truncate(page::SIZE + 1);
-    Ok(Page::cut(names, String::clone).answer("instanceNames"))
+    Ok(Page::cut(names, &start, String::clone).answer("instanceNames"))
 }
 
 fn tags(list: Option<Vec<Tag>>) -> Result<Vec<Tag>, ApiError> {
     let list = list.filter(|list| !list.is_empty());
     let list = list.ok_or_else(|| ApiError::client("TagRequiredException", "The request names no tags."))?;
-    match list.iter().find(|tag| !tag.is_valid()) {
-        Some(tag) => Err(ApiError::client(
-            "InvalidTagException",
-            format!("The tag {:.200?} is not valid: keys have 1 to 128 characters, values at most 256.", tag.key),
-        )),
+    match list.iter().find_map(Tag::problem) {
+        Some(problem) => Err(ApiError::client("InvalidTagException", problem)),
         None => Ok(list),
     }
 }
@@ -223,7 +216,7 @@ enum Tagging {
 
 async fn retag(service: &Service, input: NamesInput, tagging: Tagging) -> Result<Value, ApiError> {
     let tags = tags(input.tags)?;
-    let names = names(input.instance_names, "InstanceLimitExceededException")?;
+    let names = names(input.instance_names, MOST, "InstanceLimitExceededException")?;
     let mut change = service.change().await?;
     for name in names {
         let found = instances::by_name(change.db(), name.as_str()).await?;

@@ -8,6 +8,7 @@ mod groups;
 mod instances;
 mod resource_tags;
 mod revisions;
+mod structures;
 mod targets;
 
 use std::str::FromStr;
@@ -107,9 +108,12 @@ fn not_there(operation: &str, why: &str) -> ApiError {
 /// A request's members. An empty body is one without members.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::client("SerializationException", format!("The request is not as the API has it: {error}."))
-    })
+    let wrong = |why: String| {
+        ApiError::client("SerializationException", format!("The request is not as the API has it: {why}."))
+    };
+    let request: Value = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    structures::check(&request).map_err(wrong)?;
+    serde_json::from_value(request).map_err(|error| wrong(error.to_string()))
 }
 
 /// A member that is one of some words.

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::apps::{self, configs, groups};
 use crate::error::ApiError;
-use crate::ids::{ApplicationName, GroupName};
+use crate::ids::{ApplicationName, ConfigName, GroupName};
+use crate::instances::Realm;
 use crate::page::{Page, Start};
 use crate::service::Service;
 use crate::tags::Tag;
@@ -26,7 +27,7 @@ pub(super) struct Input {
 pub(super) async fn tag(service: &Service, input: Input) -> Result<Value, ApiError> {
     let tags = input.tags.filter(|tags| !tags.is_empty()).ok_or_else(|| missing("Tags"))?;
     let mut change = service.change().await?;
-    let id = resource(change.db(), input.resource_arn).await?;
+    let id = resource(service.realm(), change.db(), input.resource_arn).await?;
     set(change.db(), &id, &tags).await?;
     change.commit().await?;
     Ok(json!({}))
@@ -35,7 +36,7 @@ pub(super) async fn tag(service: &Service, input: Input) -> Result<Value, ApiErr
 pub(super) async fn untag(service: &Service, input: Input) -> Result<Value, ApiError> {
     let keys = input.tag_keys.filter(|keys| !keys.is_empty()).ok_or_else(|| missing("TagKeys"))?;
     let mut change = service.change().await?;
-    let id = resource(change.db(), input.resource_arn).await?;
+    let id = resource(service.realm(), change.db(), input.resource_arn).await?;
     for key in keys {
         sqlx::query("DELETE FROM resource_tags WHERE resource_id = ? AND key = ?")
             .bind(&id)
@@ -49,9 +50,13 @@ pub(super) async fn untag(service: &Service, input: Input) -> Result<Value, ApiE
 
 pub(super) async fn list(service: &Service, input: Input) -> Result<Value, ApiError> {
     // A resource has fewer tags than a page has places; only the token's form is looked at.
-    Start::from_request(input.next_token)?;
+    Start::from_request(input.next_token, "ListTagsForResource", &input.resource_arn)?;
     let mut reader = service.pool().acquire().await?;
-    let id = resource(&mut reader, input.resource_arn).await?;
+    // Of the errors of the other two operations this one has those about the ARN alone.
+    let id = resource(service.realm(), &mut reader, input.resource_arn).await.map_err(|error| match error.status {
+        400 if error.name.ends_with("DoesNotExistException") => ApiError::client("InvalidArnException", error.message),
+        _ => error,
+    })?;
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT key, value FROM resource_tags WHERE resource_id = ? ORDER BY key")
             .bind(&id)
@@ -65,11 +70,8 @@ pub(super) async fn list(service: &Service, input: Input) -> Result<Value, ApiEr
 pub(super) async fn set(db: &mut SqliteConnection, resource_id: &str, tags: &[Tag]) -> Result<(), ApiError> {
     let invalid = |message: String| ApiError::client("InvalidTagsToAddException", message);
     for tag in tags {
-        if !tag.is_valid() {
-            return Err(invalid(format!(
-                "The tag {:.200?} is not valid: keys have 1 to 128 characters, values at most 256.",
-                tag.key
-            )));
+        if let Some(problem) = tag.problem() {
+            return Err(invalid(problem));
         }
         sqlx::query(
             "INSERT INTO resource_tags (resource_id, key, value) VALUES (?, ?, ?) \
@@ -96,20 +98,22 @@ fn missing(member: &str) -> ApiError {
 }
 
 /// The id of what an ARN names.
-async fn resource(db: &mut SqliteConnection, arn: Option<String>) -> Result<String, ApiError> {
+async fn resource(realm: &Realm, db: &mut SqliteConnection, arn: Option<String>) -> Result<String, ApiError> {
     let arn = arn
         .filter(|arn| !arn.is_empty())
         .ok_or_else(|| ApiError::client("ResourceArnRequiredException", "ResourceArn is missing from the request."))?;
     let invalid = || {
         ApiError::client(
             "InvalidArnException",
-            format!(
-                "{arn:.300?} is no ARN of CodeDeploy: those are arn:aws:codedeploy:<region>:<account>:<type>:<name>."
-            ),
+            format!("{arn:.300?} is no ARN of this service: those are {}:<name>.", realm.arn("<type>")),
         )
     };
     let parts: Vec<&str> = arn.splitn(7, ':').collect();
-    let ["arn", _, "codedeploy", _, _, kind, name] = parts.as_slice() else { return Err(invalid()) };
+    let ["arn", partition, "codedeploy", region, account, kind, name] = parts.as_slice() else { return Err(invalid()) };
+    let is_ours = *partition == "aws" && *region == realm.region && *account == realm.account;
+    if !is_ours || name.is_empty() || name.contains(':') {
+        return Err(invalid());
+    }
     match *kind {
         "application" => {
             let name = ApplicationName::from_request(Some((*name).to_owned())).map_err(|_| invalid())?;
@@ -122,7 +126,10 @@ async fn resource(db: &mut SqliteConnection, arn: Option<String>) -> Result<Stri
             let application = apps::find(db, &application).await?;
             Ok(groups::find(db, &application, &group).await?.id)
         }
-        "deploymentconfig" => Ok(configs::find(db, name).await?.id),
+        "deploymentconfig" => {
+            let name = ConfigName::from_request(Some((*name).to_owned())).map_err(|_| invalid())?;
+            Ok(configs::find(db, name.as_str()).await?.id)
+        }
         other => Err(ApiError::client(
             "ArnNotSupportedException",
             format!(

@@ -1,5 +1,6 @@
 //! Operations on an application's revisions.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::apps::revisions::{self, RegisteredRevision};
 use crate::apps::{self, Application};
+use crate::clock::Moment;
 use crate::error::ApiError;
 use crate::ids::ApplicationName;
 use crate::page::{Page, Start};
@@ -147,7 +149,8 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
     let sort_by = super::word(input.sort_by, "InvalidSortByException")?;
     let sort_order = super::word(input.sort_order, "InvalidSortOrderException")?;
     let deployed = super::word(input.deployed, "InvalidDeployedStateFilterException")?;
-    let start = Start::from_request(input.next_token)?;
+    let members = (&name, sort_by, sort_order, &input.s3_bucket, &input.s3_key_prefix, deployed);
+    let start = Start::from_request(input.next_token, "ListApplicationRevisions", &members)?;
     if input.s3_key_prefix.is_some() && input.s3_bucket.is_none() {
         return Err(ApiError::client("BucketNameFilterRequiredException", "s3KeyPrefix needs s3Bucket beside it."));
     }
@@ -169,18 +172,18 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
         let current = current(&mut reader, &application).await?;
         found.retain(|revision| current.contains(&revision.location.canonical()) == wants_current);
     }
-    match sort_by {
-        None | Some(SortBy::Registered) => {}
-        Some(SortBy::FirstUsed) => found.sort_by_key(|revision| (revision.first_used, revision.seq)),
-        Some(SortBy::LastUsed) => found.sort_by_key(|revision| (revision.last_used, revision.seq)),
-    }
-    // Newest first is what people look for, and so the order of those who ask for none.
-    match sort_order {
-        Some(SortOrder::Ascending) => {}
-        None | Some(SortOrder::Descending) => found.reverse(),
-    }
-    let locations = found.into_iter().map(|revision| revision.location).collect();
-    Ok(Page::of(locations, &start)?.answer("revisions"))
+    // The number of its registration tells it from others of the same moment.
+    let key = |revision: &RegisteredRevision| match sort_by {
+        None | Some(SortBy::Registered) => (None, revision.seq),
+        Some(SortBy::FirstUsed) => (revision.first_used.map(Moment::millis), revision.seq),
+        Some(SortBy::LastUsed) => (revision.last_used.map(Moment::millis), revision.seq),
+    };
+    let page = match sort_order {
+        None | Some(SortOrder::Ascending) => Page::of(found, &start, key)?,
+        Some(SortOrder::Descending) => Page::of(found, &start, |revision| Reverse(key(revision)))?,
+    };
+    let locations = page.items.into_iter().map(|revision| revision.location).collect();
+    Ok(Page { items: locations, next: page.next }.answer("revisions"))
 }
 
 /// Canonical locations of the revisions that the application's groups have now.

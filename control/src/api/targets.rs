@@ -38,7 +38,7 @@ pub(super) async fn list_targets(service: &Service, input: ListTargetsInput) -> 
             }
         }
     }
-    let page = names(service, input.deployment_id, statuses, input.next_token).await?;
+    let page = names(service, "ListDeploymentTargets", input.deployment_id, statuses, input.next_token).await?;
     Ok(page.answer("targetIds"))
 }
 
@@ -55,7 +55,9 @@ pub(super) async fn list_instances(service: &Service, input: ListInstancesInput)
     if input.instance_type_filter.is_some_and(|types| !types.is_empty()) {
         return Err(no_labels());
     }
-    let page = names(service, input.deployment_id, input.instance_status_filter, input.next_token).await?;
+    let page =
+        names(service, "ListDeploymentInstances", input.deployment_id, input.instance_status_filter, input.next_token)
+            .await?;
     Ok(page.answer("instancesList"))
 }
 
@@ -69,12 +71,13 @@ fn no_labels() -> ApiError {
 /// Names of a deployment's hosts, in the order of the fleet.
 async fn names(
     service: &Service,
+    operation: &str,
     deployment_id: Option<String>,
     statuses: Option<Vec<String>>,
     next_token: Option<String>,
 ) -> Result<Page<String>, ApiError> {
     let statuses: Option<Vec<TargetStatus>> = super::words(statuses, "InvalidInstanceStatusException")?;
-    let start = Start::from_request(next_token)?;
+    let start = Start::from_request(next_token, operation, &(&deployment_id, &statuses))?;
     let mut reader = service.pool().acquire().await?;
     let deployment = find_deployment(&mut reader, deployment_id).await?;
     let rows: Vec<(i64, String)> = sqlx::query_as(
@@ -84,11 +87,11 @@ async fn names(
     )
     .bind(deployment.id.as_str())
     .bind(statuses.filter(|statuses| !statuses.is_empty()).map(Json))
-    .bind(start.after_number()?)
+    .bind(start.after_key::<i64>()?)
     .bind(i64::try_from(page::SIZE + 1).unwrap_or(i64::MAX))
     .fetch_all(&mut *reader)
     .await?;
-    let Page { items, next } = Page::cut(rows, |(rank, _)| rank.to_string());
+    let Page { items, next } = Page::cut(rows, &start, |(rank, _)| rank.to_string());
     Ok(Page { items: items.into_iter().map(|(_, name)| name).collect(), next })
 }
 
@@ -160,7 +163,7 @@ pub(super) struct BatchInstancesInput {
 pub(super) async fn batch_get_instances(service: &Service, input: BatchInstancesInput) -> Result<Value, ApiError> {
     let mut reader = service.pool().acquire().await?;
     let deployment = find_deployment(&mut reader, input.deployment_id).await?;
-    let ids = super::batch(input.instance_ids, 100, ("InstanceIdRequiredException", "BatchLimitExceededException"))?;
+    let ids = super::batch(input.instance_ids, 25, ("InstanceIdRequiredException", "BatchLimitExceededException"))?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for id in ids {
         match by_name(&mut reader, &deployment, &id).await? {

@@ -2,29 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use url::Url;
 
+use super::endpoint::EndpointArgs;
 use super::{Data, RealmArgs, open_database, say};
-use crate::data_dir::{self, DataDir};
-use crate::host_config::{NewHost, Reach, Written};
+use crate::data_dir;
+use crate::host_config::{NewHost, OldKeys, Reach, Written};
 use crate::instances::Registered;
 use crate::pki;
 
 /// Arguments of `host-config`.
 #[derive(Debug, Args)]
 pub struct HostConfig {
-    /// The host's name; it may not begin with i-
-    name: String,
-    /// The directory that the agent's files are written to
+    /// The host's name, or several hosts' names; none may begin with i-
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// The directory that the agent's files are written to; for several hosts, the directory of a directory for each
     #[arg(long = "dir", value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// The URL at which the host reaches the service; by default the one of the running service
-    #[arg(long, value_name = "URL", value_parser = parse_endpoint)]
-    endpoint: Option<Url>,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+    /// The authority of the service's own TLS certificate (serve --certificate), where hosts do not trust it already
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// End the keys that the hosts had before
+    #[arg(long)]
+    revoke_old: bool,
     /// The directory in which the files will be on the host, which they name each other by; DIR by default
     #[arg(long, value_name = "DIR", value_parser = parse_absolute)]
     installed_in: Option<PathBuf>,
@@ -38,25 +44,51 @@ pub struct HostConfig {
 impl HostConfig {
     pub async fn run(self) -> anyhow::Result<()> {
         let data = self.data.open()?;
-        let host = NewHost::parse(&self.name, &self.realm.realm(), &self.tags)?;
-        let endpoint = match self.endpoint {
-            Some(endpoint) => endpoint,
-            None => known_endpoint(&data)?,
+        let realm = self.realm.realm();
+        // Nothing is registered where one of them is no name.
+        let hosts = self.names.iter().map(|name| NewHost::parse(name, &realm, &self.tags));
+        let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+        let reach = Reach {
+            endpoint: self.endpoint.resolve(&data)?,
+            ca_pem: pki::ca_certificate(&data)?,
+            tls_ca_pem: self.tls_ca.as_deref().map(read_certificates).transpose()?,
+            installed_in: self.installed_in.clone(),
         };
-        let reach = Reach { endpoint, ca_pem: pki::ca_certificate(&data)?, installed_in: self.installed_in.clone() };
+        let old = if self.revoke_old { OldKeys::Revoked } else { OldKeys::Kept };
         let pool = open_database(&data).await?;
-        let written = host.set_up(&pool, &reach, &self.out).await?;
+        for (name, host) in self.names.iter().zip(&hosts) {
+            let out = if hosts.len() == 1 { self.out.clone() } else { self.out.join(name) };
+            let written = host.set_up(&pool, &reach, &out, old).await?;
+            say(&report(name, &written, self.installed_in.as_deref()))?;
+        }
         pool.close().await;
-        say(&report(&self.name, &written, self.installed_in.as_deref()))
+        Ok(())
     }
+}
+
+fn read_certificates(path: &Path) -> anyhow::Result<String> {
+    let content =
+        data_dir::read_if_there(path, 1 << 20)?.with_context(|| format!("there is no file {}", path.display()))?;
+    let text = String::from_utf8(content).ok().filter(|text| text.contains("-----BEGIN CERTIFICATE-----"));
+    text.with_context(|| format!("{} holds no certificate in PEM form", path.display()))
 }
 
 fn report(name: &str, written: &Written, installed_in: Option<&Path>) -> String {
     let registered = match written.registered {
         Registered::New => "Registered",
-        Registered::Already => "Was registered already, and got another key:",
+        Registered::Already => "Made another key for the registered host",
     };
     let mut text = format!("{registered} {name} ({}).\n", written.arn);
+    for id in &written.revoked {
+        text.push_str(&format!("Revoked its old key {id}: an agent that still uses it is refused from now on.\n"));
+    }
+    if !written.still_valid.is_empty() {
+        text.push_str(&format!(
+            "Still valid: its old keys {}. Once the host has the new files, run the command again with --revoke-old, or \
+             `slipway-control keys revoke ID`.\n",
+            written.still_valid.join(", ")
+        ));
+    }
     for file in &written.files {
         text.push_str(&format!("Wrote {}\n", file.display()));
     }
@@ -77,27 +109,7 @@ fn report(name: &str, written: &Written, installed_in: Option<&Path>) -> String 
     text
 }
 
-/// What `serve` wrote when it began to listen.
-fn known_endpoint(data: &DataDir) -> anyhow::Result<Url> {
-    let Some(content) = data_dir::read_if_there(&data.endpoint(), 4096)? else {
-        bail!("the service has not been started yet, so its URL is not known; start it, or give --endpoint URL");
-    };
-    let text = String::from_utf8_lossy(&content);
-    parse_endpoint(text.trim())
-        .map_err(anyhow::Error::msg)
-        .with_context(|| format!("{} is damaged", data.endpoint().display()))
-}
-
 fn parse_absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err("an absolute path is needed".to_owned()) }
-}
-
-fn parse_endpoint(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    if url.scheme() != "https" || url.host_str().is_none() || !bare {
-        return Err(format!("{text:?} is not of the form https://name:port"));
-    }
-    Ok(url)
 }

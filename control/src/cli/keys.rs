@@ -3,9 +3,13 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use url::Url;
 
+use super::endpoint::{self, EndpointArgs};
 use super::{Data, RealmArgs, open_database, say};
-use crate::keys::{self, NewKey, Owner, UserName};
+use crate::data_dir::DataDir;
+use crate::instances::Identity;
+use crate::keys::{self, KeysError, NewKey, Owner, UserName};
 
 /// Subcommands of `keys`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +31,8 @@ pub struct Create {
     #[command(flatten)]
     form: Form,
     #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
     realm: RealmArgs,
 }
 
@@ -39,6 +45,13 @@ struct OwnerArgs {
     /// For the agent of the host of this name
     #[arg(long, value_name = "NAME", value_parser = UserName::parse_host)]
     host: Option<UserName>,
+    /// For the agent of the host that was registered with this ARN of a user or of a role's session
+    #[arg(long, value_name = "ARN", value_parser = parse_identity)]
+    host_arn: Option<Identity>,
+}
+
+fn parse_identity(text: &str) -> Result<Identity, KeysError> {
+    Identity::parse(text).ok_or_else(|| KeysError::Identity(text.to_owned()))
 }
 
 #[derive(Debug, Args)]
@@ -47,7 +60,7 @@ struct Form {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print lines for a shell: eval "$(slipway-control keys create … --env)"
+    /// Print all that `aws deploy` needs, for a shell: eval "$(slipway-control keys create … --env)"
     #[arg(long)]
     env: bool,
 }
@@ -81,35 +94,38 @@ impl Keys {
 
 impl Create {
     async fn run(self) -> anyhow::Result<()> {
-        let pool = open_database(&self.data.open()?).await?;
+        let data = self.data.open()?;
         let owner = self.owner.owner()?;
+        // Before a key is made, which would not be shown.
+        let reach = if self.form.env { Some(self.endpoint.resolve(&data)?) } else { None };
+        let pool = open_database(&data).await?;
         let key = keys::create(&pool, &owner, &self.realm.account).await?;
         pool.close().await;
-        say(&self.form.of(&key, &self.realm.region))
+        say(&match reach {
+            Some(endpoint) => variables(&key, &self.realm.region, &endpoint, &data),
+            None => self.form.of(&key),
+        })
     }
 }
 
 impl OwnerArgs {
     fn owner(self) -> anyhow::Result<Owner> {
-        match (self.administrator, self.host) {
-            (Some(name), _) => Ok(Owner::Administrator(name)),
-            (None, name) => name.map(Owner::Host).context("give --administrator NAME or --host NAME"),
+        match (self.administrator, self.host, self.host_arn) {
+            (Some(name), ..) => Ok(Owner::Administrator(name)),
+            (_, Some(name), _) => Ok(Owner::Host(name)),
+            (.., identity) => {
+                identity.map(Owner::Identity).context("give --administrator NAME, --host NAME or --host-arn ARN")
+            }
         }
     }
 }
 
 impl Form {
-    fn of(&self, key: &NewKey, region: &str) -> String {
+    fn of(&self, key: &NewKey) -> String {
         let (id, secret) = (&key.id, key.secret.expose());
         if self.json {
             let value = json!({ "accessKeyId": id, "secretAccessKey": secret, "arn": key.arn });
             return format!("{value}\n");
-        }
-        if self.env {
-            // Base64 and digits need no quoting in a shell.
-            return format!(
-                "export AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={secret}\nexport AWS_DEFAULT_REGION={region}\n"
-            );
         }
         format!(
             "Access key id:     {id}\nSecret access key: {secret}\nOwner:             {}\n\
@@ -117,6 +133,30 @@ impl Form {
             key.arn
         )
     }
+}
+
+/// What AWS's command line and SDKs read of their environment.
+fn variables(key: &NewKey, region: &str, endpoint: &Url, data: &DataDir) -> String {
+    let url = endpoint::shown(endpoint);
+    let ca = data.ca().display().to_string();
+    let mut all = vec![
+        ("AWS_ACCESS_KEY_ID", key.id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.expose()),
+        ("AWS_DEFAULT_REGION", region),
+        ("AWS_ENDPOINT_URL_CODEDEPLOY", url),
+        ("AWS_ENDPOINT_URL_S3", url),
+    ];
+    // It takes the place of the system's authorities.
+    if !data.foreign_certificate().exists() {
+        all.push(("AWS_CA_BUNDLE", &ca));
+    }
+    all.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
+}
+
+/// A word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,./:@_-".contains(&byte);
+    if text.bytes().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 impl List {

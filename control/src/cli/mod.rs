@@ -1,12 +1,15 @@
 //! The command line, one file per command.
 
 mod bucket;
+mod ca;
+mod endpoint;
 mod host_config;
 mod keys;
+mod listen;
 mod serve;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -38,13 +41,15 @@ enum Command {
     /// Make and list buckets of the embedded S3
     #[command(subcommand)]
     Bucket(bucket::Bucket),
+    /// Print the certificate of the service's authority, which clients have to trust
+    Ca(ca::Ca),
 }
 
 /// Where the service's data is.
 #[derive(Debug, Args)]
 struct Data {
-    /// The data directory; made if there is none
-    #[arg(long = "data", value_name = "DIR")]
+    /// The service's data directory
+    #[arg(long = "data", value_name = "DIR", env = "SLIPWAY_DATA", default_value = "/var/lib/slipway")]
     directory: PathBuf,
 }
 
@@ -70,6 +75,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::HostConfig(host_config) => host_config.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Bucket(bucket) => bucket.run().await,
+        Command::Ca(ca) => ca.run(),
     }
 }
 
@@ -97,8 +103,14 @@ async fn open_database(data: &DataDir) -> anyhow::Result<sqlx::SqlitePool> {
 }
 
 impl Data {
+    /// Opens the data of a service that is there already.
     fn open(&self) -> anyhow::Result<DataDir> {
-        Ok(DataDir::open(Path::new(&self.directory))?)
+        Ok(DataDir::open(&self.directory)?)
+    }
+
+    /// Opens the data of a service that may be new.
+    fn create(&self) -> anyhow::Result<DataDir> {
+        Ok(DataDir::create(&self.directory)?)
     }
 }
 

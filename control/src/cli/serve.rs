@@ -1,6 +1,8 @@
 //! `serve`: the service itself.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::{Data, RealmArgs, open_database, say};
+use super::{Data, RealmArgs, listen, open_database, say};
 use crate::data_dir::{self, DataDir};
 use crate::envelope::SpecSigner;
-use crate::pki;
+use crate::pki::{self, OwnCertificate, Pki};
 use crate::s3::ObjectStore;
 use crate::server::{self, App, tls::Shown};
 use crate::service::{Service, ServiceOptions};
@@ -30,12 +32,18 @@ const MAX_HOLD: u64 = 60;
 pub struct Serve {
     #[command(flatten)]
     data: Data,
-    /// The address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    /// The address to listen on: PORT alone listens on every address, NAME:PORT on the name's; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443", value_parser = listen::parse)]
     listen: SocketAddr,
     /// A name or address under which clients reach the service; may be given several times, the first is in its URL
     #[arg(long = "hostname", value_name = "NAME", value_parser = parse_name)]
     hostnames: Vec<ServerName<'static>>,
+    /// A TLS certificate of your own for these names, with its chain, in PEM; read again every 12 hours
+    #[arg(long, value_name = "FILE", requires_all = ["key", "hostnames"])]
+    certificate: Option<PathBuf>,
+    /// The private key of --certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// How long an agent's poll is held open without work, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=MAX_HOLD))]
     poll_hold: u64,
@@ -46,12 +54,18 @@ pub struct Serve {
 impl Serve {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut stop = Stop::listen()?;
-        let data = self.data.open()?;
+        let data = self.data.create()?;
         let _lock = data.lock_for_serving()?;
         data_dir::remove_if_there(&data.endpoint())?;
 
         let names = self.names();
-        let pki = pki::open(&data, &names)?;
+        let tls = TlsSource { data: data.clone(), names: names.clone(), own: self.own_certificate() };
+        let pki = tls.open()?;
+        if tls.own.is_some() {
+            data_dir::write_private(&data.foreign_certificate(), b"")?;
+        } else {
+            data_dir::remove_if_there(&data.foreign_certificate())?;
+        }
         let shown = Shown::new(pki.server).context("the TLS certificate cannot be used")?;
         let signer = Arc::new(SpecSigner::new(pki.signer));
         let pool = open_database(&data).await?;
@@ -63,16 +77,14 @@ impl Serve {
         };
         let service = Service::new(pool.clone(), signer.clone(), options);
         let store = ObjectStore::open(pool.clone(), &data.objects(), &self.realm.region).await?;
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot_listen(self.listen, &error))?;
         let timekeeper = timekeeper::start(&service).await.context("the deployments cannot be taken up again")?;
 
         let acceptor = shown.acceptor().context("TLS cannot be set up")?;
         let app = App::new(service.clone(), store.service(&names));
         let url = self.url(listener.local_addr().context("the listener has no address")?);
         let serving = tokio::spawn(server::run(listener, acceptor, app, service.closing()));
-        let renewing = tokio::spawn(renew(data.clone(), names, shown, signer));
+        let renewing = tokio::spawn(renew(tls, shown, signer));
         data_dir::write_private(&data.endpoint(), format!("{url}\n").as_bytes())?;
         say(&format!("slipway-control is listening on {url}\n"))?;
         tracing::info!(url, data = %data.root().display(), "listening");
@@ -92,11 +104,17 @@ impl Serve {
         Ok(())
     }
 
+    fn own_certificate(&self) -> Option<OwnCertificate> {
+        let (certificate, key) = self.certificate.clone().zip(self.key.clone())?;
+        Some(OwnCertificate { certificate, key })
+    }
+
     /// The certificate's names, besides the loopback ones: those given, and the address that is listened on.
     fn names(&self) -> Vec<ServerName<'static>> {
         let mut names = self.hostnames.clone();
         let address = self.listen.ip();
-        if !address.is_unspecified() && !address.is_loopback() {
+        // An own certificate has the names that it has.
+        if self.certificate.is_none() && !address.is_unspecified() && !address.is_loopback() {
             names.push(ServerName::from(address));
         }
         names
@@ -136,22 +154,59 @@ impl Stop {
     }
 }
 
-/// Replaces certificates that near their end while the service runs.
-async fn renew(data: DataDir, names: Vec<ServerName<'static>>, shown: Arc<Shown>, signer: Arc<SpecSigner>) {
+/// Where the certificates come from.
+struct TlsSource {
+    data: DataDir,
+    names: Vec<ServerName<'static>>,
+    own: Option<OwnCertificate>,
+}
+
+impl TlsSource {
+    fn open(&self) -> anyhow::Result<Pki> {
+        let pki = pki::open(&self.data, &self.names)?;
+        Ok(match &self.own {
+            Some(own) => Pki { server: own.read(&self.names)?, ..pki },
+            None => pki,
+        })
+    }
+}
+
+/// What to do where the address cannot be had.
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "another program has that port (`ss -ltnp sport = :{}` shows which): stop it, or choose",
+                address.port()
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are root's: give the service CAP_NET_BIND_SERVICE, or choose".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose".to_owned(),
+        _ => "choose".to_owned(),
+    };
+    anyhow::anyhow!("cannot listen on {address}: {error}; {remedy} another one with --listen")
+}
+
+/// Replaces certificates that near their end, or that the operator has renewed, while the service runs.
+async fn renew(tls: TlsSource, shown: Arc<Shown>, signer: Arc<SpecSigner>) {
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once, and everything was opened a moment ago.
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        match pki::open(&data, &names) {
+        match tls.open() {
             Ok(pki) => {
                 signer.replace(pki.signer);
                 if let Err(error) = shown.replace(pki.server) {
                     tracing::error!(%error, "the renewed TLS certificate cannot be used; the one before stays");
                 }
             }
-            Err(error) => tracing::error!(%error, "certificates were not renewed; trying again later"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "certificates were not renewed; trying again later")
+            }
         }
     }
 }

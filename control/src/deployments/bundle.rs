@@ -6,21 +6,47 @@ use super::Pinned;
 use crate::error::ApiError;
 use crate::revisions::S3Location;
 
-/// Whether a host may read an object: bundles of its own deployments, and nothing else.
+/// Which version of an object is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version<'a> {
+    /// The one of this id.
+    Named(&'a str),
+    /// The newest one.
+    Newest,
+    /// It does not matter.
+    Any,
+}
+
+/// Whether a host may read an object: it is registered, and the object in this version is the bundle of one of its
+/// deployments.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn host_may_read(pool: &SqlitePool, host_arn: &str, bucket: &str, key: &str) -> sqlx::Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM deployments d JOIN targets t ON t.deployment_id = d.id \
-         WHERE d.s3_bucket = ? AND d.s3_key = ? AND t.host_identifier = ? LIMIT 1",
+pub async fn host_may_read(
+    pool: &SqlitePool,
+    host_arn: &str,
+    (bucket, key): (&str, &str),
+    version: Version<'_>,
+) -> sqlx::Result<bool> {
+    let versions: Vec<Option<String>> = sqlx::query_scalar(
+        "SELECT DISTINCT d.pinned_version FROM deployments d JOIN targets t ON t.deployment_id = d.id \
+         WHERE d.s3_bucket = ?1 AND d.s3_key = ?2 AND t.host_identifier = ?3 \
+         AND EXISTS (SELECT 1 FROM instances WHERE identity_arn = ?3 AND deregistered_ms IS NULL)",
     )
     .bind(bucket)
     .bind(key)
     .bind(host_arn)
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(found.is_some())
+    let asked = match version {
+        Version::Any => return Ok(!versions.is_empty()),
+        Version::Named(asked) => Some(asked.to_owned()),
+        Version::Newest => {
+            let newest = "SELECT version_id FROM objects WHERE bucket = ? AND key = ? AND is_latest = 1";
+            sqlx::query_scalar(newest).bind(bucket).bind(key).fetch_optional(pool).await?
+        }
+    };
+    Ok(asked.is_some_and(|asked| versions.iter().flatten().any(|version| *version == asked)))
 }
 
 /// The version and digest that the embedded S3 has of a bundle now, so that every host of a

@@ -28,7 +28,7 @@ use crate::health::Fleet;
 use crate::ids::DeploymentId;
 use crate::revisions::RevisionLocation;
 
-pub use self::bundle::host_may_read;
+pub use self::bundle::{Version, host_may_read};
 pub use self::states::{Creator, DeploymentStatus, ErrorCode, EventError, EventStatus, FileExists, Halt, TargetStatus};
 
 /// What a host runs, in order, when it is deployed to in place without a load balancer.

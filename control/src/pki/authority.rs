@@ -11,9 +11,6 @@ use crate::data_dir::{self, DataDir};
 
 /// Key and certificate in one file, so that no crash can part them.
 const KEY_FILE: &str = "ca-key.pem";
-/// The certificate alone, to be handed out.
-const CERTIFICATE_FILE: &str = "ca.pem";
-
 const LIFETIME_DAYS: i64 = 3650;
 /// From here on the log asks for a new authority.
 const WARN_DAYS: i64 = 365;
@@ -28,7 +25,7 @@ pub struct Authority {
 impl Authority {
     /// Reads the authority, or makes it if there never was one.
     pub fn open(data: &DataDir) -> Result<Self, PkiError> {
-        let certificate_file = data.pki().join(CERTIFICATE_FILE);
+        let certificate_file = data.ca();
         let handed_out = data_dir::read_if_there(&certificate_file, FILE_LIMIT)?;
         let authority = match data_dir::read_if_there(&data.pki().join(KEY_FILE), FILE_LIMIT)? {
             Some(content) => Self::parse(&Zeroizing::new(content))?,
@@ -36,7 +33,7 @@ impl Authority {
             None => Self::create(data)?,
         };
         if handed_out.as_deref() != Some(authority.certificate_pem.as_bytes()) {
-            data_dir::write_private(&certificate_file, authority.certificate_pem.as_bytes())?;
+            data_dir::write_public(&certificate_file, authority.certificate_pem.as_bytes())?;
         }
         Ok(authority)
     }

@@ -3,6 +3,7 @@
 
 mod authority;
 mod leaf;
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use self::authority::Authority;
 use self::leaf::{Leaf, Purpose};
+pub use self::own::{OwnCertificate, OwnCertificateError};
 use crate::data_dir::{self, DataDir, DataDirError};
 use crate::envelope::{SignError, SigningIdentity};
 
@@ -25,9 +27,9 @@ pub struct Pki {
 
 /// The TLS server's certificate chain and key.
 pub struct ServerIdentity {
-    /// The leaf alone: clients have the authority's certificate already.
+    /// The service's certificate first. Of its own one the leaf alone: clients have the authority's certificate already.
     pub chain: Vec<CertificateDer<'static>>,
-    /// PKCS #8.
+    /// Its private key.
     pub key: PrivateKeyDer<'static>,
 }
 
@@ -85,6 +87,5 @@ pub fn ca_certificate(data: &DataDir) -> Result<String, PkiError> {
 /// The lock is held while files may be made, since a command can run beside the server's first start.
 fn open_authority(data: &DataDir) -> Result<(Authority, data_dir::Lock), PkiError> {
     let lock = data.lock_briefly("pki.lock")?;
-    data_dir::create_private_dir(&data.pki())?;
     Ok((Authority::open(data)?, lock))
 }

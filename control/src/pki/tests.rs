@@ -12,7 +12,7 @@ fn name(name: &str) -> ServerName<'static> {
 
 fn data() -> (tempfile::TempDir, DataDir) {
     let directory = tempfile::tempdir().unwrap();
-    let data = DataDir::open(directory.path()).unwrap();
+    let data = DataDir::create(directory.path()).unwrap();
     (directory, data)
 }
 
@@ -149,7 +149,7 @@ fn webpki_takes_the_signer_and_refuses_the_servers_certificate_as_one() {
     assert!(!takes(&pki.server.chain[0], usage));
     assert!(takes(&pki.server.chain[0], webpki::KeyUsage::server_auth()));
     let other = tempfile::tempdir().unwrap();
-    let other = open(&DataDir::open(other.path()).unwrap(), &[]).unwrap();
+    let other = open(&DataDir::create(other.path()).unwrap(), &[]).unwrap();
     assert!(!takes(&other.server.chain[0], webpki::KeyUsage::server_auth()), "another authority's");
 }
 

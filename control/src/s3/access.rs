@@ -9,8 +9,8 @@ use s3s::{S3Result, s3_error};
 use sqlx::SqlitePool;
 
 use super::failed;
-use crate::caller::Caller;
-use crate::deployments;
+use crate::caller::{Caller, Peer};
+use crate::deployments::{self, Version};
 use crate::keys;
 
 /// What comes after a bundle's key in that of its signature.
@@ -49,20 +49,29 @@ impl S3Access for KeyAccess {
         };
         // Once more by the id alone: the key may have been revoked since its secret was read.
         let found = keys::find(&self.pool, &credentials.access_key).await.map_err(failed("look up the access key"))?;
+        let peer = context.extensions_mut().get::<Peer>().copied();
         let operation = context.s3_op().name();
         match (found.map(|(caller, _)| caller), operation, context.s3_path()) {
             (None, ..) => Err(s3_error!(InvalidAccessKeyId, "the access key was revoked")),
-            (Some(Caller::Administrator { .. }), ..) => Ok(()),
+            (Some(caller @ Caller::Administrator { .. }), ..) => {
+                log(operation, context.s3_path(), &caller, peer);
+                Ok(())
+            }
             (Some(Caller::Host { host_arn, .. }), "GetObject" | "HeadObject", S3Path::Object { bucket, key }) => {
-                for bundle in [Some(&**key), key.strip_suffix(SIGNATURE)].into_iter().flatten() {
-                    let may = deployments::host_may_read(&self.pool, &host_arn, bucket, bundle).await;
+                let version = asked_version(context.uri());
+                let version = version.as_deref().map_or(Version::Newest, Version::Named);
+                // A signature is no part of the revision: its newest version counts.
+                let ways = [(Some(&**key), version), (key.strip_suffix(SIGNATURE), Version::Any)];
+                for (bundle, version) in ways.into_iter().filter_map(|(bundle, version)| Some((bundle?, version))) {
+                    let may = deployments::host_may_read(&self.pool, &host_arn, (bucket, bundle), version).await;
                     if may.map_err(failed("look up the host's deployments"))? {
                         return Ok(());
                     }
                 }
                 Err(s3_error!(
                     AccessDenied,
-                    "{host_arn} may not read {bucket}/{key}: it is not the bundle of one of its deployments"
+                    "{host_arn} may not read {bucket}/{key}: it is no registered host, or this version is not the bundle of one of \
+                     its deployments"
                 ))
             }
             (Some(Caller::Host { host_arn, .. }), ..) => Err(s3_error!(
@@ -70,6 +79,28 @@ impl S3Access for KeyAccess {
                 "{host_arn} is a host: it may read its own bundles, and not call {operation}"
             )),
         }
+    }
+}
+
+/// The version that a request names.
+fn asked_version(uri: &http::Uri) -> Option<String> {
+    let query = uri.query()?.as_bytes();
+    url::form_urlencoded::parse(query).find(|(name, _)| name == "versionId").map(|(_, version)| version.into_owned())
+}
+
+/// Each change is told with who made it.
+fn log(operation: &str, path: &S3Path, caller: &Caller, peer: Option<Peer>) {
+    let (caller, key) = (caller.arn(), caller.access_key_id());
+    let address = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let object = match path {
+        S3Path::Root => String::new(),
+        S3Path::Bucket { bucket } => bucket.to_string(),
+        S3Path::Object { bucket, key } => format!("{bucket}/{key}"),
+    };
+    if ["Get", "Head", "List"].iter().any(|reads| operation.starts_with(reads)) {
+        tracing::debug!(operation, object, caller, key, address, "asked for");
+    } else {
+        tracing::info!(operation, object, caller, key, address, "asked for");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -14,13 +14,16 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::App;
+use super::call_log::CallLog;
 use super::doorway::Place;
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 use crate::error::ApiError;
 use crate::{api, commands, sigv4};
 
 /// Bytes in a call's body.
 const MAX_BODY: usize = 1024 * 1024;
+/// Bytes of a body over that which are read for its sender to come to the answer.
+const MOST_READ_AWAY: usize = 16 * MAX_BODY;
 /// From this size on a body counts as large.
 const LARGE_BODY: u64 = 32 * 1024;
 /// Large bodies that are held at a time; further ones wait.
@@ -41,13 +44,16 @@ enum Call {
 /// Answers a call: authenticates it, and hands it on.
 pub async fn answer(app: App, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let answered = match Call::of(&parts.headers) {
-        Ok(call) => call.answer(&app, &parts, body).await,
-        Err(error) => Err(error),
+    let call = match Call::of(&parts.headers) {
+        Ok(call) => call,
+        Err(error) => return error.into_response(),
     };
+    let mut log = CallLog::new(call.operation(), parts.extensions.get::<Peer>().copied());
+    let answered = call.answer(&app, &parts, body, &mut log).await;
+    log.write(&answered);
     match answered {
         Ok(value) => json_response(StatusCode::OK, &value),
-        Err(error) => error.into_response(),
+        Err(error) => error_response(&error),
     }
 }
 
@@ -72,7 +78,12 @@ impl Call {
         }
     }
 
-    async fn answer(&self, app: &App, parts: &Parts, body: Body) -> Result<Value, ApiError> {
+    fn operation(&self) -> &str {
+        let (Self::Api(operation) | Self::Commands(operation, _)) = self;
+        operation
+    }
+
+    async fn answer(&self, app: &App, parts: &Parts, body: Body, log: &mut CallLog) -> Result<Value, ApiError> {
         let (operation, signing_name) = match self {
             Self::Api(operation) => (operation, "codedeploy"),
             Self::Commands(operation, name) => (operation, *name),
@@ -83,10 +94,11 @@ impl Call {
         if let Some(place) = parts.extensions.get::<Arc<Place>>() {
             place.recognize();
         }
-        let (Caller::Administrator { access_key_id, .. } | Caller::Host { access_key_id, .. }) = &caller;
-        tracing::debug!(operation, access_key_id, "called");
+        tracing::debug!(operation, key = caller.access_key_id(), "called");
+        log.caller = Some(caller.clone());
         match self {
             Self::Api(_) => {
+                log.note_subject(&body);
                 if let Caller::Host { host_arn, .. } = &caller {
                     return Err(not_for_hosts(host_arn, operation));
                 }
@@ -116,6 +128,8 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
             ApiError::client("SerializationException", format!("The request's body could not be read: {error}."))
         })?;
         if all.len() + piece.len() > MAX_BODY {
+            drop(all);
+            read_away(pieces).await;
             return Err(ApiError {
                 status: 413,
                 name: "RequestEntityTooLargeException".to_owned(),
@@ -127,16 +141,31 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
     Ok(all.freeze())
 }
 
+/// Reads what a client still sends: one that is cut off while it sends never looks at the answer.
+async fn read_away(mut pieces: BodyDataStream) {
+    let mut rest = MOST_READ_AWAY;
+    while let Some(Ok(piece)) = pieces.next().await {
+        rest = rest.saturating_sub(piece.len());
+        if rest == 0 {
+            return;
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         tracing::info!(status = self.status, name = self.name, reason = self.message, "refused");
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json_response(status, &json!({ "__type": self.name, "message": self.message }));
-        if let Ok(name) = HeaderValue::from_str(&self.name) {
-            response.headers_mut().insert(ERROR_TYPE, name);
-        }
-        response
+        error_response(&self)
     }
+}
+
+fn error_response(error: &ApiError) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_response(status, &json!({ "__type": error.name, "message": error.message }));
+    if let Ok(name) = HeaderValue::from_str(&error.name) {
+        response.headers_mut().insert(ERROR_TYPE, name);
+    }
+    response
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response {

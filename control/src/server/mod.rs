@@ -1,5 +1,6 @@
 //! The one TLS listener: API, commands protocol and S3 on the same port.
 
+mod call_log;
 mod calls;
 mod connection;
 mod doorway;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::caller::Peer;
 use crate::service::Service;
 use doorway::Doorway;
 
@@ -66,7 +68,7 @@ pub async fn run(listener: TcpListener, acceptor: TlsAcceptor, app: App, mut clo
         match accepted {
             Ok((stream, address)) => {
                 let place = Arc::new(door.enter(address));
-                let router = router.clone().layer(Extension(Arc::clone(&place)));
+                let router = router.clone().layer(Extension(Arc::clone(&place))).layer(Extension(Peer(address)));
                 let serving = connection::serve(stream, acceptor.clone(), router, closing.clone());
                 connections.spawn(async move {
                     tokio::select! {

@@ -98,9 +98,9 @@ mod tests {
         assert_eq!(code(&[("authorization", &host), ("x-amz-acl", "private")], ""), "AccessDenied");
         for (date, expected) in [
             ("20260131T120000Z", ""),
-            ("20260131T115501Z", ""),
-            ("20260131T115459Z", "RequestTimeTooSkewed"),
-            ("20260131T120501Z", "RequestTimeTooSkewed"),
+            ("20260131T114501Z", ""),
+            ("20260131T114459Z", "RequestTimeTooSkewed"),
+            ("20260131T121501Z", "RequestTimeTooSkewed"),
         ] {
             assert_eq!(code(&[("authorization", &with_date), ("x-amz-date", date)], ""), expected, "{date}");
         }

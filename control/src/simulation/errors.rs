@@ -4,6 +4,11 @@ use serde_json::{Value, json};
 
 use super::{World, revision};
 
+/// A rollback that no alarm will ever ask for.
+fn on_alarm() -> Value {
+    json!({ "autoRollbackConfiguration": { "enabled": true, "events": ["DEPLOYMENT_STOP_ON_ALARM"] } })
+}
+
 #[tokio::test]
 async fn errors_have_the_names_of_the_reference() {
     let world = World::new().await;
@@ -55,6 +60,50 @@ async fn errors_have_the_names_of_the_reference() {
             "InvalidTagException",
         ),
         ("CreateDeploymentGroup", group(json!({ "ec2TagFilters": [{}] })), "InvalidEC2TagException"),
+        ("CreateDeploymentGroup", group(json!({ "ec2TagFilters": [{ "Key": "fleet" }] })), "InvalidEC2TagException"),
+        (
+            "CreateDeploymentGroup",
+            group(json!({ "ec2TagSet": { "ec2TagSetList": [[{ "Key": "fleet" }]] } })),
+            "InvalidEC2TagException",
+        ),
+        ("CreateDeploymentGroup", group(json!({ "autoScalingGroups": ["web"] })), "InvalidAutoScalingGroupException"),
+        (
+            "UpdateDeploymentGroup",
+            json!({ "applicationName": "app", "currentDeploymentGroupName": "fleet", "autoScalingGroups": ["web"] }),
+            "InvalidAutoScalingGroupException",
+        ),
+        (
+            "UpdateDeploymentGroup",
+            json!({ "applicationName": "app", "currentDeploymentGroupName": "fleet", "ec2TagFilters": [{ "Key": "x" }] }),
+            "InvalidEC2TagException",
+        ),
+        ("CreateDeploymentGroup", group(json!({ "terminationHookEnabled": true })), "InvalidInputException"),
+        ("CreateDeploymentGroup", group(on_alarm()), "InvalidAutoRollbackConfigException"),
+        ("CreateDeployment", deployment(on_alarm()), "InvalidAutoRollbackConfigException"),
+        (
+            "CreateDeployment",
+            json!({ "applicationName": "app", "deploymentGroupName": "fleet", "deploymentMode": "RESTART",
+                    "updateOutdatedInstancesOnly": true }),
+            "InvalidUpdateOutdatedInstancesOnlyValueException",
+        ),
+        ("CreateDeployment", deployment(json!({ "deploymentMode": "SLOW" })), "InvalidInputException"),
+        ("GetApplication", json!(["app"]), "SerializationException"),
+        ("CreateDeployment", deployment(json!({ "revision": ["S3"] })), "SerializationException"),
+        (
+            "BatchGetOnPremisesInstances",
+            json!({ "instanceNames": (0..26).map(|n| format!("web-{n}")).collect::<Vec<_>>() }),
+            "BatchLimitExceededException",
+        ),
+        (
+            "AddTagsToOnPremisesInstances",
+            json!({ "instanceNames": ["web-0"], "tags": [{ "Key": "AWS:x", "Value": "v" }] }),
+            "InvalidTagException",
+        ),
+        (
+            "ListTagsForResource",
+            json!({ "ResourceArn": "arn:aws:codedeploy:eu-west-1:123456789012:application:none" }),
+            "InvalidArnException",
+        ),
         (
             "CreateDeploymentGroup",
             group(
@@ -217,7 +266,7 @@ async fn errors_have_the_names_of_the_reference() {
         ("ListTagsForResource", json!({ "ResourceArn": "arn:aws:codedeploy:r:a:instance/x" }), "InvalidArnException"),
         (
             "ListTagsForResource",
-            json!({ "ResourceArn": "arn:aws:codedeploy:r:a:instance:x" }),
+            json!({ "ResourceArn": "arn:aws:codedeploy:eu-west-1:123456789012:instance:x" }),
             "ArnNotSupportedException",
         ),
     ] {

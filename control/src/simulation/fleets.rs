@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::agent::Behaviour;
 use super::{World, revision, succeed};
+use crate::apps::{self, groups};
 use crate::deployments::EVENTS;
+use crate::ids::{ApplicationName, GroupName};
+use crate::tags::{Selection, TagFilter};
 
 #[tokio::test]
 async fn one_host_runs_all_events_in_order() {
@@ -193,9 +196,17 @@ async fn a_group_has_one_deployment_at_a_time() {
 #[tokio::test]
 async fn hosts_that_cannot_be_selected_are_not_passed_over_in_silence() {
     let world = World::new().await;
-    world
-        .create_group("cloud", json!({ "ec2TagFilters": [{ "Key": "fleet" }], "onPremisesInstanceTagFilters": [] }))
-        .await;
+    world.create_group("cloud", json!({ "onPremisesInstanceTagFilters": [] })).await;
+    // An earlier version stored groups with EC2 tags.
+    let mut change = world.service.change().await.unwrap();
+    let name = |name: &str| Some(name.to_owned());
+    let application = ApplicationName::from_request(name("app")).unwrap();
+    let application = apps::find(change.db(), &application).await.unwrap();
+    let cloud = GroupName::from_request(name("cloud")).unwrap();
+    let mut group = groups::find(change.db(), &application, &cloud).await.unwrap();
+    group.settings.ec2 = Selection::Any(vec![TagFilter::Key("fleet".to_owned())]);
+    groups::update(change.db(), &application, &group, &cloud).await.unwrap();
+    change.commit().await.unwrap();
     let id = world.deploy("v1.zip", json!({ "deploymentGroupName": "cloud" })).await;
     let info = world.info(&id).await;
     assert_eq!(info["errorInformation"]["code"], "NO_INSTANCES");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::agent::Behaviour;
 use super::{World, administrator, patient, succeed};
-use crate::deployments::host_may_read;
+use crate::deployments::{Version, host_may_read};
 use crate::service::ServiceOptions;
 use crate::{api, commands};
 
@@ -67,13 +67,17 @@ async fn hosts_and_administrators_keep_to_their_side() {
 async fn a_host_reads_the_bundles_of_its_deployments_only() {
     let world = World::new().await;
     let agent = world.host("web-1").await;
-    let may = async |arn: &str, key: &str| host_may_read(world.service.pool(), arn, "bundles", key).await.unwrap();
+    let may = async |arn: &str, key: &str| {
+        host_may_read(world.service.pool(), arn, ("bundles", key), Version::Any).await.unwrap()
+    };
     assert!(!may(&agent.arn, "v1.zip").await);
     world.deploy("v1.zip", json!({})).await;
     assert!(may(&agent.arn, "v1.zip").await);
     assert!(!may(&agent.arn, "v2.zip").await);
     let stranger = world.host("web-2").await;
     assert!(!may(&stranger.arn, "v1.zip").await);
+    world.ok("DeregisterOnPremisesInstance", json!({ "instanceName": "web-1" })).await;
+    assert!(!may(&agent.arn, "v1.zip").await, "a host that is deregistered reads nothing");
 }
 
 /// Two groups with the same host, each with a deployment.

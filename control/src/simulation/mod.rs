@@ -36,7 +36,7 @@ fn signer() -> Arc<SpecSigner> {
     static SIGNER: OnceLock<Arc<SpecSigner>> = OnceLock::new();
     let make = || {
         let dir = tempfile::tempdir().unwrap();
-        Arc::new(SpecSigner::new(pki::open(&DataDir::open(dir.path()).unwrap(), &[]).unwrap().signer))
+        Arc::new(SpecSigner::new(pki::open(&DataDir::create(dir.path()).unwrap(), &[]).unwrap().signer))
     };
     Arc::clone(SIGNER.get_or_init(make))
 }

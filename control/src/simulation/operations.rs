@@ -214,9 +214,9 @@ async fn revisions_are_registered_used_and_listed() {
         let keys = answer["revisions"].as_array().unwrap().iter();
         keys.map(|location| location["s3Location"]["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(list(json!({})).await, ["api/1.zip", "web/2.zip", "web/1.zip"]);
-    assert_eq!(list(json!({ "sortOrder": "ascending" })).await, ["web/1.zip", "web/2.zip", "api/1.zip"]);
-    assert_eq!(list(json!({ "sortBy": "lastUsedTime" })).await[0], "web/1.zip");
+    assert_eq!(list(json!({})).await, ["web/1.zip", "web/2.zip", "api/1.zip"], "ascending, as AWS's reference has it");
+    assert_eq!(list(json!({ "sortOrder": "descending" })).await, ["api/1.zip", "web/2.zip", "web/1.zip"]);
+    assert_eq!(list(json!({ "sortBy": "lastUsedTime", "sortOrder": "descending" })).await[0], "web/1.zip");
     assert_eq!(
         list(json!({ "s3Bucket": "bundles", "s3KeyPrefix": "web/", "deployed": "exclude" })).await,
         ["web/2.zip"]
@@ -237,6 +237,18 @@ async fn resources_have_tags() {
     let world = World::new().await;
     for arn in ["application:app", "deploymentgroup:app/fleet"] {
         let arn = world.service.realm().arn(arn);
+        let more = format!("{arn}:more");
+        assert_eq!(
+            world.refused("ListTagsForResource", json!({ "ResourceArn": more })).await.name,
+            "InvalidArnException"
+        );
+        for (part, other) in [("arn:aws:", "arn:aws-cn:"), ("123456789012", "999999999999"), ("eu-west-1", "us-east-1")]
+        {
+            let elsewhere = json!({ "ResourceArn": arn.replace(part, other) });
+            assert_eq!(world.refused("ListTagsForResource", elsewhere).await.name, "InvalidArnException", "{other}");
+        }
+        let reserved = json!({ "ResourceArn": arn, "Tags": [{ "Key": "aws:x", "Value": "1" }] });
+        assert_eq!(world.refused("TagResource", reserved).await.name, "InvalidTagsToAddException");
         world
             .ok(
                 "TagResource",
@@ -265,6 +277,56 @@ async fn long_lists_come_in_pages() {
     let both: Vec<&Value> =
         [&first, &second].into_iter().flat_map(|page| page["applications"].as_array().unwrap()).collect();
     assert_eq!(both, made.iter().map(|name| json!(name)).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_page_is_stable_whatever_comes_and_goes_and_its_token_belongs_to_its_list() {
+    let world = World::new().await;
+    let group = |name: String| {
+        let role = "arn:aws:iam::123456789012:role/any";
+        json!({ "applicationName": "app", "deploymentGroupName": name, "serviceRoleArn": role })
+    };
+    for number in 0..120 {
+        world.ok("CreateDeploymentGroup", group(format!("group-{number:03}"))).await;
+        let register = json!({ "applicationName": "app", "revision": revision(&format!("{number:03}.zip")) });
+        world.ok("RegisterApplicationRevision", register).await;
+    }
+    let list = json!({ "applicationName": "app" });
+    let first = world.ok("ListDeploymentGroups", list.clone()).await;
+    let shown: Vec<String> = serde_json::from_value(first["deploymentGroups"].clone()).unwrap();
+    // One of the first page goes, and two come in front of it.
+    let gone = json!({ "applicationName": "app", "deploymentGroupName": shown[1] });
+    world.ok("DeleteDeploymentGroup", gone).await;
+    for name in ["a-1", "a-2"] {
+        world.ok("CreateDeploymentGroup", group(name.to_owned())).await;
+    }
+    let token = first["nextToken"].clone();
+    let second = world.ok("ListDeploymentGroups", json!({ "applicationName": "app", "nextToken": token })).await;
+    let rest: Vec<String> = serde_json::from_value(second["deploymentGroups"].clone()).unwrap();
+    assert_eq!(rest.first().map(String::as_str), Some("group-099"), "after {:?}", shown.last());
+    assert_eq!(rest.len(), 21);
+
+    let descending = json!({ "applicationName": "app", "sortOrder": "descending" });
+    let first = world.ok("ListApplicationRevisions", descending.clone()).await;
+    let last_shown = first["revisions"][99]["s3Location"]["key"].clone();
+    let newer = json!({ "applicationName": "app", "revision": revision("newer.zip") });
+    world.ok("RegisterApplicationRevision", newer).await;
+    let mut next = descending;
+    next["nextToken"] = first["nextToken"].clone();
+    let second = world.ok("ListApplicationRevisions", next.clone()).await;
+    assert_eq!((&last_shown, &second["revisions"][0]["s3Location"]["key"]), (&json!("020.zip"), &json!("019.zip")));
+
+    next["sortOrder"] = json!("ascending");
+    let elsewhere = [
+        ("ListApplicationRevisions", next.clone()),
+        ("ListDeploymentGroups", json!({ "applicationName": "app", "nextToken": next["nextToken"] })),
+        ("ListDeployments", json!({ "nextToken": next["nextToken"] })),
+    ];
+    for (operation, input) in elsewhere {
+        let error = world.refused(operation, input).await;
+        assert_eq!(error.name, "InvalidNextTokenException");
+        assert!(error.message.contains("another list"), "{error}");
+    }
 }
 
 #[tokio::test]

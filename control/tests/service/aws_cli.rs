@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use super::support::{Key, Running, read};
 
 /// `None`, said aloud, if there is no `aws` to test with.
-fn aws() -> Option<()> {
+pub fn aws() -> Option<()> {
     let found = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         let _ = std::io::Write::write_fmt(
@@ -17,13 +17,13 @@ fn aws() -> Option<()> {
     found.then_some(())
 }
 
-struct Aws<'a> {
-    running: &'a Running,
-    key: &'a Key,
+pub struct Aws<'a> {
+    pub running: &'a Running,
+    pub key: &'a Key,
 }
 
 impl Aws<'_> {
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         Command::new("aws")
             .args(arguments)
             .current_dir(self.running.directory.path())
@@ -42,13 +42,13 @@ impl Aws<'_> {
             .unwrap()
     }
 
-    fn ok(&self, arguments: &[&str]) -> serde_json::Value {
+    pub fn ok(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}\n{}", self.running.log());
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    fn refused(&self, arguments: &[&str]) -> String {
+    pub fn refused(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -139,6 +139,18 @@ fn pushed_bundles_are_registered() {
     let location = &revisions["revisions"][0]["s3Location"];
     assert_eq!((&location["bucket"], &location["key"]), (&"bundles".into(), &"app.zip".into()));
     assert!(location["eTag"].is_string() && location["version"].is_string(), "{revisions}");
+}
+
+/// Over HTTP/1.1, where a client that is cut off while it sends never looks at the answer.
+#[test]
+fn a_body_that_is_too_large_is_answered_with_413() {
+    let Some(()) = aws() else { return };
+    let running = Running::start(&[]);
+    let key = running.key(&["--administrator", "root"]);
+    let aws = Aws { running: &running, key: &key };
+    std::fs::write(running.directory.path().join("long"), "x".repeat(6_000_000)).unwrap();
+    let said = aws.refused(&["deploy", "list-applications", "--next-token", "file://long"]);
+    assert!(said.contains("RequestEntityTooLargeException") && said.contains("larger than"), "{said}");
 }
 
 #[test]

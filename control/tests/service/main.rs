@@ -4,5 +4,6 @@
 
 mod aws_cli;
 mod calls;
+mod first_hour;
 mod lifetime;
 mod support;

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4;
 use reqwest::{Certificate, Client, Response};
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_slipway-control");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_slipway-control");
 /// Far beyond what anything here takes; a failure, never a pause.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -208,6 +208,19 @@ impl<'a> S3<'a> {
         let url = self.presigned("PUT", &self.running.url);
         let response = self.running.client().put(url).body(content.to_owned()).send().await.unwrap();
         response.status().as_u16()
+    }
+
+    /// Stores the object, and gives its version.
+    pub async fn put_version(&self, content: &str) -> String {
+        let url = self.presigned("PUT", &self.running.url);
+        let response = self.running.client().put(url).body(content.to_owned()).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.headers()["x-amz-version-id"].to_str().unwrap().to_owned()
+    }
+
+    pub async fn get_version(&self, version: &str) -> (u16, String) {
+        let of_version = Self::new(self.running, self.key, &format!("{}?versionId={version}", self.path));
+        of_version.get().await
     }
 
     pub fn presigned(&self, method: &str, base: &str) -> String {
