@@ -106,3 +106,16 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
 fn built_in_place(name: &str) -> usize {
     configs::built_in().iter().position(|config| config.name == name).unwrap_or(usize::MAX)
 }
+
+/// The name of a configuration where it may be left out: an empty one is not a missing one.
+pub(super) fn optional_name(name: String) -> Result<ConfigName, ApiError> {
+    ConfigName::from_request(Some(name)).map_err(|error| {
+        let message = "deploymentConfigName is empty; leave it out to have the default.";
+        match error.name.as_str() {
+            "DeploymentConfigNameRequiredException" => {
+                ApiError::client("InvalidDeploymentConfigNameException", message)
+            }
+            _ => error,
+        }
+    })
+}

@@ -41,7 +41,7 @@ pub(super) struct CreateInput {
 pub(super) async fn create(service: &Service, input: CreateInput) -> Result<Value, ApiError> {
     let application = ApplicationName::from_request(input.application_name)?;
     let group = GroupName::from_request(input.deployment_group_name)?;
-    let config = input.deployment_config_name.map(|name| ConfigName::from_request(Some(name))).transpose()?;
+    let config = input.deployment_config_name.map(super::configs::optional_name).transpose()?;
     let description = super::description(input.description)?;
     let file_exists = super::word(input.file_exists_behavior, "InvalidFileExistsBehaviorException")?;
     input.override_alarm_configuration.unwrap_or_default().refuse_if_enabled()?;

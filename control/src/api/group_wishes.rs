@@ -8,7 +8,6 @@ use crate::apps::configs;
 use crate::apps::groups::GroupSettings;
 use crate::apps::rollback_rule::{AutoRollback, RollbackEvent};
 use crate::error::ApiError;
-use crate::ids::ConfigName;
 use crate::tags::{MOST_FILTERS, MOST_SETS, Selection, TagFilter, WireFilter};
 
 /// What CreateDeploymentGroup and UpdateDeploymentGroup have in common. A member that is not there
@@ -182,11 +181,18 @@ impl Wishes {
     ) -> Result<(), ApiError> {
         self.refuse_unsupported()?;
         if let Some(name) = self.deployment_config_name {
-            let name = ConfigName::from_request(Some(name))?;
+            let name = super::configs::optional_name(name)?;
             settings.deployment_config_name = configs::find(db, name.as_str()).await?.name;
         }
         if let Some(arn) = self.service_role_arn {
-            settings.service_role_arn = role(Some(arn))?;
+            // Creating a group has asked for one already.
+            let is_empty = arn.is_empty();
+            settings.service_role_arn = role(Some(arn)).map_err(|error| match is_empty {
+                true => {
+                    ApiError::client("InvalidRoleException", "serviceRoleArn is empty; leave it out to keep the role.")
+                }
+                false => error,
+            })?;
         }
         let ec2_sets = self.ec2_tag_set.map(|set| set.ec2_tag_set_list.unwrap_or_default());
         if let Some(selection) = selection(self.ec2_tag_filters, ec2_sets, &EC2)? {

@@ -8,7 +8,7 @@ use crate::apps::{self, configs, groups};
 use crate::error::ApiError;
 use crate::ids::{ApplicationName, ConfigName, GroupName};
 use crate::instances::Realm;
-use crate::page::{Page, Start};
+use crate::page::Page;
 use crate::service::Service;
 use crate::tags::Tag;
 
@@ -21,7 +21,6 @@ pub(super) struct Input {
     resource_arn: Option<String>,
     tags: Option<Vec<Tag>>,
     tag_keys: Option<Vec<String>>,
-    next_token: Option<String>,
 }
 
 pub(super) async fn tag(service: &Service, input: Input) -> Result<Value, ApiError> {
@@ -49,8 +48,7 @@ pub(super) async fn untag(service: &Service, input: Input) -> Result<Value, ApiE
 }
 
 pub(super) async fn list(service: &Service, input: Input) -> Result<Value, ApiError> {
-    // A resource has fewer tags than a page has places; only the token's form is looked at.
-    Start::from_request(input.next_token, "ListTagsForResource", &input.resource_arn)?;
+    // A resource has fewer tags than a page has places: no token was ever given out, and the operation has no error for one.
     let mut reader = service.pool().acquire().await?;
     // Of the errors of the other two operations this one has those about the ARN alone.
     let id = resource(service.realm(), &mut reader, input.resource_arn).await.map_err(|error| match error.status {
