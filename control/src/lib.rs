@@ -9,6 +9,7 @@ pub mod data_dir;
 pub mod envelope;
 pub mod pki;
 pub mod db;
+pub mod disk_space;
 pub mod keys;
 pub mod sigv4;
 pub mod text;

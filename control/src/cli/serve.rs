@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{Data, RealmArgs, listen, open_database, say};
 use crate::data_dir::{self, DataDir};
+use crate::disk_space::DiskSpace;
 use crate::envelope::SpecSigner;
 use crate::pki::{self, OwnCertificate, Pki};
 use crate::s3::ObjectStore;
@@ -24,6 +25,8 @@ use crate::timekeeper;
 
 /// How often a serving process looks whether a certificate nears its end.
 const RENEWAL: Duration = Duration::from_secs(12 * 60 * 60);
+/// How often a serving process looks at its disk.
+const WATCH: Duration = Duration::from_secs(30);
 /// The longest that a poll may be held: AWS's agents wait 80 seconds for an answer.
 const MAX_HOLD: u64 = 60;
 
@@ -56,6 +59,7 @@ impl Serve {
         let mut stop = Stop::listen()?;
         let data = self.data.create()?;
         let _lock = data.lock_for_serving()?;
+        let disk = Arc::new(DiskSpace::prepare(&data)?);
         data_dir::remove_if_there(&data.endpoint())?;
 
         let names = self.names();
@@ -81,11 +85,15 @@ impl Serve {
         let timekeeper = timekeeper::start(&service).await.context("the deployments cannot be taken up again")?;
 
         let acceptor = shown.acceptor().context("TLS cannot be set up")?;
-        let app = App::new(service.clone(), store.service(&names));
+        let app = App::new(service.clone(), store.service(&names), Arc::clone(&disk));
         let url = self.url(listener.local_addr().context("the listener has no address")?);
         let serving = tokio::spawn(server::run(listener, acceptor, app, service.closing()));
         let renewing = tokio::spawn(renew(tls, shown, signer));
-        data_dir::write_private(&data.endpoint(), format!("{url}\n").as_bytes())?;
+        let watching = tokio::spawn(watch(disk));
+        // On a full disk reads are still answered; the other commands then need --endpoint.
+        if let Err(error) = data_dir::write_private(&data.endpoint(), format!("{url}\n").as_bytes()) {
+            tracing::error!(%error, "the service's URL was not written down: commands have to be given --endpoint {url}");
+        }
         say(&format!("slipway-control is listening on {url}\n"))?;
         tracing::info!(url, data = %data.root().display(), "listening");
 
@@ -98,6 +106,7 @@ impl Serve {
         let signal = stop.wait().await;
         tracing::info!(signal, "closing: polls are answered, requests may end");
         renewing.abort();
+        watching.abort();
         timekeeper.stop().await;
         serving.await.context("the listener ended unexpectedly")?;
         pool.close().await;
@@ -168,6 +177,19 @@ impl TlsSource {
             Some(own) => Pki { server: own.read(&self.names)?, ..pki },
             None => pki,
         })
+    }
+}
+
+/// Looks at the disk now and then, so that the log has what is wrong with it.
+async fn watch(disk: Arc<DiskSpace>) {
+    let mut ticks = tokio::time::interval(WATCH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let disk = Arc::clone(&disk);
+        if let Err(error) = tokio::task::spawn_blocking(move || disk.problem()).await {
+            tracing::error!(%error, "the disk could not be looked at");
+        }
     }
 }
 

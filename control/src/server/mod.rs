@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::caller::Peer;
+use crate::disk_space::DiskSpace;
 use crate::service::Service;
 use doorway::Doorway;
 
@@ -37,14 +38,16 @@ pub struct App {
     pub service: Service,
     /// Everything that is neither.
     pub s3: S3Service,
+    /// What health tells of.
+    disk: Arc<DiskSpace>,
     /// Large bodies in memory at a time.
     bodies: Arc<Semaphore>,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(service: Service, s3: S3Service) -> Self {
-        Self { service, s3, bodies: Arc::new(Semaphore::new(calls::LARGE_BODIES)) }
+    pub fn new(service: Service, s3: S3Service, disk: Arc<DiskSpace>) -> Self {
+        Self { service, s3, disk, bodies: Arc::new(Semaphore::new(calls::LARGE_BODIES)) }
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
+
+use serde_json::json;
 
 use super::calls::{self, unknown};
 use super::doorway::Place;
@@ -26,6 +28,7 @@ const SMITHY_PROTOCOL: &str = "smithy-protocol";
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", any(root))
+        .route("/health", get(health).fallback(objects_or_misdirected))
         .route("/service/{service}/operation/{operation}", post(rpc_v2).fallback(objects::answer))
         .fallback(objects_or_misdirected)
         .layer(middleware::from_fn(identify))
@@ -46,6 +49,25 @@ async fn root(State(app): State<App>, request: Request) -> Response {
         }
         _ => objects_or_misdirected(State(app), request).await,
     }
+}
+
+/// Whether the service can do its work, for balancers and monitoring: 200, or 503 with what is wrong. A signed request is for
+/// a bucket of that name.
+async fn health(State(app): State<App>, request: Request) -> Response {
+    if request.headers().contains_key(AUTHORIZATION) || request.uri().query().is_some() {
+        return objects_or_misdirected(State(app), request).await;
+    }
+    let disk = Arc::clone(&app.disk);
+    // The disk may be slow.
+    let problem = match tokio::task::spawn_blocking(move || disk.problem()).await {
+        Ok(problem) => problem,
+        Err(error) => Some(error.to_string()),
+    };
+    let (status, told) = match problem {
+        None => (StatusCode::OK, json!({ "status": "ok" })),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "failing", "problems": [problem] })),
+    };
+    (status, [(CONTENT_TYPE, "application/json")], format!("{told}\n")).into_response()
 }
 
 async fn rpc_v2(State(app): State<App>, request: Request) -> Response {

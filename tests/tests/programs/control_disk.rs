@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -106,4 +107,59 @@ fn writes_succeed_again_once_there_is_space_and_nothing_that_was_accepted_is_los
         })?;
     }
     Ok(())
+}
+
+/// What a request without a key is told of the service's health.
+fn health(control: &Control<'_>) -> Result<(String, String)> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--write-out", "%{http_code}", "--cacert"]).arg(control.ca_file());
+    let output = command.arg(format!("{}/health", control.endpoint())).output().context("start curl")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.split_at_checked(text.len().saturating_sub(3)).context("a status")?;
+    Ok((status.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn it_starts_on_a_full_disk_answers_reads_and_says_what_is_wrong() -> Result<()> {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no curl to ask for the health; `make test` installs it");
+        return Ok(());
+    }
+    scenario(|place| {
+        let disk = SmallDisk::of_mebibytes(128, place, &place.path().join("control"))?;
+        let Some(_disk) = disk else { return Ok(()) };
+        let mut control = Control::start(place)?;
+        let api = control.administrator("tests")?;
+        create(&api, "kept")?;
+        until_true("the reserve to be taken", PATIENCE, || Ok(control.data().join("reserve").exists()))?;
+        ensure!(health(&control)?.0 == "200", "{:?}", health(&control)?);
+        // However it ended: what a clean end removes has to be made again.
+        for round in 0..2 {
+            if round == 0 {
+                control.stop()?;
+            } else {
+                control.kill()?;
+            }
+            fill(control.data())?;
+            control.restart()?;
+            fill(control.data())?;
+            api.call("GetApplication", json!({"applicationName": "kept"}))?;
+            until_true("the health to say it", PATIENCE, || {
+                let (status, body) = health(&control)?;
+                Ok(status == "503" && body.contains("failing") && body.contains("control"))
+            })?;
+            until_true("the log to say it", PATIENCE, || {
+                let log = control.program().context("it runs")?.log_text();
+                Ok(log.contains("nothing can be written in") || log.contains("is full"))
+            })?;
+            fs::remove_file(control.data().join("filler"))?;
+            until_true("the health to be good again", PATIENCE, || Ok(health(&control)?.0 == "200"))?;
+            create(&api, &format!("after-{round}"))?;
+            until_true("the reserve to be taken again", PATIENCE, || {
+                health(&control)?;
+                Ok(control.data().join("reserve").exists())
+            })?;
+        }
+        Ok(())
+    })
 }

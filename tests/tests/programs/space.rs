@@ -17,6 +17,10 @@ pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     pub(crate) fn mount(place: &Place, at: &Path) -> Result<Option<Self>> {
+        Self::of_mebibytes(16, place, at)
+    }
+
+    pub(crate) fn of_mebibytes(size: u32, place: &Place, at: &Path) -> Result<Option<Self>> {
         if !nix::unistd::geteuid().is_root() {
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
@@ -26,7 +30,7 @@ impl SmallDisk {
         }
         std::fs::create_dir_all(at)?;
         let mut command = Command::new("mount");
-        match run(place, command.args(["-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs"]).arg(at)) {
+        match run(place, command.args(["-t", "tmpfs", "-o", &format!("size={size}m,mode=755"), "tmpfs"]).arg(at)) {
             Ok(_) => Ok(Some(Self(at.to_owned()))),
             Err(error) => {
                 let _ = std::io::Write::write_fmt(
