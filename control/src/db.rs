@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "core", include_str!("../migrations/0001_core.sql")),
     (2, "keys", include_str!("../migrations/0002_keys.sql")),
     (3, "objects", include_str!("../migrations/0003_objects.sql")),
+    (4, "agent version", include_str!("../migrations/0004_agent_version.sql")),
 ];
 
 /// Why the database cannot be used.

@@ -155,6 +155,8 @@ pub struct Instance {
     pub deregistered: Option<Moment>,
     /// When its agent was last heard, to some seconds.
     pub last_seen: Option<Moment>,
+    /// What its agent said of itself then, such as `slipway-agent/0.1.0`.
+    pub agent_version: Option<String>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -168,6 +170,7 @@ impl FromRow<'_, SqliteRow> for Instance {
             registered: row.try_get("registered_ms")?,
             deregistered: row.try_get("deregistered_ms")?,
             last_seen: row.try_get("last_seen_ms")?,
+            agent_version: row.try_get("agent_version")?,
             tags: Tags::new(),
         })
     }
@@ -311,16 +314,29 @@ pub async fn by_identity(db: &mut SqliteConnection, arn: &str) -> sqlx::Result<O
         .await
 }
 
-/// Stores when an agent was heard.
+/// An agent that was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When.
+    pub at: Moment,
+    /// What it said of itself, at most 100 characters.
+    pub agent: Option<String>,
+}
+
+/// Stores that an agent was heard.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn store_seen(db: &mut SqliteConnection, identity_arn: &str, seen: Moment) -> sqlx::Result<()> {
-    sqlx::query("UPDATE instances SET last_seen_ms = ? WHERE identity_arn = ? AND deregistered_ms IS NULL")
-        .bind(seen)
-        .bind(identity_arn)
-        .execute(db)
-        .await?;
+pub async fn store_seen(db: &mut SqliteConnection, identity_arn: &str, seen: &Seen) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE instances SET last_seen_ms = ?, agent_version = coalesce(?, agent_version) \
+         WHERE identity_arn = ? AND deregistered_ms IS NULL",
+    )
+    .bind(seen.at)
+    .bind(&seen.agent)
+    .bind(identity_arn)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

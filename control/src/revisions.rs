@@ -71,6 +71,17 @@ impl RevisionLocation {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// For people, in a few words: where it is, and which version of it.
+    pub fn short(&self) -> String {
+        match self {
+            Self::S3(S3Location { bucket, key, version: Some(version), .. }) => {
+                format!("s3://{bucket}/{key} ({version})")
+            }
+            Self::S3(S3Location { bucket, key, .. }) => format!("s3://{bucket}/{key}"),
+            Self::GitHub(location) => format!("{}/{}@{}", location.account, location.repository, location.commit_id),
+        }
+    }
+
     /// The bundle in S3, if it is one.
     pub fn s3(&self) -> Option<&S3Location> {
         match self {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::clock::Moment;
 use crate::envelope::SpecSigner;
 use crate::error::ApiError;
-use crate::instances::Realm;
+use crate::instances::{Realm, Seen};
 
 /// What can be set about a service. The durations' defaults are those of the protocol.
 #[derive(Clone, Debug)]
@@ -45,6 +45,9 @@ impl Default for ServiceOptions {
     }
 }
 
+/// Longest name of an agent's version that is kept, in characters.
+const LONGEST_AGENT: usize = 100;
+
 /// The control service. Cheap to clone; all that must last is in the database, so that a service
 /// that was killed goes on where it was.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ struct Shared {
     /// Writers of this process queue here instead of in SQLite, whose waiting sleeps.
     writer: tokio::sync::Mutex<()>,
     lines: Mutex<HashMap<String, watch::Sender<Line>>>,
-    seen: Mutex<HashMap<String, Moment>>,
+    seen: Mutex<HashMap<String, Seen>>,
     closing: watch::Sender<bool>,
 }
 
@@ -128,18 +131,19 @@ impl Service {
         Ok(Change { tx, service: self, stirred: BTreeSet::new(), now: Moment::now(), _turn: turn })
     }
 
-    /// Notes that a host's agent was heard.
-    pub(crate) fn note_seen(&self, host: &str) {
-        locked(&self.shared.seen).insert(host.to_owned(), Moment::now());
+    /// Notes that a host's agent was heard, and what it said of itself.
+    pub(crate) fn note_seen(&self, host: &str, agent: Option<&str>) {
+        let agent = agent.map(|agent| agent.chars().take(LONGEST_AGENT).collect());
+        locked(&self.shared.seen).insert(host.to_owned(), Seen { at: Moment::now(), agent });
     }
 
     /// When a host's agent was last heard and not yet stored.
     pub(crate) fn seen(&self, host: &str) -> Option<Moment> {
-        locked(&self.shared.seen).get(host).copied()
+        locked(&self.shared.seen).get(host).map(|seen| seen.at)
     }
 
     /// Hands over the hosts that were heard since the last call, to be stored.
-    pub(crate) fn take_seen(&self) -> HashMap<String, Moment> {
+    pub(crate) fn take_seen(&self) -> HashMap<String, Seen> {
         std::mem::take(&mut *locked(&self.shared.seen))
     }
 

@@ -183,8 +183,8 @@ async fn store_seen(service: &Service) {
     }
     let stored = async {
         let mut change = service.change().await?;
-        for (host, moment) in &seen {
-            instances::store_seen(change.db(), host, *moment).await?;
+        for (host, seen) in &seen {
+            instances::store_seen(change.db(), host, seen).await?;
         }
         change.commit().await
     };

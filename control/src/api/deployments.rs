@@ -11,8 +11,7 @@ use crate::clock::Moment;
 use crate::deployments::halt::{self, Halted};
 use crate::deployments::launch::{self, Order, Source};
 use crate::deployments::{
-    Deployment, DeploymentOptions, DeploymentStatus, FileExists, Halt, Mode, TargetStatus, by_id, last_successful,
-    waiting,
+    Deployment, DeploymentOptions, DeploymentStatus, FileExists, Halt, Mode, by_id, last_successful, overview, waiting,
 };
 use crate::error::ApiError;
 use crate::ids::{ApplicationName, ConfigName, DeploymentId, GroupName};
@@ -170,7 +169,7 @@ async fn info(db: &mut SqliteConnection, service: &Service, deployment: &Deploym
         "revision": deployment.revision,
         "status": deployment.status,
         "createTime": deployment.created,
-        "deploymentOverview": overview(db, deployment).await?,
+        "deploymentOverview": counted(db, deployment).await?,
         "creator": deployment.creator,
         "ignoreApplicationStopFailures": options.ignore_application_stop_failures,
         "updateOutdatedInstancesOnly": options.update_outdated_instances_only,
@@ -205,12 +204,8 @@ async fn info(db: &mut SqliteConnection, service: &Service, deployment: &Deploym
     Ok(info)
 }
 
-async fn overview(db: &mut SqliteConnection, deployment: &Deployment) -> sqlx::Result<Value> {
-    let counts: Vec<(TargetStatus, i64)> =
-        sqlx::query_as("SELECT status, count(*) FROM targets WHERE deployment_id = ? GROUP BY status")
-            .bind(deployment.id.as_str())
-            .fetch_all(db)
-            .await?;
+async fn counted(db: &mut SqliteConnection, deployment: &Deployment) -> sqlx::Result<Value> {
+    let counts = overview::counts(db, deployment).await?;
     let mut overview = json!({ "Pending": 0, "InProgress": 0, "Succeeded": 0, "Failed": 0, "Skipped": 0, "Ready": 0 });
     for (status, count) in counts {
         overview[status.as_str()] = json!(count);

@@ -15,8 +15,10 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::caller::Caller;
+use crate::deployments::Target;
 use crate::error::ApiError;
 use crate::service::Service;
 use crate::text::UnknownWord;
@@ -99,6 +101,14 @@ pub async fn handle(service: &Service, caller: &Caller, operation: &str, body: &
             message: format!("The CodeDeploy API has no operation {other:.100}."),
         }),
     }
+}
+
+/// The API's `LifecycleEventList` of a deployment's host.
+///
+/// # Errors
+/// Those of the database.
+pub async fn lifecycle_events(db: &mut SqliteConnection, target: &Target) -> Result<Vec<Value>, ApiError> {
+    targets::events(db, target).await
 }
 
 fn not_there(operation: &str, why: &str) -> ApiError {

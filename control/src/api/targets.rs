@@ -253,7 +253,7 @@ impl FromRow<'_, SqliteRow> for Event {
 }
 
 /// The API's `LifecycleEventList`.
-async fn events(db: &mut SqliteConnection, target: &Target) -> Result<Vec<Value>, ApiError> {
+pub(super) async fn events(db: &mut SqliteConnection, target: &Target) -> Result<Vec<Value>, ApiError> {
     let events: Vec<Event> = sqlx::query_as("SELECT * FROM events WHERE target_id = ? ORDER BY position")
         .bind(target.id)
         .fetch_all(db)

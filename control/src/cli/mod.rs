@@ -2,11 +2,14 @@
 
 mod bucket;
 mod ca;
+mod deployments;
 mod endpoint;
 mod host_config;
+mod hosts;
 mod keys;
 mod listen;
 mod serve;
+mod table;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -41,6 +44,12 @@ enum Command {
     /// Make and list buckets of the embedded S3
     #[command(subcommand)]
     Bucket(bucket::Bucket),
+    /// Show the hosts: when they were last heard, their agents, tags, and what is deployed
+    Hosts(hosts::Hosts),
+    /// Show the newest deployments
+    Deployments(deployments::Deployments),
+    /// Show one deployment: its hosts, where each is, and why it failed
+    Deployment(deployments::OneDeployment),
     /// Print the certificate of the service's authority, which clients have to trust
     Ca(ca::Ca),
 }
@@ -75,6 +84,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::HostConfig(host_config) => host_config.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Bucket(bucket) => bucket.run().await,
+        Command::Hosts(hosts) => hosts.run().await,
+        Command::Deployments(deployments) => deployments.run().await,
+        Command::Deployment(deployment) => deployment.run().await,
         Command::Ca(ca) => ca.run(),
     }
 }

@@ -31,7 +31,7 @@ pub async fn handle(
     body: &[u8],
 ) -> Result<Value, ApiError> {
     let host = host_of(caller)?;
-    service.note_seen(host);
+    service.note_seen(host, agent_version);
     let exclusion = match agent_version {
         Some(version) if version.starts_with(SLIPWAY_AGENT_PREFIX) => Exclusion::PerGroup,
         _ => Exclusion::PerHost,

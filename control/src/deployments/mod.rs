@@ -10,6 +10,7 @@ pub mod halt;
 pub mod history;
 pub mod launch;
 pub mod order;
+pub mod overview;
 pub mod progress;
 mod rollback;
 pub mod schedule;

@@ -6,4 +6,5 @@ mod aws_cli;
 mod calls;
 mod first_hour;
 mod lifetime;
+mod overview;
 mod support;

@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use reqwest::{Certificate, Client, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_slipway-control");
 /// Far beyond what anything here takes; a failure, never a pause.
@@ -119,6 +119,33 @@ impl Running {
         answered(response).await
     }
 
+    /// Works as a host's agent until one event has failed or the last one has ended; `behave` gives each event's diagnostics.
+    pub async fn agent(&self, key: &Key, name: &str, behave: impl Fn(&str) -> Value) {
+        const COMMANDS: &str = "CodeDeployCommandService_v20141006";
+        let begun = Instant::now();
+        let poll = json!({"HostIdentifier": format!("arn:aws:iam::000000000000:user/{name}")});
+        let diagnostics = |payload: &Value| json!({"Format": "JSON", "Payload": payload.to_string()});
+        loop {
+            assert!(begun.elapsed() < DEADLINE, "the agent waited in vain");
+            let (_, output) = self.call(key, &format!("{COMMANDS}.PollHostCommand"), poll.clone()).await;
+            let Some(command) = output.get("HostCommand") else { continue };
+            let id = &command["HostCommandIdentifier"];
+            let acknowledge =
+                json!({"HostCommandIdentifier": id, "Diagnostics": diagnostics(&json!({"IsCommandNoop": false}))});
+            self.call(key, &format!("{COMMANDS}.PutHostCommandAcknowledgement"), acknowledge).await;
+            let event = command["CommandName"].as_str().unwrap();
+            let told = behave(event);
+            let status = if told["error_code"] == 0 { "Succeeded" } else { "Failed" };
+            let complete =
+                json!({"HostCommandIdentifier": id, "CommandStatus": status, "Diagnostics": diagnostics(&told)});
+            let (code, answer) = self.call(key, &format!("{COMMANDS}.PutHostCommandComplete"), complete).await;
+            assert_eq!(code, 200, "{answer}");
+            if status == "Failed" || event == "ValidateService" {
+                return;
+            }
+        }
+    }
+
     pub fn signed(&self, key: &Key, target: &str, body: &str) -> reqwest::Request {
         let service = match target.split('.').next().unwrap() {
             "CodeDeploy_20141006" => "codedeploy",
@@ -128,6 +155,7 @@ impl Running {
         let mut request = http::Request::post(format!("{}/", self.url))
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
+            .header("x-amz-codedeploy-agent-version", "slipway-agent/9.9.9")
             .body(body.to_owned())
             .unwrap();
         let identity = Credentials::from_keys(&key.id, &key.secret, None).into();
