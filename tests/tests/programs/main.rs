@@ -52,6 +52,7 @@ mod package_repository;
 mod plan;
 mod progress;
 mod proxies;
+mod readme;
 mod refusals;
 mod requests;
 mod restore;
