@@ -15,6 +15,8 @@ const PASSED_THROUGH: u32 = 0o711;
 const PUBLIC: u32 = 0o644;
 /// Mode of every other file.
 const PRIVATE: u32 = 0o600;
+/// Mode of every other directory.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 /// The authority's certificate, in `pki`.
 const CA: &str = "ca.pem";
 
@@ -102,21 +104,22 @@ impl DataDir {
         }
     }
 
-    /// Takes away what others may do, where an earlier version, or another program, left it to them. The directory itself is
-    /// opened last.
+    /// Takes away what others may do with the service's own files, where an earlier version left it to them. Only what has one
+    /// of the service's names is touched: the directory may hold other things.
     fn close_to_others(&self) -> Result<(), DataDirError> {
-        for (directory, public) in [(self.pki(), CA), (self.root.clone(), "")] {
-            let fail = |source| io_error("list", &directory, source);
-            for entry in std::fs::read_dir(&directory).map_err(fail)? {
-                let entry = entry.map_err(fail)?;
-                let (path, kind) = (entry.path(), entry.file_type().map_err(fail)?);
-                if kind.is_file() {
-                    set_mode(&path, if entry.file_name() == public { PUBLIC } else { PRIVATE })?;
-                } else if kind.is_dir() && path != self.pki() {
-                    set_mode(&path, 0o700)?;
-                }
-            }
-            set_mode(&directory, PASSED_THROUGH)?;
+        let database = self.database();
+        let beside = |ending: &str| PathBuf::from(format!("{}{ending}", database.display()));
+        let private = [beside(""), beside("-wal"), beside("-shm"), self.endpoint()];
+        let keys = ["ca-key.pem", "server.pem", "spec-signer.pem"].map(|name| self.pki().join(name));
+        for file in private.iter().chain(&keys) {
+            set_mode(file, PRIVATE)?;
+        }
+        set_mode(&self.objects(), PRIVATE_DIRECTORY)?;
+        set_mode(&self.ca(), PUBLIC)?;
+        set_mode(&self.pki(), PASSED_THROUGH)?;
+        // One that is open already was not made by the service.
+        if mode_of(&self.root)? == Some(PRIVATE_DIRECTORY) {
+            set_mode(&self.root, PASSED_THROUGH)?;
         }
         Ok(())
     }
@@ -242,16 +245,22 @@ pub fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
     }
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<(), DataDirError> {
-    let fail = |source| io_error("set the mode of", path, source);
+/// The mode of a file or directory; none if there is none.
+fn mode_of(path: &Path) -> Result<Option<u32>, DataDirError> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.permissions().mode() & 0o7777 != mode => {
-            std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail)
-        }
-        // SQLite removes its files when the last process ends.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map(drop).map_err(fail),
+        Ok(metadata) => Ok(Some(metadata.permissions().mode() & 0o7777)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io_error("examine", path, source)),
     }
+}
+
+/// Sets the mode of a file or directory, if there is one and it has another.
+fn set_mode(path: &Path, mode: u32) -> Result<(), DataDirError> {
+    if mode_of(path)?.is_none_or(|found| found == mode) {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(|source| io_error("set the mode of", path, source))
 }
 
 fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -296,13 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn others_reach_the_authoritys_certificate_alone_whatever_was_left_open() {
+    fn others_reach_the_authoritys_certificate_alone_and_what_is_not_the_services_is_not_touched() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("data");
-        for name in ["pki", "objects"] {
+        create_private_dir(&root).unwrap();
+        for name in ["pki", "objects", "theirs"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        for file in ["slipway.db", "slipway.db-wal", "pki/ca.pem", "pki/ca-key.pem", "objects/x"] {
+        set_mode(&root.join("theirs"), 0o755).unwrap();
+        for file in ["slipway.db", "slipway.db-wal", "pki/ca.pem", "pki/ca-key.pem", "pki/theirs.pem", "notes"] {
             std::fs::write(root.join(file), "").unwrap();
             set_mode(&root.join(file), 0o666).unwrap();
         }
@@ -315,9 +326,16 @@ mod tests {
             ("slipway.db", 0o600),
             ("slipway.db-wal", 0o600),
             ("objects", 0o700),
+            ("theirs", 0o755),
+            ("notes", 0o666),
+            ("pki/theirs.pem", 0o666),
         ] {
             assert_eq!(mode(&root.join(name)), expected, "{name}");
         }
+        // A directory that the operator opened, such as one for everything, stays as it is.
+        set_mode(&root, 0o755).unwrap();
+        DataDir::create(&root).unwrap();
+        assert_eq!(mode(&root), 0o755);
         write_public(&data.ca(), b"certificate").unwrap();
         assert_eq!((mode(&data.ca()), DataDir::read_ca(&root).unwrap().as_str()), (0o644, "certificate"));
     }

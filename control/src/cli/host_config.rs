@@ -28,7 +28,7 @@ pub struct HostConfig {
     /// The authority of the service's own TLS certificate (serve --certificate), where hosts do not trust it already
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// End the keys that the hosts had before
+    /// End the keys that the hosts had before, at once: their agents are refused until they have the new files
     #[arg(long)]
     revoke_old: bool,
     /// The directory in which the files will be on the host, which they name each other by; DIR by default
@@ -83,10 +83,9 @@ fn report(name: &str, written: &Written, installed_in: Option<&Path>) -> String 
         text.push_str(&format!("Revoked its old key {id}: an agent that still uses it is refused from now on.\n"));
     }
     if !written.still_valid.is_empty() {
+        let old = written.still_valid.join(" ");
         text.push_str(&format!(
-            "Still valid: its old keys {}. Once the host has the new files, run the command again with --revoke-old, or \
-             `slipway-control keys revoke ID`.\n",
-            written.still_valid.join(", ")
+            "Still valid: its old keys {old}. Once the host has the new files, end them: `slipway-control keys revoke {old}`.\n"
         ));
     }
     for file in &written.files {

@@ -18,7 +18,7 @@ pub enum Keys {
     Create(Create),
     /// Show all keys, without their secrets
     List(List),
-    /// End a key's validity, at once and for good
+    /// End the validity of keys, at once and for good
     Revoke(Revoke),
 }
 
@@ -78,8 +78,9 @@ pub struct List {
 pub struct Revoke {
     #[command(flatten)]
     data: Data,
-    /// The key's id, AKIA…
-    id: String,
+    /// The ids of the keys, AKIA…
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
 }
 
 impl Keys {
@@ -182,8 +183,11 @@ impl List {
 impl Revoke {
     async fn run(self) -> anyhow::Result<()> {
         let pool = open_database(&self.data.open()?).await?;
-        keys::revoke(&pool, &self.id).await?;
+        for id in &self.ids {
+            keys::revoke(&pool, id).await?;
+            say(&format!("{id} is revoked; requests that are signed with it are refused from now on.\n"))?;
+        }
         pool.close().await;
-        say(&format!("{} is revoked; requests that are signed with it are refused from now on.\n", self.id))
+        Ok(())
     }
 }
