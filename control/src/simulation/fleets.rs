@@ -239,7 +239,8 @@ async fn a_restart_uses_what_the_hosts_kept() {
     let agents = world.hosts(1).await;
     let restart = json!({ "applicationName": "app", "deploymentGroupName": "fleet", "deploymentMode": "RESTART" });
     assert_eq!(world.refused("CreateDeployment", restart.clone()).await.name, "RevisionDoesNotExistException");
-    let first = world.deploy("v1.zip", json!({})).await;
+    // What the API's model has for an ordinary deployment.
+    let first = world.deploy("v1.zip", json!({ "deploymentMode": "STANDARD" })).await;
     world.run(&first, &agents, succeed).await;
     let id = world.ok("CreateDeployment", restart).await["deploymentId"].as_str().unwrap().to_owned();
     let command = agents[0].expect("ApplicationStop").await;

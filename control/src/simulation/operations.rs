@@ -356,6 +356,9 @@ async fn both_families_of_reads_name_the_same_hosts() {
     let targets = world.ok("ListDeploymentTargets", json!({ "deploymentId": id })).await["targetIds"].clone();
     let instances = world.ok("ListDeploymentInstances", json!({ "deploymentId": id })).await["instancesList"].clone();
     assert_eq!((&targets, targets.as_array().unwrap().len()), (&instances, 2));
+    let many = |count: usize| json!({ "deploymentId": id, "instanceIds": vec!["web-0"; count] });
+    world.ok("BatchGetDeploymentInstances", many(25)).await;
+    assert_eq!(world.refused("BatchGetDeploymentInstances", many(26)).await.name, "BatchLimitExceededException");
     let pending = json!({ "deploymentId": id, "targetFilters": { "TargetStatus": ["Pending"] } });
     assert_eq!(world.ok("ListDeploymentTargets", pending).await["targetIds"], json!([targets[1]]));
 
