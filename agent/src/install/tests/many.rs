@@ -107,7 +107,7 @@ fn what_fails_on_any_thread_leaves_the_old_state_or_is_finished_later() {
         install(&world, 1);
         let failed = fault::failing((name, part, nix::libc::EIO), || world.run("d-2", &lines));
         assert!(failed.is_err(), "{name} of {part}");
-        settle(&world.layout).unwrap();
+        world.settle_at_start().unwrap();
         for directory in 0..DIRECTORIES {
             assert_eq!(world.read(&format!("app/d{directory}/changes3")), "2", "{name} of {part}");
             assert!(!world.path(&format!("app/d{directory}/goes")).exists(), "{name} of {part}");
