@@ -3,7 +3,6 @@
 use super::syncs::broken;
 use super::world::World;
 use crate::disk::fault::{self, Mutation};
-use crate::install::settle;
 
 /// Directories that change, and files in each: enough for several threads, and for a sync of everything.
 const DIRECTORIES: usize = 24;
