@@ -268,18 +268,23 @@ pub async fn remove_tags(db: &mut SqliteConnection, arn: &str, tags: &[Tag]) -> 
     Ok(())
 }
 
-/// Deregisters the instance of this name, if there is one, and returns its identity: the ARN of its agent, whose keys
-/// have to end with it.
+/// Deregisters the instance of this name, if there is one, and returns the identities that it has or had and that no
+/// registered instance has: the ARNs of agents, whose keys have to end with it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn deregister(db: &mut SqliteConnection, name: &InstanceName) -> sqlx::Result<Option<String>> {
+pub async fn deregister(db: &mut SqliteConnection, name: &InstanceName) -> sqlx::Result<Vec<String>> {
+    sqlx::query("UPDATE instances SET deregistered_ms = ? WHERE name = ? AND deregistered_ms IS NULL")
+        .bind(Moment::now())
+        .bind(name.as_str())
+        .execute(&mut *db)
+        .await?;
     sqlx::query_scalar(
-        "UPDATE instances SET deregistered_ms = ? WHERE name = ? AND deregistered_ms IS NULL RETURNING identity_arn",
+        "SELECT DISTINCT identity_arn FROM instances WHERE name = ? AND identity_arn NOT IN \
+         (SELECT identity_arn FROM instances WHERE deregistered_ms IS NULL)",
     )
-    .bind(Moment::now())
     .bind(name.as_str())
-    .fetch_optional(db)
+    .fetch_all(db)
     .await
 }
 
@@ -363,7 +368,10 @@ impl From<RegisterError> for ApiError {
     fn from(error: RegisterError) -> Self {
         let name = match &error {
             RegisterError::NameTaken { .. } => "InstanceNameAlreadyRegisteredException",
-            RegisterError::IdentityTaken { .. } => "IamUserArnAlreadyRegisteredException",
+            RegisterError::IdentityTaken { identity, .. } => match Identity::parse(identity).map(|found| found.kind) {
+                Some(IdentityKind::Session) => "IamSessionArnAlreadyRegisteredException",
+                _ => "IamUserArnAlreadyRegisteredException",
+            },
             RegisterError::TooManyTags(_) => "TagLimitExceededException",
             RegisterError::Database(_) => return Self::internal(error),
         };

@@ -78,11 +78,14 @@ pub(super) struct NameInput {
 pub(super) async fn deregister(service: &Service, input: NameInput) -> Result<Value, ApiError> {
     let name = InstanceName::from_request(input.instance_name)?;
     let mut change = service.change().await?;
-    let Some(arn) = instances::deregister(change.db(), &name).await? else { return Ok(json!({})) };
-    // A host that is gone must not be deployed to by whoever has its disk.
-    let ended = keys::revoke_of(change.db(), &arn).await?;
+    let mut ended = Vec::new();
+    for arn in instances::deregister(change.db(), &name).await? {
+        ended.extend(keys::revoke_of(change.db(), &arn).await?);
+        // A poll that is held ends now.
+        change.stir(&arn);
+    }
     change.commit().await?;
-    tracing::info!(instance = %name, arn, keys = ended.join(" "), "deregistered; its keys are revoked");
+    tracing::info!(instance = %name, keys = ended.join(" "), "deregistered; its keys are revoked");
     Ok(json!({}))
 }
 
@@ -198,9 +201,13 @@ pub(super) async fn list(service: &Service, input: ListInput) -> Result<Value, A
     Ok(Page::cut(names, &start, String::clone).answer("instanceNames"))
 }
 
-fn tags(list: Option<Vec<Tag>>) -> Result<Vec<Tag>, ApiError> {
+fn some_tags(list: Option<Vec<Tag>>) -> Result<Vec<Tag>, ApiError> {
     let list = list.filter(|list| !list.is_empty());
-    let list = list.ok_or_else(|| ApiError::client("TagRequiredException", "The request names no tags."))?;
+    list.ok_or_else(|| ApiError::client("TagRequiredException", "The request names no tags."))
+}
+
+fn tags(list: Option<Vec<Tag>>) -> Result<Vec<Tag>, ApiError> {
+    let list = some_tags(list)?;
     match list.iter().find_map(Tag::problem) {
         Some(problem) => Err(ApiError::client("InvalidTagException", problem)),
         None => Ok(list),
@@ -215,7 +222,11 @@ enum Tagging {
 }
 
 async fn retag(service: &Service, input: NamesInput, tagging: Tagging) -> Result<Value, ApiError> {
-    let tags = tags(input.tags)?;
+    let tags = match tagging {
+        Tagging::Add => tags(input.tags)?,
+        // What an earlier version took can be removed.
+        Tagging::Remove => some_tags(input.tags)?,
+    };
     let names = names(input.instance_names, MOST, "InstanceLimitExceededException")?;
     let mut change = service.change().await?;
     for name in names {

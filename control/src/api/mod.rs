@@ -30,7 +30,7 @@ const LONGEST_DESCRIPTION: usize = 256;
 ///
 /// # Errors
 /// Those that the API reference gives for the operation; `AccessDeniedException` (403) for a host's
-/// key, `OperationNotSupportedException` (400) for what is not there yet, `UnknownOperationException`
+/// key, one that says that it is not supported (400) for what is not there yet, `UnknownOperationException`
 /// (404) for what there is not.
 pub async fn handle(service: &Service, caller: &Caller, operation: &str, body: &[u8]) -> Result<Value, ApiError> {
     if let Caller::Host { access_key_id, host_arn } = caller {
@@ -86,14 +86,20 @@ pub async fn handle(service: &Service, caller: &Caller, operation: &str, body: &
         "UpdateApplication" => applications::update(service, parse(body)?).await,
         "UpdateDeploymentGroup" => groups::update(service, parse(body)?).await,
         "ContinueDeployment" | "SkipWaitTimeForInstanceTermination" => {
-            Err(not_there(operation, "this service deploys in place only, and blue/green is not there yet"))
+            let why = "this service deploys in place only, and blue/green is not there yet";
+            Err(not_there(operation, "UnsupportedActionForDeploymentTypeException", why))
+        }
+        "PutLifecycleEventHookExecutionStatus" => {
+            let why = "it belongs to deployments of Lambda functions and ECS services";
+            Err(not_there(operation, "UnsupportedActionForDeploymentTypeException", why))
         }
         "DeleteGitHubAccountToken" | "ListGitHubAccountTokenNames" => {
-            Err(not_there(operation, "this service keeps no GitHub tokens; public repositories need none"))
+            let why = "this service keeps no GitHub tokens; public repositories need none";
+            Err(not_there(operation, "OperationNotSupportedException", why))
         }
-        "DeleteResourcesByExternalId" => Err(not_there(operation, "it belongs to AWS CloudFormation")),
-        "PutLifecycleEventHookExecutionStatus" => {
-            Err(not_there(operation, "it belongs to deployments of Lambda functions and ECS services"))
+        // The model has no error for it.
+        "DeleteResourcesByExternalId" => {
+            Err(not_there(operation, "OperationNotSupportedException", "it belongs to AWS CloudFormation"))
         }
         other => Err(ApiError {
             status: 404,
@@ -111,8 +117,8 @@ pub async fn lifecycle_events(db: &mut SqliteConnection, target: &Target) -> Res
     targets::events(db, target).await
 }
 
-fn not_there(operation: &str, why: &str) -> ApiError {
-    ApiError::client("OperationNotSupportedException", format!("{operation} is not supported: {why}."))
+fn not_there(operation: &str, name: &str, why: &str) -> ApiError {
+    ApiError::client(name, format!("{operation} is not supported: {why}."))
 }
 
 /// A request's members. An empty body is one without members.

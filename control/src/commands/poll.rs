@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use slipway_protocol::commands::{HostCommand, PollHostCommandInput, PollHostCommandOutput};
+use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
 use super::{client, require_own};
@@ -25,12 +26,7 @@ pub(super) async fn handle(
     input: PollHostCommandInput,
 ) -> Result<PollHostCommandOutput, ApiError> {
     require_own(host, &input.host_identifier)?;
-    if instances::by_identity(&mut *service.pool().acquire().await?, host).await?.is_none() {
-        return Err(client(format!(
-            "{host} is not registered as an on-premises instance: `aws deploy register-on-premises-instance \
-             --instance-name NAME --iam-user-arn {host}`, or `slipway-control host-config NAME`."
-        )));
-    }
+    require_registered(&mut *service.pool().acquire().await?, host).await?;
     let (mut line, number) = service.enter_line(host);
     let mut closing = service.closing();
     let until = Instant::now() + service.options().poll_hold;
@@ -54,6 +50,16 @@ pub(super) async fn handle(
     }
 }
 
+async fn require_registered(db: &mut SqliteConnection, host: &str) -> Result<(), ApiError> {
+    if instances::by_identity(db, host).await?.is_some() {
+        return Ok(());
+    }
+    Err(client(format!(
+        "{host} is not registered as an on-premises instance: `aws deploy register-on-premises-instance \
+         --instance-name NAME --iam-user-arn {host}`, or `slipway-control host-config NAME`."
+    )))
+}
+
 /// Takes what there is for the host. Looks without the write lock first: most often there is nothing.
 async fn take(service: &Service, host: &str, exclusion: Exclusion) -> Result<Option<Command>, ApiError> {
     let mut reader = service.pool().acquire().await?;
@@ -62,6 +68,8 @@ async fn take(service: &Service, host: &str, exclusion: Exclusion) -> Result<Opt
     }
     drop(reader);
     let mut change = service.change().await?;
+    // It may have been deregistered since the poll began.
+    require_registered(change.db(), host).await?;
     let now = change.now();
     let Some(command) = commands::available(change.db(), host, exclusion, now).await? else { return Ok(None) };
     commands::offer(&mut change, &command, service.options().lease).await?;

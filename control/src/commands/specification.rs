@@ -20,12 +20,14 @@ pub(super) async fn handle(
     let unknown = || client("There is no deployment of this execution id for this host.");
     let id = specification::deployment_of(&input.deployment_execution_id).ok_or_else(unknown)?;
     let mut reader = service.pool().acquire().await?;
-    let is_target: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM targets WHERE host_identifier = ? AND deployment_id = ?")
-            .bind(host)
-            .bind(id.as_str())
-            .fetch_optional(&mut *reader)
-            .await?;
+    let is_target: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM targets WHERE host_identifier = ?1 AND deployment_id = ?2 \
+             AND EXISTS (SELECT 1 FROM instances WHERE identity_arn = ?1 AND deregistered_ms IS NULL)",
+    )
+    .bind(host)
+    .bind(id.as_str())
+    .fetch_optional(&mut *reader)
+    .await?;
     if is_target.is_none() {
         return Err(unknown());
     }

@@ -136,3 +136,30 @@ async fn a_host_that_was_deregistered_is_deployed_to_no_more() {
     let error = agents[1].call("PollHostCommand", json!({ "HostIdentifier": agents[1].arn })).await.unwrap_err();
     assert_eq!((error.name.as_str(), error.status), ("ClientException", 400));
 }
+
+#[tokio::test]
+async fn a_host_that_was_deregistered_gets_no_command_by_a_held_poll_and_no_specification() {
+    let world = World::with(patient(), json!({})).await;
+    let agent = world.host("web-0").await;
+    let id = world.deploy("v1.zip", json!({})).await;
+    let command = agent.expect("ApplicationStop").await;
+    let input = json!({ "DeploymentExecutionId": command.deployment_execution_id, "HostIdentifier": agent.arn });
+    agent.call("GetDeploymentSpecification", input.clone()).await.unwrap();
+    agent.acknowledge(&command, false).await;
+    let poll = {
+        let (service, arn) = (world.service.clone(), agent.arn.clone());
+        let agent = super::agent::Agent::new(service, "web-0", &arn);
+        tokio::spawn(async move { agent.call("PollHostCommand", json!({ "HostIdentifier": agent.arn })).await })
+    };
+    while world.service.polls(&agent.arn) < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.ok("DeregisterOnPremisesInstance", json!({ "instanceName": "web-0" })).await;
+    agent.complete(&command, Behaviour::Succeed).await;
+    let held = poll.await.unwrap();
+    assert!(held.as_ref().is_err() || *held.as_ref().unwrap() == json!({}), "{id}: {held:?}");
+    let error = agent.call("GetDeploymentSpecification", input).await.unwrap_err();
+    assert_eq!(error.name, "ClientException");
+    // Once more, as after an upgrade from a version that left keys valid.
+    world.ok("DeregisterOnPremisesInstance", json!({ "instanceName": "web-0" })).await;
+}

@@ -191,6 +191,11 @@ async fn a_host_reads_the_version_of_its_deployment_and_nothing_once_it_is_dereg
     let listed = said(&running.command(&["keys", "list"]));
     assert!(listed.lines().any(|line| line.contains(&host.id) && line.contains("revoked")), "{listed}");
     wait_until("the log names the key", || running.log().contains(&host.id));
+    // A key that was made since, or that an earlier version left valid.
+    let since = running.key(&["--host", "web-1"]);
+    call("DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
+    let listed = said(&running.command(&["keys", "list"]));
+    assert!(listed.lines().any(|line| line.contains(&since.id) && line.contains("revoked")), "{listed}");
 }
 
 #[tokio::test]
@@ -208,6 +213,10 @@ async fn keys_are_made_for_the_identities_that_aws_gives_hosts() {
         assert_eq!(running.call(&administrator, &register, input).await.0, 200);
         let (status, answer) = running.call(&key, poll, json!({"HostIdentifier": arn})).await;
         assert_eq!(status, 200, "{arn}: {answer}");
+        let again =
+            running.call(&administrator, &register, json!({"instanceName": format!("{name}-too"), member: arn})).await;
+        let kind = if member == "iamUserArn" { "IamUserArn" } else { "IamSessionArn" };
+        assert_eq!(again.1["__type"], format!("{kind}AlreadyRegisteredException"));
     }
     for wrong in
         ["web-1", "arn:aws:iam::1:user/x", "arn:aws:iam::000000000000:role/x", "arn:aws:iam::000000000000:user/"]

@@ -14,11 +14,13 @@ from .against_control import BUCKET, AgainstControl
 
 # What any operation of the protocol may answer.
 OF_THE_PROTOCOL = {"SerializationException"}
-# What belongs to other products of AWS, or is not there yet, is refused by one name.
+# What belongs to other products of AWS, or is not there yet, is refused.
 REFUSED = {
     "ContinueDeployment", "SkipWaitTimeForInstanceTermination", "DeleteGitHubAccountToken", "ListGitHubAccountTokenNames",
     "DeleteResourcesByExternalId", "PutLifecycleEventHookExecutionStatus",
 }  # fmt: skip
+# The model has no error for it, and it is refused all the same.
+WITHOUT_ERRORS = {"DeleteResourcesByExternalId": {"OperationNotSupportedException"}}
 # AWS's own service answers this for its built-in configurations, and the model's list does not have it.
 MORE_THAN_THE_MODEL = {"MinimumHealthyHostsType": {"MOST_CONCURRENCY"}}
 UNKNOWN = "no-such-thing"
@@ -80,9 +82,8 @@ class Model(AgainstControl):
                 return [] if answer in ({}, None) else [f"answered {answer}, and has no output"]
             return list(misshapen(operation.output_shape, answer, operation.name))
         name, message = answer.get("__type"), answer.get("message")
-        if operation.name in REFUSED and name == "OperationNotSupportedException":
-            return []
         listed = {shape.name for shape in operation.error_shapes} | OF_THE_PROTOCOL
+        listed |= WITHOUT_ERRORS.get(operation.name, set())
         found = []
         if status != 400:
             found.append(f"status {status}")
