@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,8 @@ use crate::store::audit::{self, Head, Kept};
 
 /// Longest signer that is written down, in characters.
 const LONGEST_SIGNER: usize = 1000;
+/// Longest wait for the journal to take an entry.
+const JOURNAL_WAIT: Duration = Duration::from_secs(1);
 /// What the journal has the entries under.
 const IDENTIFIER: &str = "slipway-audit";
 
@@ -134,6 +137,10 @@ impl<'a> Recorded<'a> {
 /// The same for the journal, where there is one: shipped to another host it tells what was cut off the record's end.
 fn tell(entry: &Entry<'_>, head: &Head) {
     let Ok(socket) = JournalSocket::connect() else { return };
+    // A journal that takes nothing holds no script up.
+    if socket.wait_at_most(JOURNAL_WAIT).is_err() {
+        return;
+    }
     let result = entry.result.as_deref().unwrap_or_default();
     let message =
         format!("{} {} of {} as {}: {} {result}", entry.event, entry.script, entry.deployment, entry.user, entry.what);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -16,6 +17,11 @@ impl JournalSocket {
         let socket = UnixDatagram::unbound()?;
         socket.connect(SOCKET)?;
         Ok(Self(socket))
+    }
+
+    /// Waits at most that long for a journal that is busy.
+    pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.0.set_write_timeout(Some(time))
     }
 
     /// Sends an entry of these fields, whose names are of capital letters and underscores. Fails for one that is longer than the

@@ -247,7 +247,7 @@ fn a_version_and_an_etag_of_an_object_are_held_to() -> Result<()> {
         let destination = place.path().join("app");
         let push = |page: &str| fleet.group.push("v", &app(&destination, page, &[]), BundleKind::Tgz);
         let first = push("first")?;
-        fleet.group.begin(&first)?;
+        let begun = fleet.group.begin(&first)?;
         let deploy = |query: &str| -> Result<String> {
             let location = format!("s3://{BUCKET}/{}{query}", first.key());
             let output = fleet.agent.output(&["deploy-local", "-l", &location, "-t", "tgz", "-g", "local"])?;
@@ -255,7 +255,11 @@ fn a_version_and_an_etag_of_an_object_are_held_to() -> Result<()> {
         };
         let etag = first.revision()["s3Location"]["eTag"].as_str().context("its ETag")?.to_owned();
         contains(&deploy(&format!("?etag={etag}"))?, &["Deployed"])?;
-        push("second")?;
+        // A host is given a version that is deployed to it, and no other.
+        let second = push("second")?;
+        contains(&deploy("")?, &["FAILED", "this version is not the bundle of one of its deployments"])?;
+        fleet.api.call("StopDeployment", json!({"deploymentId": begun}))?;
+        fleet.group.begin(&second)?;
         let said = deploy(&format!("?etag=%22{etag}%22"))?;
         contains(&said, &["FAILED", &etag])?;
         ensure!(page(&destination)? == "first", "{said}");

@@ -153,25 +153,38 @@ fn the_journal_gets_fields_to_look_for() -> Result<()> {
         let _daemon = Program::start(place, "agent-journal", &mut command)?;
         let page = app(&place.path().join("app"), "page", &[Hook::new("AfterInstall", "exit 3")]);
         // Read all the time: the socket takes no more than a few entries, and whoever logs waits for it.
-        let of_failure = std::thread::spawn(move || -> Result<Fields> {
+        let of_failure = std::thread::spawn(move || -> Result<(Fields, Vec<Fields>)> {
             let mut buffer = [0; 64 << 10];
+            let mut on_record = Vec::new();
             loop {
                 let length = socket.recv(&mut buffer).context("no entry of the journal tells of the failure")?;
                 let fields = Fields::read(&buffer[..length])?;
-                if fields.get("SCRIPT").is_some() {
-                    return Ok(fields);
+                if fields.get("SYSLOG_IDENTIFIER") == Some("slipway-audit") {
+                    on_record.push(fields);
+                } else if fields.get("SCRIPT").is_some() {
+                    return Ok((fields, on_record));
                 }
             }
         });
         let finished = fleet.group.deploy(&fleet.group.push("v1", &page, BundleKind::Tgz)?)?;
         failed_in(&finished, "AfterInstall")?;
-        let fields = of_failure.join().map_err(|_| anyhow::anyhow!("the reader of the journal panicked"))??;
+        let (fields, on_record) =
+            of_failure.join().map_err(|_| anyhow::anyhow!("the reader of the journal panicked"))??;
         ensure!(fields.get("SCRIPT") == Some("scripts/AfterInstall.sh"), "{fields:?}");
         ensure!(fields.get("DEPLOYMENT_ID") == Some(finished.id.as_str()), "{fields:?}");
         ensure!(fields.get("EVENT") == Some("AfterInstall"), "{fields:?}");
         ensure!(fields.get("GROUP").is_some_and(|group| !group.is_empty()), "{fields:?}");
         ensure!(fields.get("PRIORITY") == Some("3"), "{fields:?}");
         ensure!(fields.get("SYSLOG_IDENTIFIER") == Some("slipway-agent"), "{fields:?}");
+        // The record of scripts is there too, with the head of its chain.
+        ensure!(on_record.len() == 2, "{on_record:?}");
+        for (number, entry) in on_record.iter().enumerate() {
+            ensure!(entry.get("AUDIT_NUMBER") == Some((number + 1).to_string().as_str()), "{entry:?}");
+            ensure!(entry.get("AUDIT_SHA256").is_some_and(|sha256| sha256.len() == 64), "{entry:?}");
+            ensure!(entry.get("SCRIPT_SHA256").is_some_and(|sha256| sha256.len() == 64), "{entry:?}");
+            ensure!(entry.get("SIGNER").is_some_and(|signer| signer.contains("certificate")), "{entry:?}");
+        }
+        ensure!(on_record[1].get("RESULT") == Some("exit 3"), "{on_record:?}");
         Ok(())
     })
 }
