@@ -92,7 +92,11 @@ fn the_output_of_scripts_is_shown_and_followed() -> Result<()> {
         std::fs::write(&go_on, "")?;
         until_true("the last words", PATIENCE, || Ok(follower.log_text().contains("[stdout]last words")))?;
         succeeded(&finish(&fleet.api, &id, PATIENCE)?)?;
-        let newest = done(fleet.agent.output(&["logs"])?)?;
+        // The service knows of the end a moment before the agent has put down that it does.
+        let newest = until("the agent to know the end", PATIENCE, || {
+            let shown = done(fleet.agent.output(&["logs"])?)?;
+            Ok(Some(shown).filter(|shown| shown.lines().next().is_some_and(|line| line.contains("succeeded"))))
+        })?;
         contains(&newest, &["LifecycleEvent - AfterInstall", "[stdout]first words", "[stdout]last words"])?;
         let (followed, lines) = (follower.log_text(), newest.lines().skip(1));
         ensure!(lines.eq(followed.lines().skip(1)), "{newest}\n{followed}");
