@@ -148,13 +148,18 @@ impl Purpose<'_> {
 
 /// Sets a certificate's term in days. It begins a day early, for hosts whose clocks are behind.
 pub fn set_term(params: &mut CertificateParams, days: i64) {
+    set_term_from(params, -1, days);
+}
+
+/// Sets the days from today, in UTC, at whose beginnings a certificate's term begins and ends.
+pub fn set_term_from(params: &mut CertificateParams, first: i64, last: i64) {
     let day = |offset: i64| {
         let moment = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * offset);
         let date = moment.to_zoned(jiff::tz::TimeZone::UTC).date();
         rcgen::date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
-    params.not_before = day(-1);
-    params.not_after = day(days);
+    params.not_before = day(first);
+    params.not_after = day(last);
 }
 
 /// A certificate as it was read from a PEM file.
@@ -176,6 +181,13 @@ impl ReadCertificate {
         let end = self.parsed.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
         let end = i64::try_from(end).unwrap_or(i64::MAX);
         (end - jiff::Timestamp::now().as_second()).div_euclid(24 * 60 * 60)
+    }
+
+    /// When its term begins, where that is still to come.
+    pub fn begins_later(&self) -> Option<jiff::Timestamp> {
+        let begins = self.parsed.tbs_certificate.validity.not_before.to_unix_duration().as_secs();
+        let begins = jiff::Timestamp::from_second(i64::try_from(begins).ok()?).ok()?;
+        (begins > jiff::Timestamp::now()).then_some(begins)
     }
 
     /// The subject's name, DER.

@@ -80,6 +80,9 @@ impl OwnCertificate {
             .map_err(|error| wrong(format!("it is no certificate in PEM form ({error})")))?;
         let first = certificate_in(&content)
             .map_err(|error| wrong(format!("it holds no certificate in PEM form ({error})")))?;
+        if let Some(begins) = first.begins_later() {
+            return Err(wrong(format!("it is not valid before {begins}")));
+        }
         match first.days_left() {
             days if days < 0 => {
                 return Err(OwnCertificateError::Expired { file: self.certificate.clone(), days: -days });
@@ -154,8 +157,13 @@ mod tests {
         }
 
         fn make(&self, name: &str, days: i64) {
+            self.make_from(name, -1, days);
+        }
+
+        /// A certificate whose term begins and ends that many days from now.
+        fn make_from(&self, name: &str, from: i64, days: i64) {
             let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-            super::super::leaf::set_term(&mut params, days);
+            super::super::leaf::set_term_from(&mut params, from, days);
             let key = KeyPair::generate().unwrap();
             let certificate = params.self_signed(&key).unwrap();
             std::fs::write(self.directory.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
@@ -169,6 +177,7 @@ mod tests {
         files.make("deploy.example.com", 30);
         files.make("other.example.com", 30);
         files.make("old.example.com", 0);
+        files.make_from("later.example.com", 2, 30);
         std::fs::write(files.directory.path().join("text"), "no PEM").unwrap();
         let name = |name: &str| [ServerName::try_from(name.to_owned()).unwrap()];
         let own = files.own("deploy.example.com.pem", "deploy.example.com.key");
@@ -176,6 +185,8 @@ mod tests {
         for (certificate, key, wanted, expected) in [
             ("deploy.example.com.pem", "deploy.example.com.key", "elsewhere.example.com", "it is not for elsewhere"),
             ("deploy.example.com.pem", "other.example.com.key", "deploy.example.com", "is not the key of"),
+            ("old.example.com.pem", "old.example.com.key", "old.example.com", "it expired"),
+            ("later.example.com.pem", "later.example.com.key", "later.example.com", "it is not valid before"),
             ("deploy.example.com.pem", "missing", "deploy.example.com", "there is no such file"),
             ("text", "deploy.example.com.key", "deploy.example.com", "no certificate in PEM form"),
             ("deploy.example.com.pem", "text", "deploy.example.com", "no private key"),

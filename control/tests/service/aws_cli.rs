@@ -3,18 +3,31 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::support::{Key, Running, read};
+use super::support::{Key, PROGRAM, Running, read};
 
 /// `None`, said aloud, if there is no `aws` to test with.
 pub fn aws() -> Option<()> {
-    let found = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = command().arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("skipped: there is no `aws` command on the PATH (PyPI: awscli)\n"),
+            format_args!("skipped: there is no `aws` command on the PATH (PyPI: awscli); `make test` makes one\n"),
         );
     }
     found.then_some(())
+}
+
+/// The search path, with the `aws` that `make test` makes first.
+pub fn path() -> String {
+    let own = Path::new(PROGRAM).ancestors().nth(2).unwrap().join("interop/bin");
+    format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// `aws`, found by that path: a command's own environment does not count for that.
+fn command() -> Command {
+    let mut command = Command::new("env");
+    command.arg("aws").env("PATH", path());
+    command
 }
 
 pub struct Aws<'a> {
@@ -24,7 +37,7 @@ pub struct Aws<'a> {
 
 impl Aws<'_> {
     pub fn run(&self, arguments: &[&str]) -> Output {
-        Command::new("aws")
+        command()
             .args(arguments)
             .current_dir(self.running.directory.path())
             .env_remove("AWS_PROFILE")

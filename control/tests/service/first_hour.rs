@@ -57,7 +57,12 @@ async fn one_line_of_a_shell_is_all_that_the_next_command_needs() {
     let Some(()) = super::aws_cli::aws() else { return };
     let script = "eval \"$1\"; aws deploy list-applications && aws s3 ls";
     let mut shell = Command::new("sh");
-    let listed = shell.args(["-c", script, "sh", &lines]).env("HOME", running.directory.path()).output().unwrap();
+    let listed = shell
+        .args(["-c", script, "sh", &lines])
+        .env("PATH", super::aws_cli::path())
+        .env("HOME", running.directory.path())
+        .output()
+        .unwrap();
     assert!(listed.status.success() && said(&listed).contains("applications"), "{}", said(&listed));
 }
 

@@ -59,7 +59,7 @@ impl<'a> Terminal<'a> {
                     mv \"$conf/.new\" \"$conf/$(basename \"$file\")\"\ndone\n";
         fs::write(bin.join("scp"), copy)?;
         fs::set_permissions(bin.join("scp"), fs::Permissions::from_mode(0o755))?;
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!("{}:{}", bin.display(), path_with_aws()?);
         let environment = [
             ("PATH", path),
             ("HOME", place.path().display().to_string()),
@@ -122,13 +122,22 @@ impl<'a> Terminal<'a> {
     }
 }
 
+/// The search path, with the `aws` that `make test` makes first.
+fn path_with_aws() -> Result<String> {
+    let profile = binaries::profile_directory()?;
+    let own = profile.parent().context("the profile is in a target directory")?.join("interop/bin");
+    Ok(format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default()))
+}
+
 /// Whether there is an `aws`; said aloud if not.
-fn has_aws() -> bool {
-    let is_there = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());
+fn has_aws() -> Result<bool> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "aws --version"]).env("PATH", path_with_aws()?);
+    let is_there = command.output().is_ok_and(|output| output.status.success());
     if !is_there {
         let _ = writeln!(std::io::stderr(), "skipped: there is no `aws` command; `make test` makes it");
     }
-    is_there
+    Ok(is_there)
 }
 
 /// Hosts on which the package runs the agent already, without a word of who they are.
@@ -165,7 +174,7 @@ fn listens(terminal: &Terminal<'_>, control: &mut Program) -> Result<()> {
 
 #[test]
 fn the_readmes_way_to_two_hosts_works_as_it_stands() -> Result<()> {
-    if !has_aws() {
+    if !has_aws()? {
         return Ok(());
     }
     scenario(|place| {
@@ -210,7 +219,7 @@ fn the_readmes_way_to_two_hosts_works_as_it_stands() -> Result<()> {
 
 #[test]
 fn the_next_message_mends_a_wrong_step() -> Result<()> {
-    if !has_aws() {
+    if !has_aws()? {
         return Ok(());
     }
     scenario(|place| {
