@@ -1,4 +1,4 @@
-//! Who makes a request, once its signature was verified, and from where.
+//! The caller of a request, once its signature was verified, and the caller's address.
 
 use std::fmt;
 use std::net::IpAddr;

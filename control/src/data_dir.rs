@@ -51,7 +51,7 @@ pub enum DataDirError {
          there with `slipway-control serve`"
     )]
     NoService(PathBuf),
-    /// It belongs to another user.
+    /// The directory belongs to another user.
     #[error(
         "the control service's data in {0} is closed to this user: run the command as root, or as the service's user"
     )]

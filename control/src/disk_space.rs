@@ -20,7 +20,7 @@ const ROOM_FOR_RESERVE: u64 = 10 * RESERVE;
 const FULL: u64 = 2 << 20;
 /// Two looks have at least this time between them.
 const CACHED: Duration = Duration::from_secs(1);
-/// What is written to see whether writing works, in bytes.
+/// Size of the file that shows whether writing works, in bytes.
 const PROBE: usize = 4096;
 
 /// The disk of a data directory.

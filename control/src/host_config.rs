@@ -34,12 +34,12 @@ pub struct Reach {
     pub installed_in: Option<PathBuf>,
 }
 
-/// What becomes of the keys that a host had before.
+/// The fate of the keys that a host had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldKeys {
-    /// They stay valid, for an agent that has not got the new one yet.
+    /// Valid on, for an agent that has not got the new one yet.
     Kept,
-    /// They end.
+    /// Revoked at once.
     Revoked,
 }
 

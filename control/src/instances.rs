@@ -155,7 +155,7 @@ pub struct Instance {
     pub deregistered: Option<Moment>,
     /// When its agent was last heard, to some seconds.
     pub last_seen: Option<Moment>,
-    /// What its agent said of itself then, such as `slipway-agent/0.1.0`.
+    /// The version that its agent gave then, such as `slipway-agent/0.1.0`.
     pub agent_version: Option<String>,
     /// Its tags.
     pub tags: Tags,
@@ -322,9 +322,9 @@ pub async fn by_identity(db: &mut SqliteConnection, arn: &str) -> sqlx::Result<O
 /// An agent that was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// When.
+    /// The time.
     pub at: Moment,
-    /// What it said of itself, at most 100 characters.
+    /// The version that it gave, at most 100 characters.
     pub agent: Option<String>,
 }
 

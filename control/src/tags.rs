@@ -26,7 +26,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// What is wrong with it by the API's limits, as a sentence.
+    /// Returns the limit of the API that it breaks, as a sentence.
     pub fn problem(&self) -> Option<String> {
         let key = &self.key;
         if !(1..=128).contains(&key.chars().count()) || self.value.chars().count() > 256 {

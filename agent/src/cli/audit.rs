@@ -14,7 +14,7 @@ use super::when::when;
 use super::{ConfigFile, FAILED, fail, unreadable};
 use crate::store::audit::{self, Line, Verified};
 
-/// Which scripts, and how to show them.
+/// Selection of scripts, and the form of the report.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Check that no line was changed, removed or put in, and exit with 1 if one was
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 /// The oldest script first.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// What came of the check.
+    /// Result of the check.
     chain: Verified,
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     entries: VecDeque<Line<Value>>,

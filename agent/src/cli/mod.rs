@@ -86,7 +86,7 @@ enum Command {
     History(history::Arguments),
     /// Show the output of a deployment's scripts
     Logs(logs::Arguments),
-    /// Show which scripts were run, as whom and on whose word; `--verify` checks that nobody changed the record
+    /// Show which scripts ran, their user and signer; check with `--verify` that the record was not changed
     Audit(audit::Arguments),
     /// Show who this host is, with which credentials it speaks, and where both came from
     Whoami(whoami::Arguments),

@@ -47,7 +47,7 @@ pub struct DeploymentSpec {
     pub github_token: Option<Secret>,
     /// Whether a signed bundle may be older than the group's newest one.
     pub older_bundle: OlderBundle,
-    /// Who vouches for it: who signed it, or who deploys by hand.
+    /// Its signer, or the user who deploys by hand.
     pub signer: Option<String>,
     /// For whom it is and for how long it counts, where the service says so.
     pub binding: Option<Binding>,

@@ -17,33 +17,43 @@ pub struct Chained {
     path: PathBuf,
     length: u64,
     longest: u64,
-    last: Option<Vec<u8>>,
+    /// The end of the file, without the last line end.
+    tail: Vec<u8>,
     is_cut_off: bool,
 }
 
+/// When a line has to be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Before the append returns.
+    Now,
+    /// With the next line that has to be, or when the system writes it. A power cut may take it.
+    Later,
+}
+
 impl Chained {
-    /// Opens the file, which is made with mode 0600 where it is missing, and reads its last line, of at most `longest` bytes. A
-    /// symlink in its place is refused.
+    /// Opens the file, which is made with mode 0600 where it is missing, and reads its last lines, of at most `longest` bytes
+    /// each. A symlink in its place is refused.
     pub fn open(path: &Path, longest: u64) -> Result<Self> {
         let flags =
             OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fail = |errno: rustix::io::Errno| Error::new("open", path, errno);
         let file = File::from(open(path, flags, Mode::from_raw_mode(0o600)).map_err(fail)?);
         let length = u64::try_from(fstat(&file).map_err(fail)?.st_size).unwrap_or(0);
-        let from = length.saturating_sub(longest + 1);
+        // The last line, and the one before it where a crash cut the last one off.
+        let from = length.saturating_sub(2 * (longest + 1));
         let mut tail = vec![0; usize::try_from(length - from).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut tail, from).map_err(|source| Error::new("read", path, source))?;
         let is_cut_off = tail.last().is_some_and(|byte| *byte != b'\n');
         if !is_cut_off {
             tail.pop();
         }
-        let last = tail.rsplit(|byte| *byte == b'\n').next().filter(|_| length > 0).map(<[u8]>::to_vec);
-        Ok(Self { file, path: path.to_owned(), length, longest, last, is_cut_off })
+        Ok(Self { file, path: path.to_owned(), length, longest, tail, is_cut_off })
     }
 
-    /// The last line, whole or not, without its end; nothing in an empty file.
-    pub fn last_line(&self) -> Option<&[u8]> {
-        self.last.as_deref()
+    /// Returns the last lines without their ends, the last one first, which may be cut off; nothing of an empty file.
+    pub fn last_lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.tail.rsplit(|byte| *byte == b'\n').filter(|_| self.length > 0)
     }
 
     /// Whether the last line has no end, as after a crash.
@@ -51,13 +61,13 @@ impl Chained {
         self.is_cut_off
     }
 
-    /// In bytes.
+    /// Returns its length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Appends a line, durably. One that was cut off before it gets an end first. A line that is too long is an error.
-    pub fn append(mut self, line: &[u8]) -> Result<()> {
+    /// Appends a line. One that was cut off before it gets an end first. A line that is too long is an error.
+    pub fn append(mut self, line: &[u8], durable: Durable) -> Result<()> {
         if line.len() as u64 > self.longest {
             let message = format!("a line has {} bytes, and at most {} are allowed", line.len(), self.longest);
             let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, message);
@@ -67,6 +77,9 @@ impl Chained {
         let text = [end, line, b"\n"].concat();
         let fail = |source| Error::new("append to", &self.path, source);
         fault::point("append", &self.path).and_then(|()| self.file.write_all(&text)).map_err(fail)?;
+        if durable == Durable::Later {
+            return Ok(());
+        }
         fault::point("sync", &self.path)
             .and_then(|()| self.file.sync_data())
             .map_err(|source| Error::new("sync", &self.path, source))

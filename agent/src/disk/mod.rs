@@ -43,7 +43,7 @@ mod xattr;
 pub use acl::{AclKind, read_acl, set_acl};
 pub use append::{AppendFile, Rotation, set_aside};
 pub use attributes::{set_mode, set_modified, set_owner};
-pub use chained::{Chained, FileLine, each_line};
+pub use chained::{Chained, Durable, FileLine, each_line};
 pub use copy::{copy, forget_cached};
 pub use dir::{Dir, Entry};
 pub use erase::erase;

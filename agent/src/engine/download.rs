@@ -219,7 +219,7 @@ impl Engine {
 pub(super) enum Obtained {
     /// From outside of the deployments' directories.
     Acquired {
-        /// What was acquired.
+        /// The bundle, or the directory.
         acquired: Acquired,
         /// The trusted key that signed it, where the host trusts keys.
         key: Option<KeyId>,

@@ -1,5 +1,5 @@
-//! What is recorded of each script that is run: before it begins, and once it is over. The runner does it, which outlives the
-//! agent.
+//! The entries of the record of scripts: one before a script begins, and one once it is over. The runner writes them, since it
+//! outlives the agent.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::HookError;
 use super::record::{End, RunnerSpec, ScriptsOf};
-use crate::disk;
+use crate::disk::{self, Durable};
 use crate::layout::Layout;
 use crate::process::{Account, Ended, JournalSocket};
 use crate::store::audit::{self, Head, Kept};
@@ -19,26 +19,26 @@ use crate::store::audit::{self, Head, Kept};
 const LONGEST_SIGNER: usize = 1000;
 /// Longest wait for the journal to take an entry.
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
-/// What the journal has the entries under.
+/// Identifier of the entries in the journal.
 const IDENTIFIER: &str = "slipway-audit";
 
-/// How scripts are recorded, as a runner is told.
+/// Orders of a runner for the record of its script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// The agent's root directory.
     pub root: PathBuf,
-    /// How much of the record stays.
+    /// The limits of the record.
     pub kept: Kept,
-    /// Who vouches for what is run: who signed the specification, or who deployed by hand.
+    /// The signer of the specification, or the user who deployed by hand.
     pub signer: String,
     /// The id of the key that signed the bundle, where the host trusts keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle_key: Option<String>,
-    /// What happens to a script that cannot be recorded.
+    /// The fate of a script that cannot be recorded.
     pub unrecorded: Unrecorded,
 }
 
-/// What happens to a script that cannot be recorded.
+/// The fate of a script that cannot be recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unrecorded {
@@ -100,16 +100,16 @@ impl<'a> Recorded<'a> {
         };
         let sha256 = sha256_of(&spec.subject.path).ok();
         let recorded = Self { spec, recording, user, sha256 };
-        recorded.put("begun", None)?;
+        recorded.put("begun", Durable::Now, None)?;
         Ok(Some(recorded))
     }
 
-    /// Puts down how it ended.
+    /// Puts down how it ended. A power cut within some seconds may take that line, and leaves the chain whole.
     pub fn end(self, end: &End) -> Result<(), HookError> {
-        self.put("ended", Some(result(end)))
+        self.put("ended", Durable::Later, Some(result(end)))
     }
 
-    fn put(&self, what: &'static str, result: Option<String>) -> Result<(), HookError> {
+    fn put(&self, what: &'static str, durable: Durable, result: Option<String>) -> Result<(), HookError> {
         let RunnerSpec { deployment, group, event, subject, .. } = self.spec;
         let entry = Entry {
             what,
@@ -128,7 +128,7 @@ impl<'a> Recorded<'a> {
             bundle_key: self.recording.bundle_key.as_deref(),
             result,
         };
-        let head = audit::append(&Layout::new(&self.recording.root), self.recording.kept, &entry)?;
+        let head = audit::append(&Layout::new(&self.recording.root), self.recording.kept, durable, &entry)?;
         tell(&entry, &head);
         Ok(())
     }

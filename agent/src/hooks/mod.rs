@@ -87,7 +87,7 @@ pub struct HookSettings {
     pub deployments_log: DeploymentsLog,
     /// Whether scripts and their runners may leave core dumps.
     pub core_dumps: CoreDumps,
-    /// How much of the record of scripts stays, and what happens to one that cannot be recorded; none is kept without.
+    /// The limits of the record of scripts, and the fate of one that cannot be recorded; none is kept without.
     pub record: Option<(Kept, Unrecorded)>,
 }
 
@@ -131,7 +131,7 @@ impl HookSettings {
         }
     }
 
-    /// How scripts of a deployment are recorded.
+    /// Returns the orders for recording the scripts of a deployment, if they are recorded.
     fn recording(&self, layout: &Layout, spec: &DeploymentSpec) -> Option<audit::Recording> {
         let (kept, unrecorded) = self.record?;
         let signer = spec.signer.as_deref().unwrap_or("unknown");

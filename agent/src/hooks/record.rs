@@ -61,7 +61,7 @@ pub struct RunnerSpec {
     /// Whether runner and script may leave core dumps.
     #[serde(default, skip_serializing_if = "CoreDumps::are_allowed")]
     pub core_dumps: CoreDumps,
-    /// How it is recorded, if it is.
+    /// Orders for recording it, if it is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recording>,
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// Where the journal listens.
+/// The journal's socket.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// A way to the journal.

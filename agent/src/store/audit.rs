@@ -1,6 +1,6 @@
-//! The record of each script that was run: lines of JSON, each of which holds the SHA-256 of the line before it. Whoever
-//! changes, removes or swaps lines breaks that chain, and so does whoever cuts off its end after its head was told elsewhere,
-//! as it is in the journal.
+//! The record of each script that was run: lines of JSON, each of which holds the SHA-256 of the line before it. A line that
+//! is changed, removed or swapped breaks that chain. Lines that are cut off its end are missed where its head was told: in
+//! the journal.
 //!
 //! ```text
 //! {"format":1,"number":7,"before":"9f2c…","at":"2026-12-01T10:00:00Z","what":"begun","deployment":"d-…",…}
@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use crate::disk::{self, Chained, FileLine, Lock};
+use crate::disk::{self, Chained, Durable, FileLine, Lock};
 use crate::layout::Layout;
 
-/// What the first line of all has before it.
+/// Stands in the very first line for the SHA-256 of a line before.
 const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Longest line, in bytes: paths of scripts have up to 4,096, which JSON may write sixfold.
 const LONGEST: u64 = 64 << 10;
 const FORMAT: u32 = 1;
 
-/// How large the record grows, and how many old files of it stay.
+/// Limits of the record: its size, and the number of old files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// A file of this many bytes is set aside.
@@ -45,14 +45,14 @@ pub struct Line<T> {
     /// Whether the line before was cut off by a crash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_a_crash: bool,
-    /// When it was written.
+    /// The time of writing.
     pub at: Timestamp,
-    /// What is recorded.
+    /// The entry itself.
     #[serde(flatten)]
     pub entry: T,
 }
 
-/// Where the chain ends.
+/// The end of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The number of the last line.
@@ -61,7 +61,7 @@ pub struct Head {
     pub sha256: String,
 }
 
-/// What a look at the whole chain found.
+/// The result of a check of the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// The number of the oldest line that is kept; those before were set aside long ago.
@@ -72,7 +72,7 @@ pub struct Verified {
     pub head: String,
     /// Lines that a crash cut off.
     pub cut_off: Vec<Place>,
-    /// Where the chain is broken.
+    /// Places at which the chain is broken.
     pub broken: Vec<Broken>,
 }
 
@@ -88,27 +88,28 @@ pub struct Place {
 /// A place at which the chain does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// Where.
+    /// The line.
     #[serde(flatten)]
     pub place: Place,
-    /// What is wrong there.
+    /// The reason, as a sentence without a capital.
     pub why: String,
 }
 
-/// Appends an entry, durably, and gives the chain's new head. One process at a time does.
-pub fn append<T: Serialize>(layout: &Layout, kept: Kept, entry: T) -> Result<Head, StoreError> {
+/// Appends an entry, and gives the chain's new head. Processes that append at once do so one after the other.
+pub fn append<T: Serialize>(layout: &Layout, kept: Kept, durable: Durable, entry: T) -> Result<Head, StoreError> {
     let path = layout.audit();
     if let Some(parent) = path.parent() {
         disk::Dir::open_or_create(parent, 0o700)?;
     }
     let _lock = Lock::wait(&layout.audit_lock())?;
     let mut file = Chained::open(&path, LONGEST)?;
-    let last = match file.last_line() {
-        Some(last) => Some(last.to_vec()),
-        None => last_of(&numbered(&path, 1))?,
-    };
-    let before = last.as_deref().map_or_else(|| BEGINNING.to_owned(), digest);
-    let number = last.as_deref().and_then(number_of).unwrap_or(0) + 1;
+    let aside = numbered(&path, 1);
+    // A file that was set aside goes on in a new one.
+    let older = if disk::exists(&aside)? { Some(Chained::open(&aside, LONGEST)?) } else { None };
+    let last_lines = || file.last_lines().chain(older.iter().flat_map(Chained::last_lines));
+    let before = last_lines().next().map_or_else(|| BEGINNING.to_owned(), digest);
+    // A line that a crash cut off has no number.
+    let number = last_lines().find_map(number_of).unwrap_or(0) + 1;
     let after_a_crash = file.is_cut_off();
     let line = Line { format: FORMAT, number, before, after_a_crash, at: Timestamp::now(), entry };
     let unwritable = |source| StoreError::Unwritable { what: "the record of scripts", path: path.clone(), source };
@@ -117,11 +118,11 @@ pub fn append<T: Serialize>(layout: &Layout, kept: Kept, entry: T) -> Result<Hea
         disk::set_aside(&path, kept.files)?;
         file = Chained::open(&path, LONGEST)?;
     }
-    file.append(&text)?;
+    file.append(&text, durable)?;
     Ok(Head { number, sha256: digest(&text) })
 }
 
-/// Looks at all lines that are kept, from the oldest file to the newest. `each` is given every line that can be read.
+/// Checks all lines that are kept, from the oldest file to the newest. `each` is given every line.
 pub fn verify(layout: &Layout, mut each: impl FnMut(&[u8])) -> Result<Verified, StoreError> {
     let path = layout.audit();
     let mut files: Vec<PathBuf> = (1..).map(|n| numbered(&path, n)).take_while(|file| file.exists()).collect();
@@ -136,22 +137,24 @@ pub fn verify(layout: &Layout, mut each: impl FnMut(&[u8])) -> Result<Verified, 
             each(line.text);
         })?;
     }
-    Ok(chain.verified)
+    Ok(chain.end())
 }
 
-/// What has to follow on what.
+/// The check of a chain, as far as it has come.
 struct Chain {
     verified: Verified,
     /// SHA-256 of the last line.
     last: Option<String>,
     /// The last line could not be read: the next one has to say so.
     is_cut_off: bool,
+    /// The last line, if it cannot be read although it has an end: no crash leaves that, unless the next one says so.
+    unreadable: Option<Place>,
 }
 
 impl Default for Chain {
     fn default() -> Self {
         let verified = Verified { from: 0, to: 0, head: BEGINNING.to_owned(), cut_off: Vec::new(), broken: Vec::new() };
-        Self { verified, last: None, is_cut_off: false }
+        Self { verified, last: None, is_cut_off: false, unreadable: None }
     }
 }
 
@@ -160,6 +163,7 @@ impl Chain {
         let found = serde_json::from_slice::<Line<serde_json::Value>>(line.text);
         let before = self.last.replace(digest(line.text));
         let was_cut_off = std::mem::replace(&mut self.is_cut_off, false);
+        self.unreadable = None;
         let mut wrong = |why: String| self.verified.broken.push(Broken { place: place.clone(), why });
         match found {
             Ok(found) => {
@@ -172,7 +176,7 @@ impl Chain {
                     None if found.number == 1 && found.before != BEGINNING => {
                         wrong("it is the first of all, and says that there was one before".to_owned());
                     }
-                    _ if self.verified.to != 0 && !was_cut_off && found.number != self.verified.to + 1 => {
+                    _ if self.verified.to != 0 && found.number != self.verified.to + 1 => {
                         wrong(format!("it has number {} after {}", found.number, self.verified.to));
                     }
                     _ => {}
@@ -190,6 +194,7 @@ impl Chain {
             // A crash leaves one at the end, or in front of a line that says so.
             Err(_) => {
                 self.is_cut_off = true;
+                self.unreadable = line.is_whole.then(|| place.clone());
                 self.verified.cut_off.push(place);
             }
         }
@@ -197,6 +202,16 @@ impl Chain {
             self.is_cut_off = true;
         }
         self.verified.head = self.last.clone().unwrap_or_default();
+    }
+}
+
+impl Chain {
+    fn end(mut self) -> Verified {
+        if let Some(place) = self.unreadable {
+            let why = "it cannot be read, and has an end, which no crash leaves".to_owned();
+            self.verified.broken.push(Broken { place, why });
+        }
+        self.verified
     }
 }
 
@@ -210,13 +225,6 @@ fn number_of(line: &[u8]) -> Option<u64> {
         number: u64,
     }
     serde_json::from_slice::<Number>(line).ok().map(|found| found.number)
-}
-
-fn last_of(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    if !disk::exists(path)? {
-        return Ok(None);
-    }
-    Ok(Chained::open(path, LONGEST)?.last_line().map(<[u8]>::to_vec))
 }
 
 fn numbered(path: &Path, n: u32) -> PathBuf {
@@ -244,7 +252,7 @@ mod tests {
     fn written(layout: &Layout, kept: Kept, count: usize) -> Head {
         let mut head = None;
         for n in 0..count {
-            head = Some(append(layout, kept, json!({"script": format!("scripts/{n}.sh")})).unwrap());
+            head = Some(append(layout, kept, Durable::Now, json!({"script": format!("scripts/{n}.sh")})).unwrap());
         }
         head.unwrap()
     }
@@ -298,8 +306,14 @@ mod tests {
         let head = written(&layout, LARGE, 2);
         let found = look(&layout);
         assert!(found.broken.is_empty(), "{found:?}");
-        assert_eq!((found.cut_off.len(), found.cut_off[0].line, found.head), (1, 3, head.sha256));
-        // What somebody else made unreadable is no crash.
+        assert_eq!((found.cut_off.len(), found.cut_off[0].line, &found.head), (1, 3, &head.sha256));
+        assert_eq!((found.to, head.number), (4, 4), "the number of the line that was cut off is given again");
+        // A last line that cannot be read and has an end is no crash either.
+        let whole = std::fs::read(layout.audit()).unwrap();
+        std::fs::write(layout.audit(), [&whole[..], b"{}\n"].concat()).unwrap();
+        assert_eq!(look(&layout).broken.len(), 1);
+        std::fs::write(layout.audit(), &whole).unwrap();
+        // What an attacker made unreadable is no crash.
         let text = std::fs::read_to_string(layout.audit()).unwrap();
         std::fs::write(layout.audit(), text.replacen("\"format\"", "format", 1)).unwrap();
         assert!(!look(&layout).broken.is_empty());

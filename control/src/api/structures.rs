@@ -1,4 +1,4 @@
-//! Where a request has to hold JSON objects. The derived readers would also take an array with the members in their order.
+//! The places at which a request has to hold JSON objects. The derived readers would also take an array with the members in their order.
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ const LISTS_OF_LISTS: [&str; 2] = ["ec2TagSetList", "onPremisesTagSetList"];
 /// Checks that a request is an object, and that its structures are.
 ///
 /// # Errors
-/// Which one is not, as part of a sentence.
+/// Part of a sentence that names the one that is not.
 pub(super) fn check(request: &Value) -> Result<(), String> {
     match request {
         Value::Object(members) => members.iter().try_for_each(|(name, value)| check_member(name, value)),

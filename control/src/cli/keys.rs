@@ -136,7 +136,7 @@ impl Form {
     }
 }
 
-/// What AWS's command line and SDKs read of their environment.
+/// The variables that AWS's command line and SDKs read.
 fn variables(key: &NewKey, region: &str, endpoint: &Url, data: &DataDir) -> String {
     let url = endpoint::shown(endpoint);
     let ca = data.ca().display().to_string();

@@ -25,7 +25,7 @@ use crate::timekeeper;
 
 /// How often a serving process looks whether a certificate nears its end.
 const RENEWAL: Duration = Duration::from_secs(12 * 60 * 60);
-/// How often a serving process looks at its disk.
+/// Time between two checks of the disk.
 const WATCH: Duration = Duration::from_secs(30);
 /// The longest that a poll may be held: AWS's agents wait 80 seconds for an answer.
 const MAX_HOLD: u64 = 60;
@@ -66,7 +66,10 @@ impl Serve {
         let tls = TlsSource { data: data.clone(), names: names.clone(), own: self.own_certificate() };
         let pki = tls.open()?;
         if tls.own.is_some() {
-            data_dir::write_private(&data.foreign_certificate(), b"")?;
+            // Nothing is written that is there: the disk may be full.
+            if !data.foreign_certificate().exists() {
+                data_dir::write_private(&data.foreign_certificate(), b"")?;
+            }
         } else {
             data_dir::remove_if_there(&data.foreign_certificate())?;
         }
@@ -163,7 +166,7 @@ impl Stop {
     }
 }
 
-/// Where the certificates come from.
+/// The source of the certificates.
 struct TlsSource {
     data: DataDir,
     names: Vec<ServerName<'static>>,
@@ -193,7 +196,7 @@ async fn watch(disk: Arc<DiskSpace>) {
     }
 }
 
-/// What to do where the address cannot be had.
+/// The error for an address that cannot be listened on, with the remedy.
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {

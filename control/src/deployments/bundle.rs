@@ -6,14 +6,14 @@ use super::Pinned;
 use crate::error::ApiError;
 use crate::revisions::S3Location;
 
-/// Which version of an object is asked for.
+/// The version of an object that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version<'a> {
     /// The one of this id.
     Named(&'a str),
     /// The newest one.
     Newest,
-    /// It does not matter.
+    /// Any version.
     Any,
 }
 

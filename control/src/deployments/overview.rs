@@ -1,4 +1,4 @@
-//! What operators see of hosts and deployments at a glance.
+//! Hosts and deployments at a glance, for operators.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use super::{Deployment, Target, TargetStatus};
 use crate::revisions::RevisionLocation;
 
-/// What a host has of one deployment group: the newest revision that was deployed to it with success.
+/// The newest revision of one deployment group that was deployed to a host with success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The application's name.
@@ -21,7 +21,7 @@ pub struct Deployed {
     pub revision: RevisionLocation,
 }
 
-/// What each host has, by the instance's ARN, in the order of applications and groups.
+/// Reads the revisions of each host, by the instance's ARN, in the order of applications and groups.
 ///
 /// # Errors
 /// Those of the database.
@@ -55,7 +55,7 @@ pub async fn newest(db: &mut SqliteConnection, application: Option<&str>, most: 
         .await
 }
 
-/// How many hosts of a deployment are in each state.
+/// Counts the hosts of a deployment in each state.
 ///
 /// # Errors
 /// Those of the database.

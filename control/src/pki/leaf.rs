@@ -183,7 +183,7 @@ impl ReadCertificate {
         (end - jiff::Timestamp::now().as_second()).div_euclid(24 * 60 * 60)
     }
 
-    /// When its term begins, where that is still to come.
+    /// The beginning of its term, where that is still to come.
     pub fn begins_later(&self) -> Option<jiff::Timestamp> {
         let begins = self.parsed.tbs_certificate.validity.not_before.to_unix_duration().as_secs();
         let begins = jiff::Timestamp::from_second(i64::try_from(begins).ok()?).ok()?;

@@ -33,10 +33,10 @@ pub enum OwnCertificateError {
         option: &'static str,
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The reason.
         problem: String,
     },
-    /// It does not count any more.
+    /// The certificate's term is over.
     #[error("--certificate {}: it expired {days} days ago; renew it", file.display())]
     Expired {
         /// The file.
@@ -44,7 +44,7 @@ pub enum OwnCertificateError {
         /// Whole days.
         days: i64,
     },
-    /// It is for other names.
+    /// The certificate is for other names.
     #[error(
         "--certificate {}: it is not for {name}, which --hostname gives; clients would refuse it. Name one of its names with \
          --hostname, or bring a certificate for {name}",

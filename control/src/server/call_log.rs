@@ -9,7 +9,7 @@ use crate::error::ApiError;
 /// Longest list of names that is shown, in characters.
 const LONGEST: usize = 200;
 
-/// What is known of a call so far.
+/// A call, as far as it is known.
 #[derive(Debug)]
 pub struct CallLog {
     operation: String,

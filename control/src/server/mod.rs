@@ -38,7 +38,7 @@ pub struct App {
     pub service: Service,
     /// Everything that is neither.
     pub s3: S3Service,
-    /// What health tells of.
+    /// The disk that health reports on.
     disk: Arc<DiskSpace>,
     /// Large bodies in memory at a time.
     bodies: Arc<Semaphore>,

@@ -86,23 +86,8 @@ async fn a_host_reads_the_bundle_of_its_deployment_and_no_other() {
     }
     assert_eq!(S3::new(&running, &host, "bundles/app.zip").get().await.0, 403, "nothing is deployed yet");
 
-    let call = async |operation: &str, input: Value| {
-        let (status, output) = running.call(&administrator, &format!("{API}.{operation}"), input).await;
-        assert_eq!(status, 200, "{operation}: {output}");
-        output
-    };
-    call("CreateApplication", json!({"applicationName": "app"})).await;
-    let group = json!({
-        "applicationName": "app", "deploymentGroupName": "all", "serviceRoleArn": "arn:aws:iam::000000000000:role/r",
-        "onPremisesInstanceTagFilters": [{"Key": "Stage", "Value": "test", "Type": "KEY_AND_VALUE"}],
-    });
-    call("CreateDeploymentGroup", group).await;
-    let location = json!({"bucket": "bundles", "key": "app.zip", "bundleType": "zip"});
-    let deployment = json!({
-        "applicationName": "app", "deploymentGroupName": "all",
-        "revision": {"revisionType": "S3", "s3Location": location},
-    });
-    call("CreateDeployment", deployment).await;
+    running.group(&administrator).await;
+    running.deploy(&administrator).await;
 
     assert_eq!(S3::new(&running, &host, "bundles/app.zip").get().await, (200, "app.zip".to_owned()));
     assert_eq!(S3::new(&running, &host, "bundles/other.zip").get().await.0, 403);

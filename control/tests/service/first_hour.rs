@@ -1,4 +1,4 @@
-//! What an operator meets first: the data directory, keys, the authority's certificate, who did what.
+//! An operator's first hour: the data directory, keys, the authority's certificate, the log of changes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -165,22 +165,9 @@ async fn a_host_reads_the_version_of_its_deployment_and_nothing_once_it_is_dereg
     assert!(running.command(&["bucket", "create", "bundles"]).status.success());
     let put = async |content: &str| S3::new(&running, &administrator, "bundles/app.zip").put_version(content).await;
     let older = put("older").await;
-    let call = async |operation: &str, input: serde_json::Value| {
-        let (status, output) = running.call(&administrator, &format!("{API}.{operation}"), input).await;
-        assert_eq!(status, 200, "{operation}: {output}");
-    };
-    call("CreateApplication", json!({"applicationName": "app"})).await;
-    let group = json!({
-        "applicationName": "app", "deploymentGroupName": "all", "serviceRoleArn": "arn:aws:iam::000000000000:role/r",
-        "onPremisesInstanceTagFilters": [{"Key": "Stage", "Value": "test", "Type": "KEY_AND_VALUE"}],
-    });
-    call("CreateDeploymentGroup", group).await;
+    running.group(&administrator).await;
     let deployed = put("deployed").await;
-    let location = json!({"bucket": "bundles", "key": "app.zip", "bundleType": "zip"});
-    let deployment = json!({
-        "applicationName": "app", "deploymentGroupName": "all", "revision": {"revisionType": "S3", "s3Location": location},
-    });
-    call("CreateDeployment", deployment).await;
+    running.deploy(&administrator).await;
     let get = async |version: &str| S3::new(&running, &host, "bundles/app.zip").get_version(version).await;
     assert_eq!(get(&deployed).await, (200, "deployed".to_owned()));
     assert_eq!(get(&older).await.0, 403, "no deployment names that version");
@@ -190,7 +177,10 @@ async fn a_host_reads_the_version_of_its_deployment_and_nothing_once_it_is_dereg
     assert_eq!(S3::new(&running, &host, "bundles/app.zip").get().await.0, 403);
     assert_eq!(get(&deployed).await.0, 200);
 
-    call("DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
+    let deregister = async || {
+        running.ok(&administrator, "DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
+    };
+    deregister().await;
     let (status, text) = get(&deployed).await;
     assert!(status == 403 && text.contains("InvalidAccessKeyId"), "{status} {text}");
     let listed = said(&running.command(&["keys", "list"]));
@@ -198,7 +188,7 @@ async fn a_host_reads_the_version_of_its_deployment_and_nothing_once_it_is_dereg
     wait_until("the log names the key", || running.log().contains(&host.id));
     // A key that was made since, or that an earlier version left valid.
     let since = running.key(&["--host", "web-1"]);
-    call("DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
+    deregister().await;
     let listed = said(&running.command(&["keys", "list"]));
     assert!(listed.lines().any(|line| line.contains(&since.id) && line.contains("revoked")), "{listed}");
 }

@@ -1,10 +1,8 @@
-//! `hosts`, `deployments` and `deployment`: what operators see without another program.
+//! `hosts`, `deployments` and `deployment`.
 
 use serde_json::{Value, json};
 
 use super::support::{Running, S3, wait_until};
-
-const API: &str = "CodeDeploy_20141006";
 
 fn shown(running: &Running, arguments: &[&str]) -> String {
     let output = running.command(arguments);
@@ -21,28 +19,13 @@ async fn an_operator_sees_hosts_and_deployments_while_the_service_runs() {
     let host = running.host("web-1", &["--tag", "Stage=test"]);
     assert!(running.command(&["bucket", "create", "bundles"]).status.success());
     assert_eq!(S3::new(&running, &administrator, "bundles/app.zip").put("bundle").await, 200);
-    let call = async |operation: &str, input: Value| {
-        let (status, output) = running.call(&administrator, &format!("{API}.{operation}"), input).await;
-        assert_eq!(status, 200, "{operation}: {output}");
-        output
-    };
-    call("CreateApplication", json!({"applicationName": "app"})).await;
-    let group = json!({
-        "applicationName": "app", "deploymentGroupName": "all", "serviceRoleArn": "arn:aws:iam::000000000000:role/r",
-        "onPremisesInstanceTagFilters": [{"Key": "Stage", "Value": "test", "Type": "KEY_AND_VALUE"}],
-    });
-    call("CreateDeploymentGroup", group).await;
-    let location = json!({"bucket": "bundles", "key": "app.zip", "bundleType": "zip"});
-    let order = json!({
-        "applicationName": "app", "deploymentGroupName": "all", "revision": {"revisionType": "S3", "s3Location": location},
-    });
-    let deploy = async || call("CreateDeployment", order.clone()).await["deploymentId"].as_str().unwrap().to_owned();
+    running.group(&administrator).await;
 
     // Its agent reports success of every event.
-    let first = deploy().await;
+    let first = running.deploy(&administrator).await;
     running.agent(&host, "web-1", |_| json!({"error_code": 0})).await;
     // And then that a script failed.
-    let second = deploy().await;
+    let second = running.deploy(&administrator).await;
     let failure = json!({
         "error_code": 4, "script_name": "scripts/start.sh", "message": "exit code 3", "log": "[stderr]no such port",
     });
@@ -87,7 +70,7 @@ async fn an_operator_sees_hosts_and_deployments_while_the_service_runs() {
     let unknown = running.command(&["deployment", "d-NONE"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("slipway-control deployments"), "{unknown:?}");
 
-    call("DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
+    running.ok(&administrator, "DeregisterOnPremisesInstance", json!({"instanceName": "web-1"})).await;
     assert!(shown(&running, &["hosts"]).contains("There are no hosts"));
     assert!(shown(&running, &["hosts", "--all"]).contains("deregistered"));
 }

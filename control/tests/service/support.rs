@@ -146,6 +146,34 @@ impl Running {
         }
     }
 
+    /// A call of the public API that has to succeed.
+    pub async fn ok(&self, key: &Key, operation: &str, input: Value) -> Value {
+        let (status, output) = self.call(key, &format!("CodeDeploy_20141006.{operation}"), input).await;
+        assert_eq!(status, 200, "{operation}: {output}");
+        output
+    }
+
+    /// Makes the application `app` with the deployment group `all`: the hosts with the tag Stage=test.
+    pub async fn group(&self, key: &Key) {
+        self.ok(key, "CreateApplication", json!({"applicationName": "app"})).await;
+        let group = json!({
+            "applicationName": "app", "deploymentGroupName": "all",
+            "serviceRoleArn": "arn:aws:iam::000000000000:role/r",
+            "onPremisesInstanceTagFilters": [{"Key": "Stage", "Value": "test", "Type": "KEY_AND_VALUE"}],
+        });
+        self.ok(key, "CreateDeploymentGroup", group).await;
+    }
+
+    /// Deploys the newest `bundles/app.zip` to that group; gives the deployment's id.
+    pub async fn deploy(&self, key: &Key) -> String {
+        let location = json!({"bucket": "bundles", "key": "app.zip", "bundleType": "zip"});
+        let deployment = json!({
+            "applicationName": "app", "deploymentGroupName": "all",
+            "revision": {"revisionType": "S3", "s3Location": location},
+        });
+        self.ok(key, "CreateDeployment", deployment).await["deploymentId"].as_str().unwrap().to_owned()
+    }
+
     pub fn signed(&self, key: &Key, target: &str, body: &str) -> reqwest::Request {
         let service = match target.split('.').next().unwrap() {
             "CodeDeploy_20141006" => "codedeploy",

@@ -109,7 +109,7 @@ fn writes_succeed_again_once_there_is_space_and_nothing_that_was_accepted_is_los
     Ok(())
 }
 
-/// What a request without a key is told of the service's health.
+/// Asks for the service's health without a key; gives status and body.
 fn health(control: &Control<'_>) -> Result<(String, String)> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--write-out", "%{http_code}", "--cacert"]).arg(control.ca_file());

@@ -158,7 +158,7 @@ fn hosts(place: &Place) -> Result<Vec<Agent<'_>>> {
     Ok(agents)
 }
 
-/// What is deployed. Both hosts are on one machine: each gets a file of its own, by where its script is.
+/// Writes the revision. Both hosts are on one machine: each gets a file of its own, by where its script is.
 fn shop(place: &Place) -> Result<()> {
     let appspec = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n    - location: install.sh\n";
     let script = "echo the shop >\"${0%%/root/*}/deployed\"";

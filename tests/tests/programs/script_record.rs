@@ -1,4 +1,4 @@
-//! The record of scripts: what it says, that nobody can change it unseen, and what happens where it cannot be written.
+//! The record of scripts: its entries, changes that it shows, and a place where it cannot be written.
 
 use std::fs;
 use std::io::Cursor;

@@ -121,7 +121,7 @@ pub enum EnvelopeError {
     Anchor(String),
 }
 
-/// What was signed, and by whom.
+/// The signed content, and its signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The content.
