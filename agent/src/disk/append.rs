@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, open};
 use rustix::io::Errno;
 
+use super::lock::unlock;
 use super::{Error, Result, fault};
 
 /// How large a log grows, and how many old ones stay beside it.
@@ -66,7 +67,7 @@ impl AppendFile {
 
     /// A lock on a file beside the log that the agent's user alone can open: others read the log, and could hold a lock on
     /// it for ever. Nothing where another process has it.
-    fn lock(&self) -> Result<Option<File>> {
+    fn lock(&self) -> Result<Option<Held>> {
         let name = self.path.file_name().unwrap_or_default();
         let path =
             self.path.with_file_name([OsStr::new("."), name, OsStr::new(".lock")].into_iter().collect::<OsString>());
@@ -80,7 +81,7 @@ impl AppendFile {
             return Ok(None);
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Held(file))),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(fail("lock", errno)),
         }
@@ -92,6 +93,15 @@ impl AppendFile {
 
     fn error(&self, action: &'static str, errno: Errno) -> Error {
         Error::new(action, &self.path, errno)
+    }
+}
+
+/// The lock beside a log, until it is dropped.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        unlock(&self.0);
     }
 }
 
@@ -181,6 +191,18 @@ mod tests {
         lines.sort();
         lines.dedup();
         assert_eq!(lines.len(), 4000);
+    }
+
+    /// A process that is being started has a copy of every descriptor for a moment.
+    #[test]
+    fn a_copy_of_the_locks_descriptor_keeps_no_log_from_being_set_aside() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = AppendFile::open(temp.path().join("log"), 0o644, SMALL).unwrap();
+        let lock = log.lock().unwrap().unwrap();
+        let _copy = lock.0.try_clone().unwrap();
+        assert!(log.lock().unwrap().is_none());
+        drop(lock);
+        assert!(log.lock().unwrap().is_some());
     }
 
     /// Whoever reads a log could hold a lock on it for ever.

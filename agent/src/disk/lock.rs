@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, ftruncate};
@@ -56,7 +57,10 @@ impl Lock {
     pub fn is_held(path: &Path) -> Result<bool> {
         let Some(file) = open_to_look(path)? else { return Ok(false) };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
+            Ok(()) => {
+                unlock(&file);
+                Ok(false)
+            }
             Err(Errno::WOULDBLOCK) => Ok(true),
             Err(errno) => Err(Error::new("examine lock", path, errno)),
         }
@@ -77,7 +81,10 @@ impl Lock {
     pub fn holder(path: &Path) -> Result<Option<String>> {
         let Some(file) = open_to_look(path)? else { return Ok(None) };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => return Ok(None),
+            Ok(()) => {
+                unlock(&file);
+                return Ok(None);
+            }
             Err(Errno::WOULDBLOCK) => {}
             Err(errno) => return Err(Error::new("examine lock", path, errno)),
         }
@@ -94,7 +101,15 @@ impl Drop for Lock {
         if self.noted {
             let _ = ftruncate(&self.file, 0);
         }
+        unlock(&self.file);
     }
+}
+
+/// Gives up an `flock` before its descriptor is closed. A process that is being started has copies of all descriptors until it
+/// runs its program, and a lock that was only closed would last as long.
+pub(super) fn unlock(file: impl AsFd) {
+    // Closing it does the same, later.
+    let _ = flock(file, FlockOperation::Unlock);
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -115,5 +130,23 @@ fn open_to_look(path: &Path) -> Result<Option<File>> {
         Ok(file) => Ok(Some(file.into())),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(Error::new("open lock file", path, errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is being started has a copy of every descriptor for a moment.
+    #[test]
+    fn a_copy_of_its_descriptor_keeps_no_lock_that_was_given_up() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("lock");
+        let lock = Lock::try_now(&path).unwrap();
+        let _copy = lock.file.try_clone().unwrap();
+        assert!(Lock::is_held(&path).unwrap());
+        drop(lock);
+        assert!(!Lock::is_held(&path).unwrap());
+        Lock::try_now(&path).unwrap();
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
+use super::lock::unlock;
 use super::{Error, Result, fault};
 
 /// A file that grows at its end, for records that have to survive a crash.
@@ -13,6 +14,12 @@ pub struct LogFile {
     file: File,
     path: PathBuf,
     end: u64,
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        unlock(&self.file);
+    }
 }
 
 impl LogFile {
@@ -43,7 +50,10 @@ impl LogFile {
             other => other.map_err(|source| Error::new("open", path, source))?,
         };
         match sys::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
+            Ok(()) => {
+                unlock(&file);
+                Ok(false)
+            }
             Err(Errno::WOULDBLOCK) => Ok(true),
             Err(errno) => Err(Error::new("lock", path, errno)),
         }
@@ -118,5 +128,22 @@ impl LogFile {
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is being started has a copy of every descriptor for a moment.
+    #[test]
+    fn a_copy_of_its_descriptor_keeps_no_lock_that_was_given_up() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("journal");
+        let log = LogFile::create(&path).unwrap();
+        let _copy = log.file.try_clone().unwrap();
+        assert!(LogFile::is_held(&path).unwrap());
+        drop(log);
+        assert!(!LogFile::is_held(&path).unwrap());
     }
 }
